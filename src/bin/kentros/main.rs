@@ -1,0 +1,77 @@
+//! The program: a hub, a server and a source of stats, until a signal ends it.
+
+mod cli;
+mod logging;
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use kentros::{DemoSource, DockerSource, Hub, HubConfig, Server, ServerConfig};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use cli::{Command, Options, Source};
+
+fn main() -> ExitCode {
+    let options = match cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
+        Ok(Command::Serve(options)) => options,
+        Ok(Command::Help) => return say(cli::HELP),
+        Ok(Command::Version) => return say(concat!("kentros ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(error) => {
+            complain(&format!("{error}\nkentros --help lists what is understood"));
+            return ExitCode::from(2);
+        }
+    };
+    logging::start(options.log_level, options.log_format);
+    match serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    // Before anything else: a signal that comes early must not kill what has begun.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    raise_descriptors();
+    let hub = Hub::spawn(HubConfig::default())?;
+    let server = Server::bind(options.addr.as_str(), hub.handle(), ServerConfig::default())?;
+    match options.source {
+        Source::Demo(containers) => {
+            hub.handle().start_stats_streamer(options.interval, DemoSource::new(containers))?;
+        }
+        Source::Docker(host) => {
+            hub.handle().start_stats_streamer(options.interval, DockerSource::new(host))?;
+        }
+    }
+    if let Some(signal) = signals.forever().next() {
+        log::info!("ending: {}", if signal == SIGTERM { "SIGTERM" } else { "SIGINT" });
+    }
+    server.shutdown();
+    hub.shutdown();
+    Ok(())
+}
+
+/// Takes all the descriptors the system lets this process have: each client needs one, and the
+/// usual limit of 1,024 is for programs that use select(2).
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::debug!("the limit of descriptors stays: {error}");
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    // `kentros --help | head -1` closes the pipe, which is no failure.
+    let _ = io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "kentros: {text}");
+}

@@ -1,0 +1,134 @@
+//! A connected client, as everything but its own thread sees it: somewhere to send to.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::flusher::Flusher;
+use crate::frame::Frame;
+use crate::outbox::{Flushed, Offered, Outbox};
+use crate::queue::Bounds;
+use crate::{Error, Message};
+
+/// A connected WebSocket client. Clones are the same client.
+///
+/// A [`Handler`](crate::Handler) gets it with each event of its connection, and may keep clones
+/// to send from any thread. What is sent arrives whole and in the order in which it was sent.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: u64,
+    peer: SocketAddr,
+    outbox: Arc<Outbox>,
+    flusher: Flusher,
+}
+
+impl Client {
+    pub(crate) fn new(
+        id: u64,
+        peer: SocketAddr,
+        socket: TcpStream,
+        bounds: Bounds,
+        write_deadline: Duration,
+        flusher: Flusher,
+    ) -> Self {
+        let outbox = Arc::new(Outbox::new(socket, bounds, write_deadline));
+        Self(Arc::new(Inner { id, peer, outbox, flusher }))
+    }
+
+    /// A number that no other client of the same hub has, nor will have.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The address it connected from.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// Sends one message, and waits until the socket has taken it: at most the hub's
+    /// [`write_deadline`](crate::HubConfig::write_deadline).
+    ///
+    /// # Errors
+    /// [`is_stopped`](Error::is_stopped) if the client is gone, [`is_busy`](Error::is_busy) if it
+    /// did not read in time, [`is_encode`](Error::is_encode) if the payload is no JSON.
+    pub fn send(&self, message: &Message) -> Result<(), Error> {
+        self.send_frame(&Frame::text(&message.to_json()?))
+    }
+
+    /// Sends a text message as it stands; waits as [`send`](Self::send) does.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_text(&self, text: &str) -> Result<(), Error> {
+        self.send_frame(&Frame::text(text))
+    }
+
+    /// Sends a binary message; waits as [`send`](Self::send) does.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_binary(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.send_frame(&Frame::binary(bytes))
+    }
+
+    /// Closes the connection: what waits is sent, then a Close with `code` and `reason` (RFC 6455,
+    /// section 7.4; at most 123 bytes of it). Does nothing where it is closing already.
+    pub fn close(&self, code: u16, reason: &str) {
+        self.end(code, reason, false, self.0.outbox.write_deadline());
+    }
+
+    fn send_frame(&self, frame: &Frame) -> Result<(), Error> {
+        // Room first: a sender who can wait never makes its own client count as slow.
+        let limit = self.0.outbox.write_deadline();
+        if self.0.outbox.flush_within(limit) == Flushed::Waits {
+            return Err(Error::busy());
+        }
+        match self.0.outbox.offer(std::slice::from_ref(frame), frame.bytes()) {
+            Offered::Sent => Ok(()),
+            Offered::Gone => Err(Error::stopped()),
+            Offered::Full => Err(Error::busy()),
+            Offered::Waits { watch, .. } => {
+                if watch {
+                    self.0.flusher.watch(&self.0.outbox);
+                }
+                match self.0.outbox.flush_within(limit) {
+                    Flushed::Waits => Err(Error::busy()),
+                    Flushed::Shut => Err(Error::stopped()),
+                    Flushed::Empty | Flushed::HalfClosed => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Sends without waiting; the flusher gets what the socket does not take.
+    pub(crate) fn offer(&self, frames: &[Frame], joined: &[u8]) -> Offered {
+        let offered = self.0.outbox.offer(frames, joined);
+        if let Offered::Waits { watch: true, .. } = offered {
+            self.0.flusher.watch(&self.0.outbox);
+        }
+        offered
+    }
+
+    /// Closes; `forget` drops what has not begun to leave. The peer has `within` to take the
+    /// Close and to close its side, and is cut then. Tells whether this call began it.
+    pub(crate) fn end(&self, code: u16, reason: &str, forget: bool, within: Duration) -> bool {
+        let began = self.0.outbox.close(&Frame::close(code, reason), forget, within);
+        if began {
+            self.0.flusher.watch(&self.0.outbox);
+        }
+        began
+    }
+
+    /// Has the flusher keep the deadline of a closing that the peer began.
+    pub(crate) fn finish(&self, within: Duration) {
+        self.0.outbox.finish(within);
+        self.0.flusher.watch(&self.0.outbox);
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.0.outbox
+    }
+}

@@ -1,0 +1,54 @@
+//! What the hub counts.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Figures of a hub since its start; see [`HubHandle::counters`](crate::HubHandle::counters).
+///
+/// For a message that no stopped client missed, `delivered + conflated + dropped` is the number of
+/// clients it was for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Clients registered now.
+    pub clients: usize,
+    /// Messages taken for delivery.
+    pub published: u64,
+    /// Messages handed to a client: written to its socket, or waiting for it.
+    pub delivered: u64,
+    /// Messages that waited for a slow client and were replaced by a newer one of their topic.
+    pub conflated: u64,
+    /// Clients evicted because more waited for them than the bounds allow.
+    pub evicted_slow: u64,
+    /// Clients evicted because one write took longer than the deadline.
+    pub evicted_deadline: u64,
+}
+
+/// The live counters; every field may be read and written from any thread.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) clients: AtomicUsize,
+    pub(crate) published: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    pub(crate) conflated: AtomicU64,
+    pub(crate) evicted_slow: AtomicU64,
+    pub(crate) evicted_deadline: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn read(&self) -> Counters {
+        Counters {
+            clients: self.clients.load(Ordering::SeqCst),
+            published: self.published.load(Ordering::Relaxed),
+            delivered: self.delivered.load(Ordering::Relaxed),
+            conflated: self.conflated.load(Ordering::Relaxed),
+            evicted_slow: self.evicted_slow.load(Ordering::Relaxed),
+            evicted_deadline: self.evicted_deadline.load(Ordering::Relaxed),
+        }
+    }
+}
+
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    if n > 0 {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,130 @@
+//! Every call made to an engine: all are GET, and there are no others.
+
+use std::fmt::Write as _;
+
+/// A path of the engine's API. This list is all that a socket proxy must let through.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Call<'a> {
+    /// Whether it answers, and which API versions it speaks, in its headers.
+    Ping,
+    /// What it is.
+    Version,
+    /// What happens to containers, from this Unix second on.
+    Events { since: u64, kind: Events },
+    /// The containers that run, or all.
+    List { all: bool },
+    /// These containers, whatever their state.
+    Named(&'a [String]),
+    /// One sample of a container.
+    OneShot(&'a str),
+    /// A sample of a container a second.
+    Stream(&'a str),
+    /// The limits of a container, and when it started.
+    Inspect(&'a str),
+    /// Podman's samples of all containers, a frame a second.
+    PodmanStats,
+}
+
+/// The actions that change what we tell of a container. A health check sends three `exec_*`
+/// events each time; Docker leaves them out where it is asked by action.
+const ACTIONS: &[&str] = &[
+    "create",
+    "start",
+    "die",
+    "destroy",
+    "pause",
+    "unpause",
+    "rename",
+    "update",
+    "oom",
+    "health_status",
+];
+
+/// How to ask for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Events {
+    /// Only the actions that matter.
+    Filtered,
+    /// All of containers: Podman knows no filter by several actions.
+    All,
+}
+
+impl Call<'_> {
+    /// The path and query, under this version of the API.
+    pub(super) fn path(&self, version: &str) -> String {
+        match self {
+            Call::Ping => "/_ping".to_owned(),
+            Call::Version => "/version".to_owned(),
+            Call::Events { since, kind } => {
+                let filters = match kind {
+                    Events::All => r#"{"type":["container"]}"#.to_owned(),
+                    Events::Filtered => {
+                        format!(r#"{{"type":["container"],"event":{}}}"#, json_list(ACTIONS))
+                    }
+                };
+                format!("/v{version}/events?since={since}&filters={}", encoded(&filters))
+            }
+            Call::List { all: false } => format!("/v{version}/containers/json"),
+            Call::List { all: true } => format!("/v{version}/containers/json?all=1"),
+            Call::Named(ids) => {
+                let filters = format!(r#"{{"id":{}}}"#, json_list(ids));
+                format!("/v{version}/containers/json?all=1&filters={}", encoded(&filters))
+            }
+            Call::OneShot(id) => {
+                format!("/v{version}/containers/{id}/stats?stream=false&one-shot=true")
+            }
+            Call::Stream(id) => format!("/v{version}/containers/{id}/stats?stream=true"),
+            Call::Inspect(id) => format!("/v{version}/containers/{id}/json"),
+            Call::PodmanStats => {
+                "/v4.0.0/libpod/containers/stats?stream=true&interval=1".to_owned()
+            }
+        }
+    }
+}
+
+/// Whether an id can stand in a path as it is: the engine's are 64 hexadecimal digits.
+pub(super) fn is_plain_id(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+fn json_list(words: &[impl AsRef<str>]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.as_ref())).collect();
+    format!("[{}]", quoted.join(","))
+}
+
+/// Percent-encodes all but letters and digits (RFC 3986, section 2.1).
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_json_and_percent_encoded() {
+        let ids = ["c0ffee".to_owned(), "beef".to_owned()];
+        assert_eq!(
+            Call::Named(&ids).path("1.41"),
+            "/v1.41/containers/json?all=1&filters=%7B%22id%22%3A%5B%22c0ffee%22%2C%22beef%22%5D%7D"
+        );
+        let all = Call::Events { since: 7, kind: Events::All }.path("1.51");
+        assert_eq!(all, "/v1.51/events?since=7&filters=%7B%22type%22%3A%5B%22container%22%5D%7D");
+    }
+
+    #[test]
+    fn only_plain_ids_go_into_a_path() {
+        assert!(is_plain_id("411346df7b94"));
+        for id in ["", "../version", "a/b", "a?b", "a b", "é"] {
+            assert!(!is_plain_id(id), "{id}");
+        }
+    }
+}

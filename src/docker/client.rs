@@ -1,0 +1,192 @@
+//! Calls to one engine, each bounded in time and in bytes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use ureq::http::HeaderMap;
+use ureq::{Agent, Body, BodyReader};
+
+use super::call::Call;
+use super::error::EngineError;
+use super::host::{Address, DockerHost};
+use super::transport::{EngineConnector, NoResolver};
+
+/// The most one call may take.
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(2);
+/// The largest answer taken: the list of some 60,000 containers.
+const MAX_ANSWER: u64 = 64 << 20;
+/// The longest line taken of a stream: Podman's frame of some 2,000 containers.
+const MAX_LINE: u64 = 1 << 20;
+/// The longest error message shown.
+const MAX_MESSAGE: usize = 300;
+
+/// Speaks to one engine. Clones share their connections.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    agent: Agent,
+    host: DockerHost,
+    /// The API version asked for.
+    version: String,
+}
+
+impl Client {
+    /// A client that keeps up to `connections` connections alive. It connects at the first call.
+    pub(super) fn new(host: &DockerHost, version: &str, connections: usize) -> Self {
+        let config = Agent::config_builder()
+            // ureq would read proxies from the environment.
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("kentros/", env!("CARGO_PKG_VERSION")))
+            // A sample is 1.5 to 4 KiB; ureq's own buffers are 128 KiB each way.
+            .input_buffer_size(16 << 10)
+            .output_buffer_size(4 << 10)
+            .max_response_header_size(16 << 10)
+            .max_idle_connections(connections)
+            .max_idle_connections_per_host(connections)
+            .build();
+        let agent = Agent::with_parts(config, EngineConnector(host.clone()), NoResolver);
+        Self { agent, host: host.clone(), version: version.to_owned() }
+    }
+
+    /// The same client, asking for another API version.
+    pub(super) fn speaking(self, version: String) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The same engine over connections of its own, for one stream: [`shutdown`](Self::shutdown)
+    /// then ends that stream alone.
+    pub(super) fn apart(&self) -> Self {
+        Self::new(&self.host, &self.version, 0)
+    }
+
+    /// Ends every call under way, in any thread, at once; later ones fail.
+    pub(super) fn shutdown(&self) {
+        self.agent.clone().shutdown();
+    }
+
+    /// The headers of the answer to a ping.
+    pub(super) fn ping(&self, deadline: Instant) -> Result<HeaderMap, EngineError> {
+        let response = self.send(Call::Ping, Some(deadline))?;
+        let (parts, mut body) = response.into_parts();
+        // The body is "OK": read, so that the connection can be kept.
+        let _ = body.with_config().limit(1 << 10).read_to_vec();
+        Ok(parts.headers)
+    }
+
+    /// The answer to `call`, from its JSON. An empty one is no JSON: `Garbled`.
+    pub(super) fn get<T: DeserializeOwned>(
+        &self,
+        call: Call<'_>,
+        deadline: Instant,
+    ) -> Result<T, EngineError> {
+        let mut body = self.send(call, Some(deadline))?.into_body();
+        let bytes = body
+            .with_config()
+            .limit(MAX_ANSWER)
+            .read_to_vec()
+            .map_err(|error| EngineError::from_ureq(&self.host, error))?;
+        parse(&bytes)
+    }
+
+    /// The lines of an answer that does not end. There is no limit to the wait for a line: end it
+    /// with [`shutdown`](Self::shutdown).
+    pub(super) fn lines(&self, call: Call<'_>) -> Result<Lines, EngineError> {
+        let body = self.send(call, None)?.into_body();
+        let reader = BufReader::with_capacity(4 << 10, body.into_reader());
+        Ok(Lines { reader, line: Vec::new(), host: self.host.clone() })
+    }
+
+    /// Sends `call`; until `deadline` for all of the answer, or for its head alone.
+    fn send(
+        &self,
+        call: Call<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<ureq::http::Response<Body>, EngineError> {
+        let authority = match &self.host.0 {
+            Address::Unix(_) => "docker",
+            Address::Tcp(authority) => authority,
+        };
+        let url = format!("http://{authority}{}", call.path(&self.version));
+        let request = self.agent.get(&url).config();
+        let request = match deadline {
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                request.timeout_global(Some(left))
+            }
+            None => request
+                .timeout_connect(Some(CALL_LIMIT))
+                .timeout_send_request(Some(CALL_LIMIT))
+                .timeout_recv_response(Some(CALL_LIMIT)),
+        };
+        let response =
+            request.build().call().map_err(|error| EngineError::from_ureq(&self.host, error))?;
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(response);
+        }
+        let mut body = response.into_body();
+        let bytes = body.with_config().limit(16 << 10).read_to_vec().unwrap_or_default();
+        Err(EngineError::Status(status, message(&bytes)))
+    }
+}
+
+/// The lines of an endless answer, one JSON document each.
+pub(super) struct Lines {
+    reader: BufReader<BodyReader<'static>>,
+    line: Vec<u8>,
+    host: DockerHost,
+}
+
+impl Lines {
+    /// The next line, or `None` at the end. What is cut off by the end is dropped.
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, EngineError> {
+        self.line.clear();
+        (&mut self.reader)
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut self.line)
+            .map_err(|error| EngineError::from_ureq(&self.host, error.into()))?;
+        if self.line.pop() == Some(b'\n') {
+            Ok(Some(&self.line))
+        } else if self.line.len() as u64 + 1 >= MAX_LINE {
+            Err(EngineError::Garbled(format!("a line of more than {MAX_LINE} bytes")))
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// Reads JSON the engine sent.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EngineError> {
+    if bytes.is_empty() {
+        return Err(EngineError::Garbled("an empty answer".to_owned()));
+    }
+    serde_json::from_slice(bytes).map_err(|error| EngineError::Garbled(error.to_string()))
+}
+
+/// The engine's `{"message": "..."}`, or the answer's first line.
+fn message(bytes: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        message: String,
+    }
+    let text = match serde_json::from_slice(bytes) {
+        Ok(Answer { message }) => message,
+        Err(_) => String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned(),
+    };
+    text.trim().chars().take(MAX_MESSAGE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_message_is_found_and_bounded() {
+        assert_eq!(message(br#"{"message":"No such container: x"}"#), "No such container: x");
+        assert_eq!(message(b"<html>\n<body>"), "<html>");
+        assert_eq!(message(&[b'x'; 9_999]).len(), MAX_MESSAGE);
+        assert_eq!(message(b""), "");
+    }
+}

@@ -1,0 +1,114 @@
+//! What can go wrong with an engine, in words for a person.
+
+use std::{fmt, io};
+
+use super::host::DockerHost;
+
+/// Why a call to the engine gave nothing.
+#[derive(Debug)]
+pub(super) enum EngineError {
+    /// No connection.
+    Unreachable(DockerHost, io::Error),
+    /// Connected, but no answer in time.
+    Silent(DockerHost),
+    /// The connection ended before the answer did.
+    Lost(DockerHost),
+    /// An HTTP status other than 200, and the engine's message.
+    Status(u16, String),
+    /// An answer that no engine gives: what was wrong with it.
+    Garbled(String),
+    /// The engine's API version, lower than any we speak.
+    TooOld(String),
+}
+
+impl EngineError {
+    /// There is no such container (any more).
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Status(404, _))
+    }
+
+    /// A socket proxy does not let this call through.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self, Self::Status(401 | 403 | 405, _))
+    }
+
+    /// The engine answered, if not as wished: it is there.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Self::Status(..) | Self::Garbled(_))
+    }
+
+    /// The error behind ureq's.
+    pub(super) fn from_ureq(host: &DockerHost, error: ureq::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error {
+            ureq::Error::Io(error) => match error.kind() {
+                Kind::UnexpectedEof
+                | Kind::ConnectionReset
+                | Kind::ConnectionAborted
+                | Kind::BrokenPipe
+                | Kind::NotConnected => Self::Lost(host.clone()),
+                Kind::TimedOut | Kind::WouldBlock => Self::Silent(host.clone()),
+                Kind::InvalidData => Self::Garbled(error.to_string()),
+                _ => Self::Unreachable(host.clone(), error),
+            },
+            ureq::Error::Timeout(_) => Self::Silent(host.clone()),
+            ureq::Error::HostNotFound => {
+                Self::Unreachable(host.clone(), io::Error::other("its name resolves to no address"))
+            }
+            error => Self::Garbled(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(host, error) => match error.kind() {
+                io::ErrorKind::NotFound => write!(
+                    f,
+                    "no container engine at {host}: there is no such socket; start the engine, or \
+                     name its socket with --docker-host or DOCKER_HOST"
+                ),
+                io::ErrorKind::PermissionDenied => write!(
+                    f,
+                    "permission denied on {host}: add this user to the group docker \
+                     (`sudo usermod -aG docker $USER`, then log in again), or run as root"
+                ),
+                io::ErrorKind::ConnectionRefused => write!(
+                    f,
+                    "connection refused at {host}: nothing listens there; start the engine, or \
+                     name another with --docker-host or DOCKER_HOST"
+                ),
+                _ => write!(f, "cannot connect to the engine at {host}: {error}"),
+            },
+            Self::Silent(host) => write!(f, "the engine at {host} does not answer"),
+            Self::Lost(host) => write!(f, "the engine at {host} ended the connection"),
+            Self::Status(400, message) if message.contains("HTTPS server") => write!(
+                f,
+                "the engine wants TLS, which is not built in: use its Unix socket, or forward it \
+                 with `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST`"
+            ),
+            Self::Status(403, message) => write!(
+                f,
+                "the engine, or a proxy before it, forbids a call ({message}); a socket proxy must \
+                 allow containers, events, ping and version"
+            ),
+            Self::Status(status, message) => write!(f, "the engine answered {status}: {message}"),
+            Self::Garbled(why) => write!(f, "this is no container engine's answer: {why}"),
+            Self::TooOld(version) => write!(
+                f,
+                "the engine speaks API {version}, and 1.41 is needed: upgrade it to Docker 20.10 \
+                 or newer"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Where a Docker Engine listens.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::Error;
+
+/// Docker's own default for its API without TLS.
+const DEFAULT_PORT: u16 = 2375;
+
+/// The address of a Docker Engine or of Podman's service, as `DOCKER_HOST` names it.
+///
+/// ```
+/// use kentros::DockerHost;
+/// let host: DockerHost = "tcp://127.0.0.1:2375".parse()?;
+/// assert_eq!(DockerHost::default().to_string(), "unix:///var/run/docker.sock");
+/// assert!("ssh://me@server".parse::<DockerHost>().is_err());
+/// # Ok::<(), kentros::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerHost(pub(super) Address);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Unix(PathBuf),
+    /// `host:port`, an IPv6 address in brackets.
+    Tcp(String),
+}
+
+impl Default for DockerHost {
+    /// The socket of an engine installed by root.
+    fn default() -> Self {
+        Self(Address::Unix(PathBuf::from("/var/run/docker.sock")))
+    }
+}
+
+impl FromStr for DockerHost {
+    type Err = Error;
+
+    /// Reads `unix:///path`, `tcp://host:port` or `http://host:port`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let refuse = |why: &str| Err(Error::invalid(format!("docker host {text:?}: {why}")));
+        let Some((scheme, rest)) = text.trim().split_once("://") else {
+            return refuse("write unix:///path/to/docker.sock or tcp://host:port");
+        };
+        match scheme {
+            "unix" if rest.starts_with('/') => Ok(Self(Address::Unix(PathBuf::from(rest)))),
+            "unix" => refuse("the path of a socket is absolute: unix:///var/run/docker.sock"),
+            "tcp" | "http" => match authority(rest) {
+                Some(authority) => Ok(Self(Address::Tcp(authority))),
+                None => refuse("write tcp://host:port, without a path"),
+            },
+            "https" => refuse(
+                "TLS is not built in: forward the socket, as with \
+                 `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST`, and use unix:///tmp/docker.sock",
+            ),
+            "ssh" => refuse(
+                "ssh is not built in: forward the socket with \
+                 `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST` and use unix:///tmp/docker.sock",
+            ),
+            "npipe" => refuse("named pipes are not supported: let the engine listen on tcp://"),
+            _ => refuse("unknown scheme: write unix:///path/to/docker.sock or tcp://host:port"),
+        }
+    }
+}
+
+/// `host:port` with the port filled in, if that is what it is.
+fn authority(rest: &str) -> Option<String> {
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+    if rest.is_empty() || !rest.chars().all(plain) {
+        return None;
+    }
+    // The colons inside the brackets of an IPv6 address are no port's.
+    let after_host = rest.rfind(']').map_or(0, |bracket| bracket + 1);
+    match rest.get(after_host..)?.rsplit_once(':') {
+        Some((host, port)) => {
+            let named = after_host > 0 || !host.is_empty();
+            (named && !host.contains(':') && port.parse::<u16>().is_ok()).then(|| rest.to_owned())
+        }
+        None => Some(format!("{rest}:{DEFAULT_PORT}")),
+    }
+}
+
+impl fmt::Display for DockerHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Address::Unix(path) => write!(f, "unix://{}", path.display()),
+            Address::Tcp(authority) => write!(f, "tcp://{authority}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn reads_what_docker_host_holds() {
+        for (text, shown) in [
+            ("unix:///run/user/1000/docker.sock", "unix:///run/user/1000/docker.sock"),
+            ("tcp://127.0.0.1:2375", "tcp://127.0.0.1:2375"),
+            ("tcp://localhost", "tcp://localhost:2375"),
+            ("tcp://[::1]", "tcp://[::1]:2375"),
+            ("http://[::1]:99/", "tcp://[::1]:99"),
+            (" http://engine.example:80 ", "tcp://engine.example:80"),
+        ] {
+            let host: DockerHost = text.parse().unwrap();
+            assert_eq!(host.to_string(), shown);
+            assert_eq!(host.to_string().parse::<DockerHost>().unwrap(), host);
+        }
+    }
+
+    #[test]
+    fn refuses_the_rest_and_says_what_to_do() {
+        for (text, remedy) in [
+            ("ssh://me@server", "ssh -NL"),
+            ("https://server:2376", "TLS is not built in"),
+            ("npipe:////./pipe/docker_engine", "tcp://"),
+            ("/var/run/docker.sock", "unix:///path"),
+            ("unix://docker.sock", "absolute"),
+            ("tcp://", "tcp://host:port"),
+            ("tcp://host:port", "tcp://host:port"),
+            ("tcp://:2375", "tcp://host:port"),
+            ("tcp://host:1/path", "without a path"),
+            ("tcp://a:b:1", "tcp://host:port"),
+            ("tcp://user@host:1", "tcp://host:port"),
+            ("fd://3", "unknown scheme"),
+            ("", "unix:///path"),
+        ] {
+            let error = text.parse::<DockerHost>().unwrap_err();
+            assert!(error.is_invalid());
+            assert!(error.to_string().contains(remedy), "{error}");
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Which containers there are: pure. Lists say it, events keep it true between lists.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::answer::{Attributes, Event, Inspected, Listed};
+use super::call::is_plain_id;
+use crate::protocol::payload::{Container, Project, ProjectStatus, StatusContainer, Unavailable};
+use crate::stats::totals::is_running;
+use crate::stats::usage::{Figure, moment};
+use crate::{Demand, STANDALONE};
+
+/// The most containers told of. Beyond it the oldest stopped ones are left out, so that thousands
+/// of forgotten containers cost neither memory nor bytes on the wire.
+const MAX_CONTAINERS: usize = 5_000;
+
+/// The containers of one engine.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    entries: HashMap<String, Entry>,
+    /// What events have touched since it was last listed.
+    touched: BTreeSet<String>,
+    /// Events that came while a list was under way: the list may be older than they are.
+    meanwhile: Option<Vec<Event>>,
+    /// Why nothing keeps this true any longer.
+    pub(super) lost: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    container: Container,
+    project: String,
+    network_mode: Option<String>,
+    limits: Limits,
+    exit_code: Option<i64>,
+    oom_killed: bool,
+}
+
+/// What an inspection told of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Limits {
+    /// Not asked yet.
+    #[default]
+    Unknown,
+    /// Asked, and refused.
+    Refused,
+    /// The cores it may use; `None` for no limit.
+    Cpu(Option<f64>),
+}
+
+/// A container to sample, and what its row says beside the figures.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Target {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) project: String,
+    pub(super) service: Option<String>,
+    pub(super) network: Network,
+    /// `Ok(None)`: no limit.
+    pub(super) cpu_limit: Figure<Option<f64>>,
+}
+
+/// Whose network a container uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Network {
+    /// Its own, or the engine does not say.
+    Own,
+    /// None at all.
+    None,
+    /// The host's, which the engine does not count.
+    Host,
+    /// The container's with this id.
+    Of(String),
+}
+
+impl Inventory {
+    /// A list is asked for from now on.
+    pub(super) fn listing(&mut self) -> Vec<String> {
+        self.meanwhile = Some(Vec::new());
+        std::mem::take(&mut self.touched).into_iter().collect()
+    }
+
+    /// The list did not come: the containers asked for are still to be listed.
+    pub(super) fn not_listed(&mut self, asked: Vec<String>) {
+        self.meanwhile = None;
+        self.touched.extend(asked);
+    }
+
+    /// The list of all containers came.
+    pub(super) fn listed(&mut self, mut list: Vec<Listed>) {
+        if list.len() > MAX_CONTAINERS {
+            log::debug!("{} containers, the oldest stopped ones are left out", list.len());
+            list.sort_by_key(|c| (!is_running(&c.state), std::cmp::Reverse(c.created)));
+            let running = list.partition_point(|c| is_running(&c.state));
+            list.truncate(running.max(MAX_CONTAINERS));
+        }
+        let present: HashSet<&str> = list.iter().map(|c| c.id.as_str()).collect();
+        self.entries.retain(|id, _| present.contains(id.as_str()));
+        self.update(list);
+    }
+
+    /// The list of these containers came: those not in it are gone.
+    pub(super) fn listed_only(&mut self, asked: &[String], list: Vec<Listed>) {
+        for id in asked {
+            if !list.iter().any(|c| c.id == *id) {
+                self.entries.remove(id);
+            }
+        }
+        self.update(list);
+    }
+
+    fn update(&mut self, list: Vec<Listed>) {
+        for listed in list {
+            let entry = self.entries.entry(listed.id.clone()).or_default();
+            entry.update(listed);
+        }
+        for event in self.meanwhile.take().unwrap_or_default() {
+            self.apply(&event);
+        }
+    }
+
+    /// Takes one event; what to tell the clients of its project, if it is worth telling.
+    pub(super) fn apply(&mut self, event: &Event) -> Option<(String, ProjectStatus)> {
+        let (action, detail) = match event.action.split_once(": ") {
+            Some((action, detail)) => (action, Some(detail)),
+            None => (event.action.as_str(), None),
+        };
+        let id = &event.actor.id;
+        if id.is_empty() || !matters(action) {
+            return None;
+        }
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile.push(event.clone());
+        }
+        self.touched.insert(id.clone());
+        let attributes = &event.actor.attributes;
+        let entry = self.entries.entry(id.clone()).or_insert_with(|| Entry::new(id, attributes));
+        entry.apply(action, detail, attributes);
+        let told = (entry.project.clone(), entry.status(action));
+        if entry.container.state == REMOVED {
+            self.entries.remove(id);
+        }
+        Some(told)
+    }
+
+    /// Whether a list is due for what events have touched.
+    pub(super) fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Up to `most` running containers whose limits are not known yet.
+    pub(super) fn to_inspect(&self, most: usize) -> Vec<String> {
+        let unknown = |e: &&Entry| e.limits == Limits::Unknown && e.is_sampled();
+        self.entries.values().filter(unknown).take(most).map(|e| e.container.id.clone()).collect()
+    }
+
+    /// What an inspection answered; `None` where it was refused or failed.
+    pub(super) fn inspected(&mut self, id: &str, answer: Option<&Inspected>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(answer) = answer else {
+            entry.limits = Limits::Refused;
+            return;
+        };
+        let started_at = &answer.state.started_at;
+        entry.container.started_at = moment(started_at).map(|_| started_at.clone());
+        entry.limits = Limits::Cpu(answer.host_config.cpu_limit());
+        if entry.network_mode.is_none() {
+            entry.network_mode.clone_from(&answer.host_config.network_mode);
+        }
+    }
+
+    /// The projects and their containers, in the order of their names.
+    pub(super) fn projects(&self) -> Vec<Project> {
+        let mut by_id: BTreeMap<&str, Vec<Container>> = BTreeMap::new();
+        for entry in self.entries.values() {
+            by_id.entry(&entry.project).or_default().push(entry.container.clone());
+        }
+        by_id.into_iter().map(|(id, containers)| project(id, containers)).collect()
+    }
+
+    /// The containers that run, of the projects somebody wants.
+    pub(super) fn targets(&self, demand: &Demand) -> Vec<Target> {
+        let wanted = |e: &&Entry| e.is_sampled() && demand.wants(&e.project);
+        self.entries.values().filter(wanted).map(|entry| self.target(entry)).collect()
+    }
+
+    fn target(&self, entry: &Entry) -> Target {
+        Target {
+            id: entry.container.id.clone(),
+            name: entry.container.name.clone(),
+            project: entry.project.clone(),
+            service: entry.container.service_name.clone(),
+            network: self.network(entry),
+            cpu_limit: match entry.limits {
+                Limits::Cpu(limit) => Ok(limit),
+                Limits::Unknown | Limits::Refused => Err(Unavailable::EngineError),
+            },
+        }
+    }
+
+    fn network(&self, entry: &Entry) -> Network {
+        match entry.network_mode.as_deref() {
+            Some("host") => Network::Host,
+            Some("none") => Network::None,
+            Some(mode) => match mode.strip_prefix("container:") {
+                Some(other) => self.network_of(other),
+                None => Network::Own,
+            },
+            None => Network::Own,
+        }
+    }
+
+    /// The network of the container with this id or name, seen by one that shares it.
+    fn network_of(&self, other: &str) -> Network {
+        let named = || self.entries.values().find(|e| e.container.name == other);
+        match self.entries.get(other).or_else(named) {
+            Some(entry) => match entry.network_mode.as_deref() {
+                Some("host") => Network::Host,
+                Some("none") => Network::None,
+                _ => Network::Of(entry.container.id.clone()),
+            },
+            None => Network::Of(other.to_owned()),
+        }
+    }
+}
+
+/// The state we give a container that is no more; the engine has no word for it.
+const REMOVED: &str = "removed";
+
+/// Whether an action changes anything we tell. Podman says `remove` for `destroy`.
+fn matters(action: &str) -> bool {
+    matches!(
+        action,
+        "create"
+            | "start"
+            | "die"
+            | "destroy"
+            | "remove"
+            | "pause"
+            | "unpause"
+            | "rename"
+            | "update"
+            | "oom"
+            | "health_status"
+    )
+}
+
+impl Entry {
+    /// What an event tells of a container not listed yet.
+    fn new(id: &str, attributes: &Attributes) -> Self {
+        let container = Container {
+            id: id.to_owned(),
+            name: attributes.name.clone(),
+            service_name: attributes.labels.service().map(str::to_owned),
+            image: attributes.image.clone(),
+            state: "created".to_owned(),
+            ..Container::default()
+        };
+        let project = attributes.labels.project().unwrap_or(STANDALONE).to_owned();
+        Self { container, project, ..Self::default() }
+    }
+
+    fn update(&mut self, listed: Listed) {
+        self.project = listed.labels.project().unwrap_or(STANDALONE).to_owned();
+        if listed.host_config.network_mode.is_some() {
+            self.network_mode = listed.host_config.network_mode;
+        }
+        let mut ports: Vec<String> = listed.ports.iter().map(ToString::to_string).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        let name = listed.names.into_iter().next().unwrap_or_default();
+        self.container = Container {
+            id: listed.id,
+            name: name.strip_prefix('/').map(str::to_owned).unwrap_or(name),
+            service_name: listed.labels.service().map(str::to_owned),
+            image: listed.image,
+            health: health(&listed.status).map(str::to_owned),
+            state: listed.state.to_ascii_lowercase(),
+            status: listed.status,
+            ports,
+            created_at: OffsetDateTime::from_unix_timestamp(listed.created)
+                .ok()
+                .and_then(|at| at.format(&Rfc3339).ok()),
+            started_at: self.container.started_at.take(),
+        };
+    }
+
+    fn apply(&mut self, action: &str, detail: Option<&str>, attributes: &Attributes) {
+        let container = &mut self.container;
+        if !attributes.name.is_empty() {
+            container.name.clone_from(&attributes.name);
+        }
+        match action {
+            "start" => {
+                "running".clone_into(&mut container.state);
+                container.started_at = None;
+                container.health = None;
+                self.limits = Limits::Unknown;
+                self.exit_code = None;
+                self.oom_killed = false;
+            }
+            "unpause" => "running".clone_into(&mut container.state),
+            "pause" => "paused".clone_into(&mut container.state),
+            "die" => {
+                "exited".clone_into(&mut container.state);
+                container.health = None;
+                self.exit_code = attributes.exit_code.as_deref().and_then(|c| c.parse().ok());
+            }
+            "destroy" | "remove" => REMOVED.clone_into(&mut container.state),
+            "update" => self.limits = Limits::Unknown,
+            "oom" => self.oom_killed = true,
+            "health_status" => container.health = detail.map(str::to_owned),
+            _ => {}
+        }
+    }
+
+    fn status(&self, action: &str) -> ProjectStatus {
+        ProjectStatus {
+            status: action.to_owned(),
+            container: StatusContainer {
+                id: self.container.id.clone(),
+                name: self.container.name.clone(),
+                state: self.container.state.clone(),
+                health: self.container.health.clone(),
+                exit_code: self.exit_code,
+                oom_killed: self.oom_killed,
+            },
+        }
+    }
+
+    fn is_sampled(&self) -> bool {
+        is_running(&self.container.state) && is_plain_id(&self.container.id)
+    }
+}
+
+fn project(id: &str, mut containers: Vec<Container>) -> Project {
+    containers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    let running = containers.iter().filter(|c| is_running(&c.state)).count();
+    let status = match running {
+        0 => "stopped",
+        n if n == containers.len() => "running",
+        _ => "partial",
+    };
+    Project {
+        id: id.to_owned(),
+        name: if id == STANDALONE { "standalone" } else { id }.to_owned(),
+        status: status.to_owned(),
+        containers,
+    }
+}
+
+/// The health in the engine's sentence: `Up 4 seconds (healthy)`.
+fn health(status: &str) -> Option<&'static str> {
+    [("(healthy)", "healthy"), ("(unhealthy)", "unhealthy"), ("(health: starting)", "starting")]
+        .into_iter()
+        .find_map(|(end, health)| status.ends_with(end).then_some(health))
+}
+
+#[cfg(test)]
+#[path = "inventory_tests.rs"]
+mod tests;

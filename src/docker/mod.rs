@@ -1,0 +1,134 @@
+//! The Docker Engine, or Podman, as a source of stats.
+//!
+//! Who owns what: [`DockerSource`] is called on the streamer's thread and owns at most one
+//! `Session`. The session owns the connections, the threads of its `Watch` (which own the list),
+//! the readings (`Rows`) and the threads of its sampler (workers, or readers). The list itself, an
+//! `Inventory`, is shared behind a lock that nobody holds across a call.
+//!
+//! Nothing reconnects by itself: a session that fails is dropped, with all of its threads, and
+//! the next reading opens another.
+
+mod answer;
+mod board;
+mod call;
+mod client;
+mod direct;
+mod error;
+mod host;
+mod inventory;
+mod pace;
+mod podman;
+mod probe;
+mod rows;
+mod sample;
+mod session;
+mod stream;
+mod transport;
+mod watch;
+
+use std::time::Instant;
+
+use crate::{Demand, EngineInfo, HubHandle, Snapshot, SourceError, StatsSource};
+use client::CALL_LIMIT;
+use probe::Behaviour;
+use session::{Session, identify};
+
+pub use host::DockerHost;
+
+/// Reads a Docker Engine or Podman: stats, the list of projects, events.
+///
+/// It does nothing before it is asked. An engine that is absent makes each call fail, with the
+/// remedy in the error's words, until it is there; one that goes away and comes back is taken up
+/// by itself. It makes only GET requests, and while nobody listens, none.
+///
+/// ```no_run
+/// use kentros::{Demand, DockerHost, DockerSource, StatsSource};
+///
+/// let mut source = DockerSource::new(DockerHost::default());
+/// let snapshot = source.collect(&Demand::all())?;
+/// # Ok::<(), kentros::SourceError>(())
+/// ```
+#[derive(Debug)]
+pub struct DockerSource {
+    host: DockerHost,
+    hub: Option<HubHandle>,
+    session: Option<Session>,
+    /// What was last known of the engine; kept when it goes away.
+    info: EngineInfo,
+    /// How the engine behaved when nobody had listened for a while: it need not be probed again.
+    behaviour: Option<(EngineInfo, Behaviour)>,
+}
+
+impl DockerSource {
+    /// A source for the engine at `host`. It makes no connection yet.
+    pub fn new(host: DockerHost) -> Self {
+        Self { host, hub: None, session: None, info: EngineInfo::default(), behaviour: None }
+    }
+
+    /// The session under way, or a new one.
+    fn session(&mut self) -> Result<&mut Session, SourceError> {
+        // One that was lost between two readings says nothing about the engine now.
+        if let Some(why) = self.session.as_ref().and_then(Session::lost) {
+            log::info!("engine: {why}");
+            self.session = None;
+        }
+        match &mut self.session {
+            Some(session) => Ok(session),
+            none => {
+                let known = self.behaviour.take();
+                let session = Session::open(&self.host, self.hub.as_ref(), known.as_ref())?;
+                Ok(none.insert(session))
+            }
+        }
+    }
+}
+
+impl StatsSource for DockerSource {
+    fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
+        let collected = self.session().and_then(|session| {
+            let snapshot = session.collect(demand)?;
+            Ok((snapshot, session.info.clone()))
+        });
+        match collected {
+            Ok((snapshot, info)) => {
+                self.info = info;
+                Ok(snapshot)
+            }
+            Err(error) => {
+                self.session = None;
+                self.info.interval = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&mut self, hub: &HubHandle) {
+        self.hub = Some(hub.clone());
+        // A session opened without the hub tells it nothing.
+        self.session = None;
+        match self.session() {
+            Ok(session) => self.info = session.info.clone(),
+            // The first reading fails likewise, and is heard.
+            Err(error) => log::debug!("engine: {error}"),
+        }
+    }
+
+    fn rest(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.behaviour = session.behaviour().map(|how| (session.identity(), how));
+        }
+        self.hub = None;
+    }
+
+    fn check(&mut self) -> Result<(), SourceError> {
+        if self.session.as_ref().is_some_and(|session| session.lost().is_none()) {
+            return Ok(());
+        }
+        identify(&self.host, Instant::now() + CALL_LIMIT)?;
+        Ok(())
+    }
+
+    fn engine(&self) -> EngineInfo {
+        self.info.clone()
+    }
+}

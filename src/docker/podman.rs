@@ -1,0 +1,83 @@
+//! Podman's sampling: one stream with all containers in each frame, once a second.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use super::board::Board;
+use super::call::Call;
+use super::client::{Client, parse};
+use super::error::EngineError;
+use super::inventory::Target;
+use super::rows::Rows;
+use super::sample::PodmanFrame;
+use crate::threads;
+
+/// The one reader.
+#[derive(Debug)]
+pub(super) struct Frames {
+    client: Client,
+    thread: Option<JoinHandle<()>>,
+    board: Arc<Board>,
+    targets: Vec<String>,
+}
+
+impl Frames {
+    /// Starts the reader.
+    pub(super) fn start(client: &Client) -> io::Result<Self> {
+        let client = client.apart();
+        let board = Arc::new(Board::default());
+        let (mine, shared) = (client.clone(), Arc::clone(&board));
+        let thread = threads::spawn("kentros-podman", move || {
+            if let Err(error) = read(&mine, &shared) {
+                log::debug!("Podman's stream of samples: {error}");
+            }
+            shared.close();
+        })?;
+        Ok(Self { client, thread: Some(thread), board, targets: Vec::new() })
+    }
+
+    /// Whether the stream has ended: this reader gives no more samples.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Takes the samples of these containers from the next frame, at `deadline` at the latest.
+    /// Whether there were any.
+    pub(super) fn frame(&mut self, targets: &[Target], rows: &mut Rows, deadline: Instant) -> bool {
+        let wanted: Vec<String> = targets.iter().map(|target| target.id.clone()).collect();
+        for id in self.targets.iter().filter(|id| !wanted.contains(id)) {
+            self.board.remove(id);
+        }
+        wanted.iter().for_each(|id| self.board.add(id));
+        self.targets = wanted;
+        let posted = self.board.take(deadline);
+        posted.into_iter().fold(false, |any, (id, reading, at)| rows.take(&id, reading, at) | any)
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        self.client.shutdown();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been logged.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn read(client: &Client, board: &Board) -> Result<(), EngineError> {
+    let mut lines = client.lines(Call::PodmanStats)?;
+    while let Some(line) = lines.next()? {
+        let frame: PodmanFrame = parse(line)?;
+        if let Some(error) = frame.error.filter(|error| !error.is_null()) {
+            log::debug!("Podman has no samples: {error}");
+        }
+        let now = Instant::now();
+        for sample in frame.stats.unwrap_or_default() {
+            board.post(&sample.container_id, sample.reading(), now);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! From readings to rows: pure but for the clock it is given.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use super::inventory::{Network, Target};
+use crate::protocol::payload::{ContainerStats, Unavailable};
+use crate::stats::usage::{Figure, Reading};
+
+/// A container without a sample for this long has figures no more, only a reason.
+const MISSING_AFTER: Duration = Duration::from_secs(5);
+
+/// The newest reading of each container, and its CPU since the one before.
+#[derive(Debug, Default)]
+pub(super) struct Rows(HashMap<String, Row>);
+
+#[derive(Debug)]
+struct Row {
+    /// When it was first wanted: without a sample it is missing from then on.
+    since: Instant,
+    newest: Newest,
+}
+
+#[derive(Debug)]
+enum Newest {
+    /// No sample yet.
+    Nothing,
+    /// The engine says that it does not run.
+    Stopped,
+    /// A sample, when it came, and the CPU since the one before.
+    Sample(Box<Reading>, Instant, Figure<f64>),
+}
+
+impl Rows {
+    /// Keeps the rows of these containers alone: a reading is forgotten with its container.
+    pub(super) fn keep(&mut self, targets: &[Target], now: Instant) {
+        let mut old = std::mem::take(&mut self.0);
+        self.0 = targets
+            .iter()
+            .map(|target| {
+                let fresh = || Row { since: now, newest: Newest::Nothing };
+                (target.id.clone(), old.remove(&target.id).unwrap_or_else(fresh))
+            })
+            .collect();
+    }
+
+    /// Takes a sample of a container that came at `at`; `None` is the zero sample of one that does
+    /// not run. Whether the container is one of ours.
+    pub(super) fn take(&mut self, id: &str, reading: Option<Reading>, at: Instant) -> bool {
+        let Some(row) = self.0.get_mut(id) else { return false };
+        row.newest = match reading {
+            None => Newest::Stopped,
+            Some(reading) => {
+                let cpu = match &row.newest {
+                    Newest::Sample(before, ..) => reading.cpu_percent(before),
+                    Newest::Nothing | Newest::Stopped => None,
+                };
+                let cpu = cpu.ok_or(reading.cpu.err().unwrap_or(Unavailable::FirstSample));
+                Newest::Sample(Box::new(reading), at, cpu)
+            }
+        };
+        true
+    }
+
+    /// The rows of these containers, as they stand `now`.
+    pub(super) fn rows(&self, targets: &[Target], now: Instant) -> Vec<(String, ContainerStats)> {
+        let row = |target: &Target| Some((target.id.clone(), self.row(target, now)?));
+        targets.iter().filter_map(row).collect()
+    }
+
+    /// `None` for a container too new to have a sample.
+    fn row(&self, target: &Target, now: Instant) -> Option<ContainerStats> {
+        let row = self.0.get(&target.id)?;
+        match &row.newest {
+            Newest::Sample(reading, at, cpu) => {
+                let age = now.saturating_duration_since(*at);
+                Some(if age < MISSING_AFTER {
+                    sampled(target, reading, *cpu, age)
+                } else {
+                    unsampled(target, Unavailable::EngineError)
+                })
+            }
+            Newest::Stopped => Some(unsampled(target, Unavailable::NotRunning)),
+            Newest::Nothing => (now.saturating_duration_since(row.since) >= MISSING_AFTER)
+                .then(|| unsampled(target, Unavailable::EngineError)),
+        }
+    }
+}
+
+/// Takes figures apart into values and the reasons for their lack.
+struct Figures(BTreeMap<String, Unavailable>);
+
+impl Figures {
+    fn take<T>(&mut self, field: &str, figure: Figure<T>) -> Option<T> {
+        figure.map_err(|why| self.0.insert(field.to_owned(), why)).ok()
+    }
+}
+
+fn named(target: &Target) -> ContainerStats {
+    ContainerStats {
+        name: target.name.clone(),
+        project_id: target.project.clone(),
+        service_name: target.service.clone(),
+        network_of: match &target.network {
+            Network::Of(id) => Some(id.clone()),
+            Network::Own | Network::None | Network::Host => None,
+        },
+        ..ContainerStats::default()
+    }
+}
+
+fn sampled(target: &Target, reading: &Reading, cpu: Figure<f64>, age: Duration) -> ContainerStats {
+    let mut figures = Figures(BTreeMap::new());
+    let network = match (reading.network, &target.network) {
+        (_, Network::Host) => Err(Unavailable::HostNetwork),
+        (Some(bytes), _) => Ok(bytes),
+        // Without a network nothing is sent: a true 0.
+        (None, Network::None) => Ok((0, 0)),
+        (None, Network::Own | Network::Of(_)) => Err(Unavailable::EngineError),
+    };
+    let cpu_limit = target.cpu_limit.and_then(|limit| match limit {
+        Some(limit) => Ok(limit),
+        None => reading.online_cpus.map(f64::from),
+    });
+    ContainerStats {
+        cpu_percent: figures.take("cpu_percent", cpu),
+        online_cpus: figures.take("online_cpus", reading.online_cpus),
+        cpu_limit: figures.take("cpu_limit", cpu_limit),
+        memory_usage: figures.take("memory_usage", reading.memory),
+        memory_limit: figures.take("memory_limit", reading.memory_limit),
+        memory_percent: figures.take("memory_percent", reading.memory_percent()),
+        network_rx: figures.take("network_rx", network.map(|(rx, _)| rx)),
+        network_tx: figures.take("network_tx", network.map(|(_, tx)| tx)),
+        block_read: figures.take("block_read", reading.block.map(|(read, _)| read)),
+        block_write: figures.take("block_write", reading.block.map(|(_, write)| write)),
+        pids: figures.take("pids", reading.pids),
+        timestamp: reading.timestamp(),
+        age_ms: u64::try_from(age.as_millis()).ok(),
+        unavailable: figures.0,
+        ..named(target)
+    }
+}
+
+/// Every figure, in the order of the wire.
+const FIGURES: &[&str] = &[
+    "cpu_percent",
+    "online_cpus",
+    "cpu_limit",
+    "memory_usage",
+    "memory_limit",
+    "memory_percent",
+    "network_rx",
+    "network_tx",
+    "block_read",
+    "block_write",
+    "pids",
+];
+
+fn unsampled(target: &Target, why: Unavailable) -> ContainerStats {
+    let unavailable = FIGURES.iter().map(|field| ((*field).to_owned(), why)).collect();
+    ContainerStats { unavailable, ..named(target) }
+}
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

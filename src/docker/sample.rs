@@ -1,0 +1,244 @@
+//! The engine's samples of a container, as JSON, and what they come to.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::answer::or_default;
+
+use crate::protocol::payload::Unavailable;
+use crate::stats::usage::{Reading, memory_used, moment};
+
+/// A sample of Docker's `/containers/{id}/stats`. Only what we read of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Sample {
+    read: String,
+    #[serde(deserialize_with = "or_default")]
+    num_procs: u32,
+    #[serde(deserialize_with = "or_default")]
+    cpu_stats: CpuStats,
+    #[serde(deserialize_with = "or_default")]
+    memory_stats: MemoryStats,
+    networks: Option<HashMap<String, Network>>,
+    #[serde(deserialize_with = "or_default")]
+    blkio_stats: BlkioStats,
+    #[serde(deserialize_with = "or_default")]
+    storage_stats: StorageStats,
+    #[serde(deserialize_with = "or_default")]
+    pids_stats: PidsStats,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CpuStats {
+    #[serde(deserialize_with = "or_default")]
+    cpu_usage: CpuUsage,
+    #[serde(deserialize_with = "or_default")]
+    online_cpus: u32,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CpuUsage {
+    #[serde(deserialize_with = "or_default")]
+    total_usage: u64,
+    percpu_usage: Option<Vec<u64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct MemoryStats {
+    usage: Option<u64>,
+    limit: Option<u64>,
+    stats: Option<MemoryMap>,
+    /// Windows.
+    privateworkingset: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct MemoryMap {
+    total_inactive_file: Option<u64>,
+    inactive_file: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Network {
+    rx_bytes: u64,
+    tx_bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct BlkioStats {
+    io_service_bytes_recursive: Option<Vec<BlkioEntry>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct BlkioEntry {
+    op: String,
+    value: u64,
+}
+
+/// Windows.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct StorageStats {
+    read_size_bytes: u64,
+    write_size_bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PidsStats {
+    current: Option<u64>,
+}
+
+impl Sample {
+    /// The reading, or `None` for the zero sample of a container that does not run.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let at = moment(&self.read)?;
+        // Only Windows counts processes here.
+        Some(if self.num_procs > 0 { self.windows(at) } else { self.linux(at) })
+    }
+
+    fn linux(&self, at: OffsetDateTime) -> Reading {
+        let cpu = &self.cpu_stats;
+        let percpu = cpu.cpu_usage.percpu_usage.as_ref().map_or(0, Vec::len);
+        let online =
+            if cpu.online_cpus > 0 { Some(cpu.online_cpus) } else { percpu.try_into().ok() };
+        let memory = &self.memory_stats;
+        let map = memory.stats.as_ref();
+        let total_inactive = map.and_then(|map| map.total_inactive_file);
+        let inactive = map.and_then(|map| map.inactive_file);
+        // The engine leaves a usage of 0 out, and the map with it where the cgroup is off.
+        let usage = memory.usage.or(map.map(|_| 0));
+        Reading {
+            at,
+            cpu: Ok(cpu.cpu_usage.total_usage),
+            online_cpus: online.filter(|n| *n > 0).ok_or(Unavailable::EngineError),
+            memory: usage
+                .map(|usage| memory_used(usage, total_inactive, inactive))
+                .ok_or(Unavailable::MemoryCgroupDisabled),
+            memory_limit: match (usage, memory.limit) {
+                (None, _) => Err(Unavailable::MemoryCgroupDisabled),
+                (_, limit) => limit.filter(|limit| *limit > 0).ok_or(Unavailable::EngineError),
+            },
+            network: self.network(),
+            block: self.block(total_inactive.is_some()),
+            pids: self.pids_stats.current.ok_or(Unavailable::EngineError),
+        }
+    }
+
+    fn windows(&self, at: OffsetDateTime) -> Reading {
+        Reading {
+            at,
+            // Windows counts in units of 100 ns.
+            cpu: Ok(self.cpu_stats.cpu_usage.total_usage.saturating_mul(100)),
+            online_cpus: Ok(self.num_procs),
+            memory: Ok(self.memory_stats.privateworkingset),
+            memory_limit: Err(Unavailable::EngineError),
+            network: self.network(),
+            block: Ok((self.storage_stats.read_size_bytes, self.storage_stats.write_size_bytes)),
+            pids: Err(Unavailable::EngineError),
+        }
+    }
+
+    fn network(&self) -> Option<(u64, u64)> {
+        let networks = self.networks.as_ref().filter(|networks| !networks.is_empty())?;
+        Some(networks.values().fold((0, 0), |(rx, tx), network| {
+            (add(rx, network.rx_bytes), add(tx, network.tx_bytes))
+        }))
+    }
+
+    /// Sums over all devices. With cgroup v2 the list is null until there was any I/O; with v1 it
+    /// is null where the kernel does not count.
+    fn block(&self, cgroup_v1: bool) -> Result<(u64, u64), Unavailable> {
+        let Some(entries) = &self.blkio_stats.io_service_bytes_recursive else {
+            return if cgroup_v1 { Err(Unavailable::EngineError) } else { Ok((0, 0)) };
+        };
+        Ok(entries.iter().fold((0, 0), |(read, write), entry| {
+            match entry.op.bytes().next().map(|first| first.to_ascii_lowercase()) {
+                Some(b'r') => (add(read, entry.value), write),
+                Some(b'w') => (read, add(write, entry.value)),
+                _ => (read, write),
+            }
+        }))
+    }
+}
+
+fn add(sum: u64, value: u64) -> u64 {
+    sum.saturating_add(value)
+}
+
+/// A frame of Podman's `/libpod/containers/stats`: a sample of each container.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PodmanFrame {
+    #[serde(rename = "Error")]
+    pub(super) error: Option<serde_json::Value>,
+    #[serde(rename = "Stats")]
+    pub(super) stats: Option<Vec<PodmanSample>>,
+}
+
+/// One container's part of a [`PodmanFrame`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub(super) struct PodmanSample {
+    #[serde(rename = "ContainerID")]
+    pub(super) container_id: String,
+    #[serde(rename = "PerCPU")]
+    per_cpu: Option<Vec<u64>>,
+    #[serde(rename = "CPUNano")]
+    cpu_nano: u64,
+    /// The clock, nanoseconds since 1970.
+    system_nano: u64,
+    mem_usage: u64,
+    mem_limit: u64,
+    net_input: Option<u64>,
+    net_output: Option<u64>,
+    network: Option<HashMap<String, PodmanNetwork>>,
+    block_input: Option<u64>,
+    block_output: Option<u64>,
+    #[serde(rename = "PIDs")]
+    pids: Option<u64>,
+}
+
+/// From Podman 5 on the bytes of each network stand by themselves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct PodmanNetwork {
+    rx_bytes: u64,
+    tx_bytes: u64,
+}
+
+impl PodmanSample {
+    /// The reading, or `None` where there is no clock in it.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.system_nano)).ok()?;
+        let cpus = self.per_cpu.as_ref().map_or(0, Vec::len);
+        let totals = self.net_input.zip(self.net_output);
+        let each = self.network.as_ref().map(|networks| {
+            networks.values().fold((0, 0), |(rx, tx), n| (add(rx, n.rx_bytes), add(tx, n.tx_bytes)))
+        });
+        (self.system_nano > 0).then(|| Reading {
+            at,
+            cpu: Ok(self.cpu_nano),
+            online_cpus: cpus.try_into().ok().filter(|n| *n > 0).ok_or(Unavailable::EngineError),
+            // A process without any memory there is not.
+            memory: positive(self.mem_usage).ok_or(Unavailable::MemoryCgroupDisabled),
+            memory_limit: positive(self.mem_limit).ok_or(Unavailable::EngineError),
+            network: totals.or(each),
+            block: self.block_input.zip(self.block_output).ok_or(Unavailable::EngineError),
+            pids: self.pids.ok_or(Unavailable::EngineError),
+        })
+    }
+}
+
+fn positive(value: u64) -> Option<u64> {
+    (value > 0).then_some(value)
+}

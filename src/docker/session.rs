@@ -1,0 +1,264 @@
+//! One connection to an engine, from the first ping to whatever ends it.
+//!
+//! A session is opened whole and dropped whole: what was found out about the engine, the readings,
+//! the threads all go with it. After a restart of the engine everything is therefore asked anew,
+//! and no rate is taken across the gap.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ureq::http::HeaderMap;
+
+use super::answer::{Listed, Version};
+use super::call::{Call, Events};
+use super::client::Client;
+use super::direct::Direct;
+use super::error::EngineError;
+use super::host::DockerHost;
+use super::inventory::{Inventory, Target};
+use super::podman::Frames;
+use super::probe::{self, Behaviour};
+use super::rows::Rows;
+use super::stream::Streams;
+use super::watch::{Shared, Watch, lock};
+use crate::protocol::payload::Mode;
+use crate::protocol::unix_seconds;
+use crate::{Demand, EngineInfo, HubHandle, Snapshot, SourceError};
+
+/// The API version asked for where the engine speaks it: the newest whose answers we know.
+const NEWEST: (u32, u32) = (1, 51);
+/// The oldest that has one-shots: Docker 20.10.
+const OLDEST: (u32, u32) = (1, 41);
+/// The longest a reading takes, all in all: a shutdown waits for it.
+const READING_LIMIT: Duration = Duration::from_millis(1_900);
+/// The longest a reading waits for the samples of a stream.
+const PASS_LIMIT: Duration = Duration::from_millis(1_500);
+/// Without a sample from anyone for this long the engine is asked whether it is still there.
+const DOUBT_AFTER: Duration = Duration::from_millis(2_500);
+/// Connections kept alive: four workers' and the lister's.
+const CONNECTIONS: usize = 5;
+
+/// An engine that answers, and all that reads it.
+#[derive(Debug)]
+pub(super) struct Session {
+    client: Client,
+    inventory: Shared,
+    rows: Rows,
+    sampler: Sampler,
+    /// When a sample last came, or there was none to come.
+    heard: Instant,
+    pub(super) info: EngineInfo,
+    // Dropped last: its threads are joined when nothing else is under way.
+    _watch: Watch,
+}
+
+/// How samples are taken.
+#[derive(Debug)]
+enum Sampler {
+    /// Not known before there is a container to try it on.
+    Unknown,
+    Direct(Direct),
+    Stream(Streams),
+    Podman(Frames),
+}
+
+impl Session {
+    /// Finds out what listens at `host`, and starts to watch it. `known` is how the engine behaved
+    /// when it was last asked, if it is the same.
+    pub(super) fn open(
+        host: &DockerHost,
+        hub: Option<&HubHandle>,
+        known: Option<&(EngineInfo, Behaviour)>,
+    ) -> Result<Self, SourceError> {
+        let deadline = Instant::now() + READING_LIMIT;
+        let (client, info) = identify(host, deadline)?;
+        let podman = info.mode == Some(Mode::Podman);
+        let kind = if podman { Events::All } else { Events::Filtered };
+        let apart = client.apart();
+        // Headers mean subscribed: from here on nothing is missed, and the list comes after.
+        let since = unix_seconds().saturating_sub(2);
+        let events = match apart.lines(Call::Events { since, kind }) {
+            Ok(lines) => Some((apart, lines)),
+            Err(error) if error.is_answer() => {
+                log::warn!("no events, so containers are listed every two seconds: {error}");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let running: Vec<Listed> = client.get(Call::List { all: false }, deadline)?;
+        let mut inventory = Inventory::default();
+        inventory.listed(running);
+        let inventory: Shared = Arc::new(Mutex::new(inventory));
+        let watch = Watch::start(&client, events, &inventory, hub)?;
+        let mut session = Self {
+            client,
+            inventory,
+            rows: Rows::default(),
+            sampler: Sampler::Unknown,
+            heard: Instant::now(),
+            info,
+            _watch: watch,
+        };
+        match known {
+            Some((info, behaviour)) if *info == session.identity() => session.sample(*behaviour)?,
+            _ if podman => session.sampler = Sampler::Podman(Frames::start(&session.client)?),
+            _ => {}
+        }
+        Ok(session)
+    }
+
+    /// What the engine is, apart from how it is read.
+    pub(super) fn identity(&self) -> EngineInfo {
+        EngineInfo { mode: None, interval: None, ..self.info.clone() }
+    }
+
+    /// How the engine turned out to behave.
+    pub(super) fn behaviour(&self) -> Option<Behaviour> {
+        match self.sampler {
+            Sampler::Direct(_) => Some(Behaviour::Direct),
+            Sampler::Stream(_) => Some(Behaviour::Stream),
+            Sampler::Unknown | Sampler::Podman(_) => None,
+        }
+    }
+
+    /// Why the session cannot go on, if it cannot.
+    pub(super) fn lost(&self) -> Option<String> {
+        lock(&self.inventory).lost.clone()
+    }
+
+    /// Takes one reading.
+    pub(super) fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
+        let start = Instant::now();
+        let targets = lock(&self.inventory).targets(demand);
+        self.rows.keep(&targets, start);
+        let heard = self.read(&targets, start)?;
+        if heard || targets.is_empty() {
+            self.heard = Instant::now();
+        } else if self.heard.elapsed() > DOUBT_AFTER {
+            self.client.ping(start + READING_LIMIT)?;
+        }
+        if let Some(why) = self.lost() {
+            return Err(why.into());
+        }
+        let pace = match &self.sampler {
+            Sampler::Direct(direct) => direct.pace(),
+            Sampler::Stream(streams) => streams.pace(),
+            Sampler::Unknown | Sampler::Podman(_) => None,
+        };
+        self.info.interval = pace;
+        let period = pace.unwrap_or(Duration::from_secs(1));
+        // What changed during the reading is told as it is now.
+        let (targets, projects) = {
+            let inventory = lock(&self.inventory);
+            (inventory.targets(demand), inventory.projects())
+        };
+        let rows = self.rows.rows(&targets, Instant::now());
+        let wanted: Vec<_> = projects.into_iter().filter(|p| demand.wants(&p.id)).collect();
+        Ok(Snapshot::from_rows(&rows, &wanted, period * 3 / 2)?)
+    }
+
+    /// Reads what the sampler gives; whether it gave anything.
+    fn read(&mut self, targets: &[Target], start: Instant) -> Result<bool, SourceError> {
+        if let (Sampler::Unknown, Some(target)) = (&self.sampler, targets.first()) {
+            match probe::ask(&self.client, &target.id)? {
+                Some(behaviour) => self.sample(behaviour)?,
+                None => return Ok(false),
+            }
+        }
+        let deadline = start + PASS_LIMIT;
+        Ok(match &mut self.sampler {
+            Sampler::Unknown => false,
+            Sampler::Direct(direct) => direct.sweep(targets, &mut self.rows, Instant::now()),
+            Sampler::Stream(streams) => {
+                streams.pass(&self.client, targets, &mut self.rows, deadline)
+            }
+            Sampler::Podman(frames) => {
+                if frames.has_ended() {
+                    *frames = Frames::start(&self.client)?;
+                }
+                frames.frame(targets, &mut self.rows, deadline)
+            }
+        })
+    }
+
+    fn sample(&mut self, behaviour: Behaviour) -> Result<(), SourceError> {
+        (self.sampler, self.info.mode) = match behaviour {
+            Behaviour::Direct => {
+                (Sampler::Direct(Direct::start(&self.client, Instant::now())?), Some(Mode::Direct))
+            }
+            Behaviour::Stream => (Sampler::Stream(Streams::default()), Some(Mode::Stream)),
+        };
+        Ok(())
+    }
+}
+
+/// Asks who is there, and settles the API version: a client that speaks it, and what is known.
+pub(super) fn identify(
+    host: &DockerHost,
+    deadline: Instant,
+) -> Result<(Client, EngineInfo), EngineError> {
+    let client = Client::new(host, "", CONNECTIONS);
+    let headers = client.ping(deadline)?;
+    let podman = headers.contains_key("libpod-api-version");
+    let theirs = header(&headers, "api-version")
+        .and_then(number)
+        .ok_or_else(|| EngineError::Garbled("it names no API version".to_owned()))?;
+    if theirs < OLDEST {
+        return Err(EngineError::TooOld(text(theirs)));
+    }
+    let (version, lowest) = match client.get::<Version>(Call::Version, deadline) {
+        Ok(version) => (Some(version.version), number(&version.min_api_version)),
+        // A proxy may forbid it: then the ping must do.
+        Err(error) if error.is_answer() => (header(&headers, "server").and_then(server), None),
+        Err(error) => return Err(error),
+    };
+    let api = text(theirs.min(NEWEST).max(lowest.unwrap_or(OLDEST)));
+    let info = EngineInfo {
+        engine: Some(if podman { "Podman" } else { "Docker Engine" }.to_owned()),
+        version: version.filter(|version| !version.is_empty()),
+        api_version: Some(api.clone()),
+        mode: podman.then_some(Mode::Podman),
+        interval: None,
+    };
+    Ok((client.speaking(api), info))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The version in a `Server` header: `Docker/20.10.24+dfsg1 (linux)`.
+fn server(header: &str) -> Option<String> {
+    let (_, version) = header.split_once('/')?;
+    version.split_whitespace().next().map(str::to_owned)
+}
+
+fn number(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn text((major, minor): (u32, u32)) -> String {
+    format!("{major}.{minor}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert!(number("1.9") < number("1.41"));
+        assert_eq!(number("1.41").map(text).as_deref(), Some("1.41"));
+        for nonsense in ["", "1", "1.x", "v1.41"] {
+            assert_eq!(number(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn the_server_header_names_the_version() {
+        let version = server("Docker/20.10.24+dfsg1 (linux)");
+        assert_eq!(version.as_deref(), Some("20.10.24+dfsg1"));
+        assert_eq!(server("nginx"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! What carries HTTP to the engine: ureq's transport over a Unix socket, or its own over TCP.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rustix::io::{FdFlags, fcntl_setfd, retry_on_intr};
+use rustix::net::sockopt::{Timeout as SocketTimeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketType, connect, recv, socket};
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, TcpConnector,
+    Transport,
+};
+
+use super::host::{Address, DockerHost};
+
+/// Connects to the engine, whatever the request's URL says.
+#[derive(Debug)]
+pub(super) struct EngineConnector(pub(super) DockerHost);
+
+impl Connector for EngineConnector {
+    type Out = Box<dyn Transport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<Self::Out>, Error> {
+        match &self.0.0 {
+            Address::Unix(path) => {
+                let socket = UnixSocket::connect(path, details.timeout)?;
+                let socket = Arc::new(socket);
+                (details.register_shutdown)(Arc::downgrade(&socket) as Weak<dyn ShutdownHandle>)?;
+                let config = details.config;
+                let buffers =
+                    LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+                Ok(Some(Box::new(UnixTransport { socket, buffers, read_limit: None })))
+            }
+            Address::Tcp(_) => {
+                let (config, timeout) = (details.config, details.timeout);
+                let resolved = ConnectionDetails {
+                    addrs: DefaultResolver::default().resolve(details.uri, config, timeout)?,
+                    uri: details.uri,
+                    config,
+                    request_level: details.request_level,
+                    resolver: details.resolver,
+                    now: details.now,
+                    timeout,
+                    current_time: Arc::clone(&details.current_time),
+                    run_connector: Arc::clone(&details.run_connector),
+                    register_shutdown: Arc::clone(&details.register_shutdown),
+                };
+                let transport =
+                    Connector::<()>::connect(&TcpConnector::default(), &resolved, None)?;
+                Ok(transport.map(|transport| Box::new(transport) as Box<dyn Transport>))
+            }
+        }
+    }
+}
+
+/// Resolves nothing: ureq asks at every call, the connector only when it connects.
+#[derive(Debug)]
+pub(super) struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
+}
+
+#[derive(Debug)]
+struct UnixSocket(UnixStream);
+
+impl UnixSocket {
+    /// Connects within the time allowed. std's `connect` has no limit: it would wait for ever for
+    /// an engine that hangs and whose queue of connections is full.
+    fn connect(path: &Path, timeout: NextTimeout) -> Result<Self, Error> {
+        let connected = (|| {
+            let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+            fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+            set_socket_timeout(&socket, SocketTimeout::Send, limit(timeout))?;
+            let address = SocketAddrUnix::new(path)?;
+            retry_on_intr(|| connect(&socket, &address))?;
+            Ok(UnixStream::from(socket))
+        })();
+        connected.map(Self).map_err(|error: io::Error| or_timeout(error, timeout))
+    }
+}
+
+impl ShutdownHandle for UnixSocket {
+    fn shutdown(&self) {
+        // An error means that it is shut down already.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+#[derive(Debug)]
+struct UnixTransport {
+    socket: Arc<UnixSocket>,
+    buffers: LazyBuffers,
+    /// What the socket is set to: a stream without a limit then costs one system call a read.
+    read_limit: Option<Duration>,
+}
+
+impl Transport for UnixTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let timeout = timeout.for_write();
+        let mut stream = &self.socket.0;
+        stream.set_write_timeout(limit(timeout))?;
+        let output = self.buffers.output().get(..amount).unwrap_or_default();
+        stream.write_all(output).map_err(|error| or_timeout(error, timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let timeout = timeout.for_read();
+        let mut stream = &self.socket.0;
+        if self.read_limit != limit(timeout) {
+            stream.set_read_timeout(limit(timeout))?;
+            self.read_limit = limit(timeout);
+        }
+        let input = self.buffers.input_append_buf();
+        let read = loop {
+            match stream.read(input) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        let amount = read.map_err(|error| or_timeout(error, timeout))?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    /// Open means: nothing to read now. An end, or bytes nobody asked for, both rule out reuse.
+    fn is_open(&mut self) -> bool {
+        let mut byte = [0];
+        let peeked = recv(&self.socket.0, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(peeked, Err(error) if error == rustix::io::Errno::AGAIN)
+    }
+}
+
+/// The time left as a socket takes it: `None` for no limit, never zero.
+fn limit(timeout: NextTimeout) -> Option<Duration> {
+    timeout.not_zero().map(|left| *left)
+}
+
+/// A socket says "would block" when its time is up.
+fn or_timeout(error: io::Error, timeout: NextTimeout) -> Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout(timeout.reason),
+        _ => Error::Io(error),
+    }
+}

@@ -1,0 +1,315 @@
+//! Keeps the inventory true and tells the hub: two threads while somebody listens.
+//!
+//! `kentros-events` is blocked in the engine's event stream; it applies each event and tells the
+//! project's subscribers at once. `kentros-list` waits for what the events touched; it lists,
+//! inspects and publishes `project_list`, which takes its time. Neither reconnects: when the
+//! stream ends, the inventory says so, and the next reading opens a new session.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+
+use super::answer::{Event, Inspected, Listed};
+use super::call::Call;
+use super::client::{CALL_LIMIT, Client, Lines, parse};
+use super::error::EngineError;
+use super::inventory::Inventory;
+use crate::protocol::payload::Project;
+use crate::{HubHandle, Message, threads};
+
+/// The least time between two `project_list`.
+const LIST_PAUSE: Duration = Duration::from_millis(500);
+/// How often all containers are listed, whatever the events say.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+/// The same where the engine, or a proxy before it, gives no events.
+const LIST_EVERY_WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+/// The most a list may take: with tens of thousands of containers it takes seconds.
+const LIST_LIMIT: Duration = Duration::from_secs(15);
+/// More changed containers than this and all are listed: their ids go into the request's line.
+const MAX_NAMED: usize = 50;
+/// Inspections in one turn: each costs the engine a few milliseconds.
+const INSPECT_AT_ONCE: usize = 25;
+/// Events remembered to tell a repeated one: more than come in the second `since` goes back.
+const REMEMBERED: usize = 1_024;
+/// `project_status` messages a second at most: a flood of events is told by the list alone.
+const MAX_TOLD: u32 = 100;
+
+/// The inventory as both threads and the sampler share it. Nobody holds it across a call.
+pub(super) type Shared = Arc<Mutex<Inventory>>;
+
+/// The inventory, also after a panic elsewhere: each change of it is whole.
+pub(super) fn lock(inventory: &Shared) -> MutexGuard<'_, Inventory> {
+    inventory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The two threads. They end, and are joined, when this is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    client: Client,
+    events: Option<Client>,
+    /// Dropped to end `kentros-list`.
+    stop: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Watches from now on. `events` is the open stream and the client it is read through; `None`
+    /// where the engine refuses it.
+    pub(super) fn start(
+        client: &Client,
+        events: Option<(Client, Lines)>,
+        inventory: &Shared,
+        hub: Option<&HubHandle>,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = bounded(0);
+        let (news, touched) = bounded(1);
+        let lister = Lister {
+            client: client.clone(),
+            inventory: Arc::clone(inventory),
+            hub: hub.cloned(),
+            every: if events.is_some() { LIST_EVERY } else { LIST_EVERY_WITHOUT_EVENTS },
+            inspects: true,
+            published: None,
+        };
+        let mut watch =
+            Self { client: client.clone(), events: None, stop: Some(stop), threads: Vec::new() };
+        watch.threads.push(threads::spawn("kentros-list", move || lister.run(&stopped, &touched))?);
+        if let Some((client, lines)) = events {
+            watch.events = Some(client);
+            let teller =
+                Teller { inventory: Arc::clone(inventory), hub: hub.cloned(), news, told: 0 };
+            watch.threads.push(threads::spawn("kentros-events", move || teller.run(lines))?);
+        }
+        Ok(watch)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop = None;
+        self.client.shutdown();
+        if let Some(events) = &self.events {
+            events.shutdown();
+        }
+        for thread in self.threads.drain(..) {
+            // A panic in it has been logged.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// `kentros-events`.
+struct Teller {
+    inventory: Shared,
+    hub: Option<HubHandle>,
+    news: Sender<()>,
+    /// Messages sent in the present second.
+    told: u32,
+}
+
+impl Teller {
+    fn run(mut self, mut lines: Lines) {
+        let mut seen = Seen::default();
+        let mut second = Instant::now();
+        let why = loop {
+            let event = match lines.next() {
+                Ok(Some(line)) => parse::<Event>(line),
+                Ok(None) => break "the engine ended its stream of events".to_owned(),
+                Err(error) => break error.to_string(),
+            };
+            let event = match event {
+                Ok(event) if seen.is_new(&event) => event,
+                Ok(_) => continue,
+                Err(error) => {
+                    log::debug!("an event that cannot be read: {error}");
+                    continue;
+                }
+            };
+            if second.elapsed() >= Duration::from_secs(1) {
+                (second, self.told) = (Instant::now(), 0);
+            }
+            self.take(&event);
+        };
+        lock(&self.inventory).lost = Some(why);
+        self.wake();
+    }
+
+    fn take(&mut self, event: &Event) {
+        let told = lock(&self.inventory).apply(event);
+        let Some((project, status)) = told else { return };
+        if let Some(hub) = self.hub.as_ref().filter(|_| self.told < MAX_TOLD) {
+            self.told += 1;
+            let message = Message::new("project_status", status).project(&project);
+            if let Err(error) = hub.broadcast_to_subscribers(&project, &message) {
+                log::debug!("project_status: {error}");
+            }
+        }
+        self.wake();
+    }
+
+    /// A full channel says the same already.
+    fn wake(&self) {
+        match self.news.try_send(()) {
+            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+        }
+    }
+}
+
+/// The events of late: `since` makes the engine repeat some.
+#[derive(Debug, Default)]
+struct Seen(VecDeque<(i64, String, String)>);
+
+impl Seen {
+    fn is_new(&mut self, event: &Event) -> bool {
+        let key = (event.time_nano, event.actor.id.clone(), event.action.clone());
+        if self.0.contains(&key) {
+            return false;
+        }
+        if self.0.len() >= REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(key);
+        true
+    }
+}
+
+/// `kentros-list`.
+struct Lister {
+    client: Client,
+    inventory: Shared,
+    hub: Option<HubHandle>,
+    /// The time between two lists of all.
+    every: Duration,
+    /// Whether inspections are allowed.
+    inspects: bool,
+    published: Option<Vec<Project>>,
+}
+
+impl Lister {
+    fn run(mut self, stopped: &Receiver<()>, touched: &Receiver<()>) {
+        let mut all_due = Instant::now();
+        // Events end before the session does: then only the clock is left.
+        let mut touched = touched.clone();
+        loop {
+            let turn = Instant::now();
+            if turn >= all_due {
+                self.list_all();
+                all_due = Instant::now() + self.every;
+            } else {
+                self.list_touched();
+            }
+            self.publish();
+            let more = self.inspect();
+            let pause_ends = turn + LIST_PAUSE;
+            select! {
+                recv(stopped) -> _ => return,
+                recv(crossbeam_channel::at(pause_ends)) -> _ => {}
+            }
+            if more || lock(&self.inventory).is_touched() {
+                continue;
+            }
+            select! {
+                recv(stopped) -> _ => return,
+                recv(touched) -> news => if news.is_err() {
+                    touched = crossbeam_channel::never();
+                },
+                recv(crossbeam_channel::at(all_due)) -> _ => {}
+            }
+        }
+    }
+
+    fn list_all(&self) {
+        let asked = lock(&self.inventory).listing();
+        match self.list(Call::List { all: true }) {
+            Ok(list) => lock(&self.inventory).listed(list),
+            Err(error) => self.failed(asked, &error),
+        }
+    }
+
+    fn list_touched(&self) {
+        let asked = lock(&self.inventory).listing();
+        if asked.is_empty() {
+            lock(&self.inventory).not_listed(asked);
+        } else if asked.len() > MAX_NAMED {
+            self.list_all();
+        } else {
+            match self.list(Call::Named(&asked)) {
+                Ok(list) => lock(&self.inventory).listed_only(&asked, list),
+                Err(error) => self.failed(asked, &error),
+            }
+        }
+    }
+
+    fn list(&self, call: Call<'_>) -> Result<Vec<Listed>, EngineError> {
+        self.client.get(call, Instant::now() + LIST_LIMIT)
+    }
+
+    fn failed(&self, asked: Vec<String>, error: &EngineError) {
+        log::debug!("listing containers: {error}");
+        let mut inventory = lock(&self.inventory);
+        inventory.not_listed(asked);
+        if !error.is_answer() && inventory.lost.is_none() {
+            inventory.lost = Some(error.to_string());
+        }
+    }
+
+    /// Asks for the limits of those not asked yet; whether that changed anything.
+    fn inspect(&mut self) -> bool {
+        if !self.inspects {
+            return false;
+        }
+        let ids = lock(&self.inventory).to_inspect(INSPECT_AT_ONCE);
+        for id in &ids {
+            let answer: Result<Inspected, _> =
+                self.client.get(Call::Inspect(id), Instant::now() + CALL_LIMIT);
+            lock(&self.inventory).inspected(id, answer.as_ref().ok());
+            match answer {
+                Err(error) if error.is_denied() => {
+                    log::info!("no start times and CPU limits: {error}");
+                    self.inspects = false;
+                    return false;
+                }
+                // Two seconds are gone: the others wait for the next turn.
+                Err(error) if !error.is_answer() => return true,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        !ids.is_empty()
+    }
+
+    fn publish(&mut self) {
+        let Some(hub) = &self.hub else { return };
+        let projects = lock(&self.inventory).projects();
+        if self.published.as_ref() == Some(&projects) {
+            return;
+        }
+        match hub.broadcast(&Message::new("project_list", &projects).latest()) {
+            Ok(()) => self.published = Some(projects),
+            Err(error) => log::debug!("project_list: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_event_is_told_once() {
+        let mut seen = Seen::default();
+        let mut event = Event { action: "start".to_owned(), time_nano: 7, ..Event::default() };
+        assert!(seen.is_new(&event));
+        assert!(!seen.is_new(&event));
+        event.time_nano = 8;
+        assert!(seen.is_new(&event));
+        for nano in 9..9 + REMEMBERED as i64 {
+            event.time_nano = nano;
+            assert!(seen.is_new(&event));
+        }
+        assert!(seen.0.len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,109 @@
+//! The WebSocket handshake: RFC 6455, section 4.2.
+
+use tungstenite::handshake::derive_accept_key;
+
+use super::head::Head;
+use super::origin;
+use super::response::{Response, Status};
+
+/// The answer that turns the connection into a WebSocket.
+///
+/// # Errors
+/// The answer to a request that asks for none, or may not have one.
+pub(crate) fn accept(head: &Head) -> Result<Vec<u8>, Response> {
+    if head.method != "GET" {
+        return Err(Response::text(Status::MethodNotAllowed, "a WebSocket begins with GET")
+            .field("Allow", "GET"));
+    }
+    if !head.lists("upgrade", "websocket") || !head.lists("connection", "upgrade") {
+        return Err(Response::text(
+            Status::UpgradeRequired,
+            "this path is a WebSocket: connect with ws:// or wss://",
+        )
+        .field("Upgrade", "websocket"));
+    }
+    if head.field("sec-websocket-version") != Some("13") {
+        return Err(Response::text(Status::UpgradeRequired, "only WebSocket version 13 is known")
+            .field("Upgrade", "websocket")
+            .field("Sec-WebSocket-Version", "13"));
+    }
+    let key = head.field("sec-websocket-key").filter(|key| is_key(key)).ok_or_else(|| {
+        Response::text(Status::BadRequest, "Sec-WebSocket-Key must be 16 bytes in base64")
+    })?;
+    if !origin::matches_host(head.field("origin"), head.field("host").unwrap_or_default()) {
+        return Err(Response::text(
+            Status::Forbidden,
+            "a page of another origin may not connect here",
+        ));
+    }
+    let mut answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
+        derive_accept_key(key.as_bytes()),
+    );
+    // A browser that offers subprotocols ends a connection that takes up none of them.
+    if let Some(protocol) = head.tokens("sec-websocket-protocol").find(|p| is_token(p)) {
+        answer.push_str("Sec-WebSocket-Protocol: ");
+        answer.push_str(protocol);
+        answer.push_str("\r\n");
+    }
+    answer.push_str("\r\n");
+    Ok(answer.into_bytes())
+}
+
+/// Sixteen bytes in base64: 22 digits and two signs of padding.
+fn is_key(key: &str) -> bool {
+    let digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    key.len() == 24 && key.ends_with("==") && key.bytes().take(22).all(digit)
+}
+
+/// A token of RFC 9110, section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "GET /ws/stats HTTP/1.1\r\nHost: localhost:9001\r\nUpgrade: websocket\r\n\
+        Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://localhost:9001\r\n\r\n";
+
+    fn answer(text: &str) -> Result<String, Status> {
+        let head = Head::parse(text.as_bytes()).unwrap().unwrap();
+        accept(&head).map(|bytes| String::from_utf8(bytes).unwrap()).map_err(|r| r.status())
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_gets_the_answer_of_the_rfc() {
+        let answer = answer(GOOD).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+        assert!(answer.ends_with("\r\n\r\n"));
+        assert!(!answer.contains("Extensions") && !answer.contains("Protocol:"));
+    }
+
+    #[test]
+    fn of_the_subprotocols_offered_one_is_taken_up() {
+        let text = GOOD.replace("Origin:", "Sec-WebSocket-Protocol: a b, chat, x\r\nOrigin:");
+        assert!(answer(&text).unwrap().contains("\r\nSec-WebSocket-Protocol: chat\r\n"));
+    }
+
+    #[test]
+    fn each_fault_has_its_status() {
+        let cases = [
+            ("GET /ws", "POST /ws", Status::MethodNotAllowed),
+            ("Upgrade: websocket", "Upgrade: h2c", Status::UpgradeRequired),
+            ("keep-alive, Upgrade", "keep-alive", Status::UpgradeRequired),
+            ("Version: 13", "Version: 8", Status::UpgradeRequired),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "short", Status::BadRequest),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=!", Status::BadRequest),
+            ("Origin: http://localhost:9001", "Origin: http://evil.example", Status::Forbidden),
+            ("Origin: http://localhost:9001", "Origin: null", Status::Forbidden),
+        ];
+        for (from, to, status) in cases {
+            assert_eq!(answer(&GOOD.replace(from, to)), Err(status), "{to}");
+        }
+    }
+}

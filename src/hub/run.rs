@@ -1,0 +1,366 @@
+//! The hub's thread: the only code that changes who is registered and what is newest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, at, never, select_biased};
+
+use super::SHUTTING_DOWN;
+use super::delivery::{Item, Parcel, Parcels};
+use super::fanout::Fanout;
+use super::link::StreamerLink;
+use crate::client::Client;
+use crate::config::HubConfig;
+use crate::counters::{self, Tally};
+use crate::flusher::Flusher;
+use crate::frame::Frame;
+use crate::outbox::Offered;
+use crate::protocol::request::Refusal;
+use crate::registry::{MAX_SUBSCRIPTIONS, Projects, Registry};
+use crate::{Demand, Message};
+
+/// The most messages, and bytes of them, that one turn sends together.
+const TURN_MESSAGES: usize = 256;
+const TURN_BYTES: usize = 64 * 1024;
+/// How long somebody who asked over HTTP counts as a listener.
+const LINGER: Duration = Duration::from_secs(30);
+/// How long a client has to close when the hub stops.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// What the hub is asked to do; in the order in which it is asked.
+pub(crate) enum Command {
+    Register(Client),
+    Unregister(u64),
+    Subscribe {
+        client: u64,
+        projects: Vec<String>,
+        on: bool,
+    },
+    /// A `topic` has its newest item sent to those who come later.
+    Publish {
+        topic: Option<Arc<str>>,
+        item: Item,
+    },
+    Forget(&'static [&'static str]),
+    Streamer(StreamerLink),
+    Ask(Question, Answer),
+}
+
+/// What somebody beside the socket wants to know.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// The newest message of this topic, for these projects.
+    Latest { topic: &'static str, projects: Projects },
+    /// Whether the source of stats would answer.
+    Ready,
+    /// Nothing: that there is an answer tells.
+    Alive,
+}
+
+/// Called once, on another thread, with the message's JSON or why there is none. Dropped where
+/// nobody will ever know.
+pub(crate) type Answer = Box<dyn FnOnce(Result<String, String>) + Send>;
+
+/// The newest item of each topic, in the order in which the topics first appeared.
+#[derive(Default)]
+struct Newest {
+    items: HashMap<Arc<str>, (u64, Item)>,
+    next: u64,
+}
+
+/// Who asked for something that is not there yet.
+struct Waiting {
+    topic: &'static str,
+    projects: Projects,
+    answer: Answer,
+    until: Instant,
+}
+
+pub(super) struct Run {
+    commands: Receiver<Command>,
+    stopped: Receiver<()>,
+    stopping: Arc<AtomicBool>,
+    registry: Registry<Client>,
+    fanout: Fanout,
+    flusher: Flusher,
+    tally: Arc<Tally>,
+    write_deadline: Duration,
+    newest: Newest,
+    streamers: Vec<StreamerLink>,
+    /// What the streamers were told last; `None`: nobody listens.
+    demand: Option<Demand>,
+    /// Until when somebody who asked over HTTP counts as a listener.
+    interest: Option<Instant>,
+    waiting: Vec<Waiting>,
+}
+
+impl Run {
+    pub(super) fn new(
+        config: &HubConfig,
+        commands: Receiver<Command>,
+        stopped: Receiver<()>,
+        stopping: Arc<AtomicBool>,
+        tally: Arc<Tally>,
+        flusher: Flusher,
+    ) -> Self {
+        let shards = config.shards.get();
+        Self {
+            commands,
+            stopped,
+            stopping,
+            registry: Registry::new(shards),
+            fanout: Fanout::new(shards),
+            flusher,
+            tally,
+            write_deadline: config.write_deadline,
+            newest: Newest::default(),
+            streamers: Vec::new(),
+            demand: None,
+            interest: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let timer = self.next_deadline().map_or_else(never, at);
+            select_biased! {
+                recv(self.stopped) -> _ => break,
+                recv(self.commands) -> command => match command {
+                    Ok(command) => self.take(command),
+                    Err(_) => break,
+                },
+                recv(timer) -> _ => self.expire(Instant::now()),
+            }
+        }
+        self.say_goodbye();
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Publish { topic, item } => self.turn(topic, item),
+            Command::Register(client) => self.register(&client),
+            Command::Unregister(client) => self.unregister(client),
+            Command::Subscribe { client, projects, on } => self.subscribe(client, &projects, on),
+            Command::Forget(topics) => {
+                for &topic in topics {
+                    self.newest.items.remove(topic);
+                }
+            }
+            Command::Streamer(link) => {
+                link.set_demand(self.demand.clone());
+                self.streamers.push(link);
+            }
+            Command::Ask(Question::Alive, answer) => answer(Ok(String::new())),
+            Command::Ask(Question::Ready, answer) => match self.streamers.last() {
+                Some(link) => link.check(answer),
+                None => answer(Ok(String::new())),
+            },
+            Command::Ask(Question::Latest { topic, projects }, answer) => {
+                let now = Instant::now();
+                self.interest = Some(now + LINGER);
+                self.demand_changed();
+                let until = now + LINGER;
+                self.waiting.push(Waiting { topic, projects, answer, until });
+                self.answer_waiting();
+            }
+        }
+    }
+
+    /// Sends this publish and all that waits behind it together: at a slow pace nothing is
+    /// delayed, and in a burst each client costs one system call.
+    fn turn(&mut self, topic: Option<Arc<str>>, item: Item) {
+        let mut bytes = item.weight();
+        let mut items = vec![(topic, item)];
+        let mut next = None;
+        while items.len() < TURN_MESSAGES && bytes < TURN_BYTES {
+            match self.commands.try_recv() {
+                Ok(Command::Publish { topic, item }) => {
+                    bytes += item.weight();
+                    items.push((topic, item));
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.deliver(&items);
+        for (topic, item) in items {
+            if let Some(topic) = topic {
+                self.newest.set(topic, item);
+            }
+        }
+        self.answer_waiting();
+        if let Some(command) = next {
+            self.take(command);
+        }
+    }
+
+    fn deliver(&mut self, items: &[(Option<Arc<str>>, Item)]) {
+        counters::add(&self.tally.published, items.len() as u64);
+        let parcels: Parcels = self
+            .registry
+            .views()
+            .filter_map(|(id, view)| Some((id, Parcel::of(items.iter().map(|(_, i)| i), view)?)))
+            .collect();
+        let report = self.fanout.deliver(&mut self.registry, parcels);
+        counters::add(&self.tally.delivered, report.delivered);
+        counters::add(&self.tally.conflated, report.conflated);
+        for client in report.full {
+            self.evict(client);
+        }
+        for client in report.gone {
+            self.unregister(client);
+        }
+    }
+
+    fn register(&mut self, client: &Client) {
+        if !self.registry.add(client.id(), client.clone()) {
+            // It was in already, and counted twice for a moment.
+            self.tally.clients.fetch_sub(1, Ordering::SeqCst);
+            return;
+        }
+        self.demand_changed();
+        let mut frames = Vec::new();
+        for item in self.newest.in_order() {
+            item.frames(&Projects::new(), &mut frames);
+        }
+        self.give(client, frames);
+    }
+
+    fn unregister(&mut self, client: u64) {
+        if self.registry.remove(client).is_some() {
+            self.tally.clients.fetch_sub(1, Ordering::SeqCst);
+            self.demand_changed();
+        }
+    }
+
+    fn evict(&mut self, id: u64) {
+        let Some(client) = self.registry.get(id).cloned() else { return };
+        self.unregister(id);
+        if client.end(1008, "too slow: too much waits for you", true, self.write_deadline) {
+            counters::add(&self.tally.evicted_slow, 1);
+            log::info!("client {id} at {} is too slow: evicted", client.peer_addr());
+        }
+    }
+
+    fn subscribe(&mut self, id: u64, projects: &[String], on: bool) {
+        let Some(client) = self.registry.get(id).cloned() else { return };
+        if on {
+            if self.registry.subscribe(id, projects).is_err() {
+                let refusal = Refusal::too_many_subscriptions(MAX_SUBSCRIPTIONS);
+                return self.give(&client, frame_of(&refusal.message()).into_iter().collect());
+            }
+        } else {
+            self.registry.unsubscribe(id, projects);
+        }
+        self.demand_changed();
+        let Some(view) = self.registry.projects(id) else { return };
+        let kind = if on { "subscribed" } else { "unsubscribed" };
+        let mut frames: Vec<Frame> = frame_of(&Message::new(kind, view)).into_iter().collect();
+        // What is newest follows at once; what goes to everyone the client has already.
+        for item in self.newest.in_order() {
+            if !matches!(item, Item::All(_)) {
+                item.frames(view, &mut frames);
+            }
+        }
+        self.give(&client, frames);
+    }
+
+    /// Sends to one client.
+    fn give(&mut self, client: &Client, frames: Vec<Frame>) {
+        let Some(parcel) = Parcel::from_frames(frames) else { return };
+        match parcel.offer(client) {
+            Offered::Sent | Offered::Waits { .. } => {}
+            Offered::Full => self.evict(client.id()),
+            Offered::Gone => self.unregister(client.id()),
+        }
+    }
+
+    /// Answers those whose question has an answer now.
+    fn answer_waiting(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            match self.newest.json(waiting.topic, &waiting.projects) {
+                Some(json) => (waiting.answer)(Ok(json)),
+                None => self.waiting.push(waiting),
+            }
+        }
+    }
+
+    fn demand_changed(&mut self) {
+        let demand =
+            if self.interest.is_some() { Some(Demand::all()) } else { self.registry.demand() };
+        if demand != self.demand {
+            for link in &self.streamers {
+                link.set_demand(demand.clone());
+            }
+            self.demand = demand;
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let waiting = self.waiting.iter().map(|waiting| waiting.until);
+        waiting.chain(self.interest).min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.waiting.retain(|waiting| waiting.until > now);
+        if self.interest.is_some_and(|until| until <= now) {
+            self.interest = None;
+            self.demand_changed();
+        }
+    }
+
+    /// What was published before the stop still goes out; then every client is told.
+    fn say_goodbye(mut self) {
+        // From here on `HubHandle::register` closes its client itself.
+        self.stopping.store(true, Ordering::SeqCst);
+        for _ in 0..self.commands.len() {
+            if let Ok(command) = self.commands.try_recv() {
+                self.take(command);
+            }
+        }
+        for client in self.registry.drain() {
+            client.end(1001, SHUTTING_DOWN, false, GOODBYE);
+        }
+        self.tally.clients.store(0, Ordering::SeqCst);
+        self.flusher.finish();
+    }
+}
+
+impl Newest {
+    fn set(&mut self, topic: Arc<str>, item: Item) {
+        let next = &mut self.next;
+        let slot = self.items.entry(topic).or_insert_with(|| {
+            *next += 1;
+            (*next, item.clone())
+        });
+        slot.1 = item;
+    }
+
+    fn in_order(&self) -> Vec<&Item> {
+        let mut items: Vec<&(u64, Item)> = self.items.values().collect();
+        items.sort_by_key(|(order, _)| *order);
+        items.into_iter().map(|(_, item)| item).collect()
+    }
+
+    /// The newest message of a topic as JSON.
+    fn json(&self, topic: &str, projects: &Projects) -> Option<String> {
+        match &self.items.get(topic)?.1 {
+            Item::All(frame) | Item::Project(_, frame) => frame.as_text().map(str::to_owned),
+            Item::Snapshot(shot) => Some(shot.container_stats(projects)),
+        }
+    }
+}
+
+/// The hub's own messages always encode.
+fn frame_of(message: &Message) -> Option<Frame> {
+    message.to_json().ok().map(|json| Frame::text(&json))
+}

@@ -1,0 +1,202 @@
+//! The payloads of the hub's own messages, field by field as they stand on the wire.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One container's figures: a value of a `container_stats` message, whose key is the full id.
+///
+/// What the engine does not report is `None` (`null`), never 0, and `unavailable` says why.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContainerStats {
+    /// The container's name, without the leading slash.
+    pub name: String,
+    /// Its Compose project, or [`STANDALONE`](crate::STANDALONE).
+    pub project_id: String,
+    /// Its Compose service.
+    pub service_name: Option<String>,
+    /// CPU used since the previous sample; one whole core is 100.
+    pub cpu_percent: Option<f64>,
+    /// Cores the container may see.
+    pub online_cpus: Option<u32>,
+    /// Cores it may use: its limit, or all that are online where it has none.
+    pub cpu_limit: Option<f64>,
+    /// Memory in use now, bytes, without page cache, as the docker CLI counts it.
+    pub memory_usage: Option<u64>,
+    /// The most memory it may use, bytes: the host's where it has no limit.
+    pub memory_limit: Option<u64>,
+    /// `memory_usage` of `memory_limit`, percent.
+    pub memory_percent: Option<f64>,
+    /// Bytes received since the container's start.
+    pub network_rx: Option<u64>,
+    /// Bytes sent since the container's start.
+    pub network_tx: Option<u64>,
+    /// Bytes read from block devices since the container's start.
+    pub block_read: Option<u64>,
+    /// Bytes written to block devices since the container's start.
+    pub block_write: Option<u64>,
+    /// Processes and threads now.
+    pub pids: Option<u64>,
+    /// When the engine took the reading, RFC 3339.
+    pub timestamp: Option<String>,
+    /// How old the reading was when the message was built, milliseconds.
+    pub age_ms: Option<u64>,
+    /// The fields that are `null`, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unavailable: BTreeMap<String, Unavailable>,
+    /// The id of the container whose network this one shares: its bytes count once in sums.
+    #[serde(skip)]
+    pub network_of: Option<String>,
+}
+
+/// Why a figure is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// The kernel's memory cgroup is off, as on many a Raspberry Pi.
+    MemoryCgroupDisabled,
+    /// The container shares the host's network, which the engine does not count.
+    HostNetwork,
+    /// A rate needs two samples, and there is one.
+    FirstSample,
+    /// The container does not run.
+    NotRunning,
+    /// The engine gave no usable answer.
+    EngineError,
+}
+
+/// A Compose project and its containers: an element of `project_list`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Project {
+    /// The project's id: its Compose name, or [`STANDALONE`](crate::STANDALONE).
+    pub id: String,
+    /// What to show for it.
+    pub name: String,
+    /// `running` (every container runs), `partial` or `stopped`.
+    pub status: String,
+    /// Its containers, by name.
+    pub containers: Vec<Container>,
+}
+
+/// One container of a [`Project`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// The full id.
+    pub id: String,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// Its Compose service.
+    pub service_name: Option<String>,
+    /// The image it was made from, as the engine names it.
+    pub image: String,
+    /// The engine's word: `created`, `running`, `paused`, `restarting`, `exited`, `dead`, ...
+    pub state: String,
+    /// The engine's sentence: `Up 4 seconds (healthy)`.
+    pub status: String,
+    /// `starting`, `healthy` or `unhealthy`, where it has a health check.
+    pub health: Option<String>,
+    /// Published ports, as `docker ps` shows them: `0.0.0.0:8080->80/tcp`.
+    pub ports: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created_at: Option<String>,
+    /// When it last started, RFC 3339.
+    pub started_at: Option<String>,
+}
+
+/// The sums over a project's containers: a value of `project_stats`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProjectTotals {
+    /// Sum of the CPU, one core is 100; `None` while no container has a figure.
+    pub cpu_percent: Option<f64>,
+    /// Sum of the memory in use, bytes.
+    pub memory_usage: Option<u64>,
+    /// Sum of the bytes received; a shared network counts once.
+    pub network_rx: Option<u64>,
+    /// Sum of the bytes sent; a shared network counts once.
+    pub network_tx: Option<u64>,
+    /// Sum of the bytes read.
+    pub block_read: Option<u64>,
+    /// Sum of the bytes written.
+    pub block_write: Option<u64>,
+    /// Sum of the processes and threads.
+    pub pids: Option<u64>,
+    /// Containers in the project, stopped ones too.
+    pub containers: u32,
+    /// Containers that run.
+    pub running: u32,
+    /// Running containers whose sample is fresh: what the sums are over.
+    pub sampled: u32,
+}
+
+/// What became of one container: the payload of `project_status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProjectStatus {
+    /// What happened, in the engine's word: `start`, `die`, `pause`, `oom`, `health_status`, ...
+    pub status: String,
+    /// The container it happened to.
+    pub container: StatusContainer,
+}
+
+/// The container of a [`ProjectStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusContainer {
+    /// The full id.
+    pub id: String,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// Its state after the event: `running`, `exited`, `paused`, ...
+    pub state: String,
+    /// `starting`, `healthy` or `unhealthy`, where known.
+    pub health: Option<String>,
+    /// The exit code, once it died.
+    pub exit_code: Option<i64>,
+    /// Whether it was killed for want of memory.
+    pub oom_killed: bool,
+}
+
+/// How the engine is: the payload of `engine_status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Whether it answers.
+    pub state: EngineState,
+    /// `Docker Engine`, `Podman`, or what a source of your own says.
+    pub engine: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The version of its API in use.
+    pub api_version: Option<String>,
+    /// How samples are taken.
+    pub mode: Option<Mode>,
+    /// The time between two snapshots, milliseconds.
+    pub interval_ms: u64,
+    /// Why it is unreachable.
+    pub error: Option<String>,
+    /// Since when it is in this state, Unix seconds.
+    pub since: u64,
+}
+
+/// Whether the engine answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineState {
+    /// The last reading came.
+    Connected,
+    /// The last reading failed.
+    Unreachable,
+}
+
+/// How samples are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Mode {
+    /// One call a container and tick.
+    Direct,
+    /// One stream a container, at the engine's own pace.
+    Stream,
+    /// Podman's one stream for all containers.
+    Podman,
+    /// No engine: simulated containers.
+    Demo,
+}

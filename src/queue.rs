@@ -1,0 +1,205 @@
+//! What waits for one client: pure, no socket and no clock.
+
+use std::collections::VecDeque;
+use std::io;
+
+use crate::frame::Frame;
+
+/// The most that may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Frames in order, of which the first may be partly sent.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// Allocates nothing until the first frame waits, which for most clients is never.
+    frames: VecDeque<Frame>,
+    /// Bytes of the first frame that the socket has taken.
+    sent: usize,
+    /// Bytes of all the frames, the sent ones of the first included.
+    bytes: usize,
+}
+
+/// What became of a frame offered to the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits.
+    Queued,
+    /// It waits, and an older one of its topic does not any more.
+    Conflated,
+    /// It does not fit; the queue is as before.
+    Full,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Puts `frame` last, where it fits. One frame alone always fits, however large: else a
+    /// message over the bound could reach nobody.
+    ///
+    /// An unsent frame of the same topic leaves; the new one still goes last, so that no client
+    /// sees messages in another order than they were published in.
+    pub(crate) fn push(&mut self, frame: &Frame, bounds: Bounds) -> Pushed {
+        let older = self.older(frame);
+        let freed = older.and_then(|i| self.frames.get(i)).map_or(0, |f| f.bytes().len());
+        let messages = self.frames.len() - usize::from(older.is_some()) + 1;
+        let bytes = self.bytes - freed + frame.bytes().len();
+        if messages > 1 && (messages > bounds.messages || bytes > bounds.bytes) {
+            return Pushed::Full;
+        }
+        if let Some(i) = older {
+            self.frames.remove(i);
+        }
+        self.bytes = bytes;
+        self.frames.push_back(frame.clone());
+        if older.is_some() { Pushed::Conflated } else { Pushed::Queued }
+    }
+
+    /// Where a frame waits that `frame` makes obsolete. One that is partly sent must be ended.
+    fn older(&self, frame: &Frame) -> Option<usize> {
+        let topic = frame.topic()?;
+        let begun = usize::from(self.sent > 0);
+        let found = self.frames.iter().skip(begun).position(|f| f.topic() == Some(topic))?;
+        Some(found + begun)
+    }
+
+    /// Puts `frame` last whatever waits, as partly sent where nothing waits before it.
+    pub(crate) fn push_rest(&mut self, frame: &Frame, sent: usize) {
+        debug_assert!(sent == 0 || self.frames.is_empty());
+        self.sent += sent;
+        self.bytes += frame.bytes().len();
+        self.frames.push_back(frame.clone());
+    }
+
+    /// Forgets what waits, except the first frame where it is partly sent: a frame once begun
+    /// must end, or what follows it is no frame.
+    pub(crate) fn clear_unsent(&mut self) {
+        self.frames.truncate(usize::from(self.sent > 0));
+        self.bytes = self.frames.iter().map(|f| f.bytes().len()).sum();
+    }
+
+    /// Hands bytes to `send`, which says how many it took, until all are gone or it takes no
+    /// more. Tells how many frames went out whole.
+    ///
+    /// # Errors
+    /// Those of `send`, except `WouldBlock`, which ends the draining.
+    pub(crate) fn drain(
+        &mut self,
+        mut send: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut whole = 0;
+        while let Some(first) = self.frames.front() {
+            let length = first.bytes().len();
+            let rest = first.bytes().get(self.sent..).unwrap_or_default();
+            match send(rest) {
+                Ok(taken) => self.sent += taken,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+            if self.sent < length {
+                break;
+            }
+            self.frames.pop_front();
+            self.sent = 0;
+            self.bytes -= length;
+            whole += 1;
+        }
+        if self.frames.is_empty() {
+            // A backlog is rare: give its memory back.
+            self.frames = VecDeque::new();
+        }
+        Ok(whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { messages: 3, bytes: 100 };
+
+    fn text(n: usize) -> Frame {
+        Frame::raw(&[b'0' + u8::try_from(n).unwrap(); 4])
+    }
+
+    fn drained(queue: &mut Queue) -> Vec<u8> {
+        let mut out = Vec::new();
+        queue
+            .drain(|bytes| {
+                out.extend_from_slice(bytes);
+                Ok(bytes.len())
+            })
+            .unwrap();
+        out
+    }
+
+    #[test]
+    fn frames_leave_in_order_whatever_the_socket_takes_at_a_time() {
+        for step in 1..=9 {
+            let mut queue = Queue::default();
+            for n in 0..3 {
+                assert_eq!(queue.push(&text(n), BOUNDS), Pushed::Queued);
+            }
+            let mut out = Vec::new();
+            while !queue.is_empty() {
+                let mut room = step;
+                queue
+                    .drain(|bytes| {
+                        if room == 0 {
+                            return Err(io::ErrorKind::WouldBlock.into());
+                        }
+                        let take = bytes.len().min(room);
+                        room -= take;
+                        out.extend_from_slice(bytes.get(..take).unwrap());
+                        Ok(take)
+                    })
+                    .unwrap();
+            }
+            assert_eq!(out, b"000011112222", "{step} bytes at a time");
+        }
+    }
+
+    #[test]
+    fn the_fourth_message_does_not_fit_in_three() {
+        let mut queue = Queue::default();
+        for n in 0..3 {
+            assert_eq!(queue.push(&text(n), BOUNDS), Pushed::Queued);
+        }
+        assert_eq!(queue.push(&text(3), BOUNDS), Pushed::Full);
+        assert_eq!(drained(&mut queue), b"000011112222");
+    }
+
+    #[test]
+    fn a_message_over_the_bound_in_bytes_fits_alone_only() {
+        let large = Frame::raw(&[7; 200]);
+        let mut queue = Queue::default();
+        assert_eq!(queue.push(&large, BOUNDS), Pushed::Queued);
+        assert_eq!(queue.push(&text(0), BOUNDS), Pushed::Full);
+    }
+
+    #[test]
+    fn the_newest_of_a_topic_takes_the_last_place_and_the_older_one_leaves() {
+        let mut queue = Queue::default();
+        let topic: std::sync::Arc<str> = "stats".into();
+        queue.push(&text(1).latest(topic.clone()), BOUNDS);
+        queue.push(&text(2), BOUNDS);
+        assert_eq!(queue.push(&text(3).latest(topic), BOUNDS), Pushed::Conflated);
+        assert_eq!(drained(&mut queue), b"22223333");
+    }
+
+    #[test]
+    fn a_frame_partly_sent_is_never_replaced_nor_cleared() {
+        let mut queue = Queue::default();
+        let topic: std::sync::Arc<str> = "stats".into();
+        queue.push_rest(&text(1).latest(topic.clone()), 2);
+        assert_eq!(queue.push(&text(2).latest(topic), BOUNDS), Pushed::Queued);
+        queue.clear_unsent();
+        assert_eq!(drained(&mut queue), b"11");
+        assert_eq!(queue.bytes, 0);
+    }
+}

@@ -1,0 +1,95 @@
+//! Sources of stats, and what they yield.
+
+mod demo;
+mod handler;
+mod pace;
+mod snapshot;
+pub(crate) mod streamer;
+pub(crate) mod totals;
+pub(crate) mod usage;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::HubHandle;
+use crate::demand::Demand;
+use crate::protocol::payload::Mode;
+
+pub use demo::DemoSource;
+pub(crate) use handler::StatsHandler;
+pub use pace::Pace;
+pub use snapshot::Snapshot;
+pub use streamer::StatsStreamer;
+
+/// Why a source has no snapshot: shown to clients in `engine_status`, so say what to do.
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where stats come from.
+///
+/// Every call is made on the streamer's own thread. A closure that returns a `Result` of anything
+/// that serializes is a source too; implement the trait for more control.
+///
+/// The order of calls: [`begin`](Self::begin) when the first listener comes,
+/// [`collect`](Self::collect) at each tick while there is one, [`rest`](Self::rest) a while after
+/// the last has left.
+pub trait StatsSource: Send + 'static {
+    /// Takes one reading of what `demand` wants. It is called again at the next tick that is not
+    /// yet past, so a slow reading slows the stream and never piles up ticks. Return within two
+    /// seconds: a shutdown waits for it.
+    ///
+    /// # Errors
+    /// The reason, in words for a person; it goes into the log and to the clients.
+    fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError>;
+
+    /// Somebody listens from now on. A source that has more to tell than figures (a list of
+    /// projects, events) may keep a clone of `hub` and publish through it, from any thread,
+    /// until [`rest`](Self::rest).
+    fn begin(&mut self, hub: &HubHandle) {
+        let _ = hub;
+    }
+
+    /// Nobody has listened for a while: let go of connections and threads.
+    fn rest(&mut self) {}
+
+    /// Whether a reading would succeed now, in a cheap way: `/readyz` asks this while nobody
+    /// listens.
+    ///
+    /// # Errors
+    /// The reason why not.
+    fn check(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// What is known of the engine, for `engine_status`.
+    fn engine(&self) -> EngineInfo {
+        EngineInfo::default()
+    }
+}
+
+/// What a source knows of the engine it reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// `Docker Engine`, `Podman`, ...
+    pub engine: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The API version in use.
+    pub api_version: Option<String>,
+    /// How samples are taken.
+    pub mode: Option<Mode>,
+    /// The pace the source really keeps, where that is slower than the ticks.
+    pub interval: Option<Duration>,
+}
+
+impl<F, T, E> StatsSource for F
+where
+    F: FnMut() -> Result<T, E> + Send + 'static,
+    T: Serialize,
+    E: Into<SourceError>,
+{
+    fn collect(&mut self, _: &Demand) -> Result<Snapshot, SourceError> {
+        let payload = self().map_err(Into::into)?;
+        Ok(Snapshot::from_payload(payload)?)
+    }
+}

@@ -1,0 +1,240 @@
+//! The thread `kentros-stats`: asks a source at each tick while somebody listens.
+
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+
+use super::{Pace, SourceError, StatsSource};
+use crate::hub::Answer;
+use crate::hub::link::{self, HubLink, StreamerLink};
+use crate::protocol::payload::{EngineState, EngineStatus};
+use crate::protocol::unix_seconds;
+use crate::{Demand, Error, HubHandle, Message, threads};
+
+/// How long after the last listener has left the source may keep what it holds: a page that is
+/// loaded anew finds it warm.
+const LINGER: Duration = Duration::from_secs(30);
+/// What is of the past once nobody listens: somebody who comes an hour later must not see it.
+const OF_THE_MOMENT: &[&str] = &["container_stats", "project_list"];
+
+/// A running streamer; see [`start_stats_streamer`](HubHandle::start_stats_streamer).
+///
+/// Dropping it leaves the streamer running until the hub stops.
+#[derive(Debug)]
+pub struct StatsStreamer {
+    stop: Sender<()>,
+    ended: Receiver<()>,
+}
+
+impl StatsStreamer {
+    /// Stops the streamer; returns once its source has been dropped, which waits for a reading
+    /// under way.
+    pub fn stop(self) {
+        let _ = self.stop.send(());
+        // Nothing is ever sent: it disconnects at the end.
+        let _ = self.ended.recv();
+    }
+}
+
+type Started = (StatsStreamer, StreamerLink, JoinHandle<()>, Receiver<()>);
+
+pub(crate) fn start(
+    hub: &HubHandle,
+    pace: Pace,
+    source: impl StatsSource,
+) -> Result<Started, Error> {
+    let (stop, stopped) = bounded(1);
+    let (ending, ended) = bounded::<()>(0);
+    let (to_streamer, link) = link::pair();
+    let run = Run {
+        hub: hub.clone(),
+        link,
+        stopped,
+        pace,
+        source,
+        next: None,
+        begun: false,
+        rest_at: None,
+        status: None,
+    };
+    let thread = threads::spawn("kentros-stats", move || {
+        run.run();
+        drop(ending);
+    })
+    .map_err(|error| Error::io("cannot start the stats streamer", error))?;
+    Ok((StatsStreamer { stop, ended: ended.clone() }, to_streamer, thread, ended))
+}
+
+struct Run<S> {
+    hub: HubHandle,
+    link: HubLink,
+    stopped: Receiver<()>,
+    pace: Pace,
+    source: S,
+    /// When the next reading is due; `None` while nobody listens.
+    next: Option<Instant>,
+    /// Whether the source holds something to be given back.
+    begun: bool,
+    rest_at: Option<Instant>,
+    /// What clients were told last.
+    status: Option<EngineStatus>,
+}
+
+impl<S: StatsSource> Run<S> {
+    fn run(mut self) {
+        loop {
+            let tick = match (&self.pace, self.next) {
+                (_, None) => never(),
+                (Pace::Every(_), Some(next)) => at(next),
+                (Pace::Ticks(ticks), Some(_)) => ticks.clone(),
+            };
+            let rest = self.rest_at.map_or_else(never, at);
+            select! {
+                // A dropped handle does not stop the streamer.
+                recv(self.stopped) -> stop => match stop {
+                    Ok(()) => break,
+                    Err(_) => self.stopped = never(),
+                },
+                recv(self.link.changed) -> hub => match hub {
+                    Ok(()) => self.demand_changed(),
+                    Err(_) => break,
+                },
+                recv(self.link.checks) -> check => if let Ok(answer) = check { self.check(answer) },
+                recv(tick) -> tick => match tick {
+                    Ok(_) => self.read(),
+                    // A channel of ticks that has ended: no reading any more.
+                    Err(_) => self.pace = Pace::Ticks(never()),
+                },
+                recv(rest) -> _ => self.rest(),
+            }
+        }
+        self.rest();
+    }
+
+    fn demand_changed(&mut self) {
+        match (self.link.demand(), self.next) {
+            (Some(_), None) => {
+                self.rest_at = None;
+                self.begun = true;
+                self.next = Some(Instant::now());
+                self.source.begin(&self.hub);
+            }
+            (None, Some(_)) => {
+                self.next = None;
+                self.rest_at = Some(Instant::now() + LINGER);
+                self.hub.forget(OF_THE_MOMENT);
+            }
+            _ => {}
+        }
+    }
+
+    fn rest(&mut self) {
+        self.rest_at = None;
+        if std::mem::take(&mut self.begun) {
+            threads::guarded("the source of stats", || self.source.rest());
+        }
+    }
+
+    fn read(&mut self) {
+        let Some(demand) = self.link.demand() else { return };
+        let outcome = self.collect(&demand);
+        if let Err(error) = &outcome {
+            self.report(EngineState::Unreachable, Some(error.to_string()));
+        } else {
+            self.report(EngineState::Connected, None);
+        }
+        if let Ok(snapshot) = outcome
+            && let Err(error) = self.hub.publish_snapshot(snapshot)
+        {
+            log::debug!("a snapshot went to nobody: {error}");
+        }
+        if let (Pace::Every(interval), Some(due)) = (&self.pace, self.next) {
+            self.next = Some(next_tick(due, *interval, Instant::now()));
+        }
+    }
+
+    fn collect(&mut self, demand: &Demand) -> Result<super::Snapshot, SourceError> {
+        threads::guarded("the source of stats", || self.source.collect(demand))
+            .unwrap_or_else(|| Err("the source of stats panicked; the log has the message".into()))
+    }
+
+    fn check(&mut self, answer: Answer) {
+        // While somebody listens the last reading tells, and costs the engine nothing.
+        let outcome = match &self.status {
+            Some(status) if self.next.is_some() => match &status.error {
+                None => Ok(()),
+                Some(error) => Err(error.clone()),
+            },
+            _ => threads::guarded("the source of stats", || self.source.check())
+                .unwrap_or_else(|| Err("the source of stats panicked".into()))
+                .map_err(|error| error.to_string()),
+        };
+        answer(outcome.map(|()| String::new()));
+    }
+
+    /// Tells the clients how the engine is, and the log, where that has changed.
+    fn report(&mut self, state: EngineState, error: Option<String>) {
+        let info = self.source.engine();
+        let pace = info.interval.unwrap_or(match self.pace {
+            Pace::Every(interval) => interval,
+            Pace::Ticks(_) => Duration::ZERO,
+        });
+        let last = self.status.as_ref();
+        let mut status = EngineStatus {
+            state,
+            engine: info.engine,
+            version: info.version,
+            api_version: info.api_version,
+            mode: info.mode,
+            interval_ms: u64::try_from(pace.as_millis()).unwrap_or(u64::MAX),
+            error,
+            since: last.map_or(0, |last| last.since),
+        };
+        if last == Some(&status) {
+            return;
+        }
+        let changed = last.is_none_or(|last| last.state != state);
+        if changed {
+            status.since = unix_seconds();
+        }
+        match &status.error {
+            Some(error) => log::warn!("no stats: {error}"),
+            None if changed => log::info!(
+                "stats flow from {} {}",
+                status.engine.as_deref().unwrap_or("the source"),
+                status.version.as_deref().unwrap_or_default()
+            ),
+            None => {}
+        }
+        let _ = self.hub.broadcast(&Message::new("engine_status", &status).latest());
+        self.status = Some(status);
+    }
+}
+
+/// The first tick after `now` in the rhythm of `due`: late readings skip ticks and never pile up.
+fn next_tick(due: Instant, interval: Duration, now: Instant) -> Instant {
+    let next = due + interval;
+    if next > now || interval.is_zero() {
+        return next.max(now);
+    }
+    let behind = now.saturating_duration_since(next);
+    let missed = behind.as_nanos() / interval.as_nanos() + 1;
+    next + interval * u32::try_from(missed).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_reading_skips_the_ticks_it_missed() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let after = |millis| start + Duration::from_millis(millis);
+        assert_eq!(next_tick(start, second, after(10)), after(1000));
+        assert_eq!(next_tick(start, second, after(999)), after(1000));
+        assert_eq!(next_tick(start, second, after(1000)), after(2000));
+        assert_eq!(next_tick(start, second, after(3500)), after(4000));
+    }
+}
