@@ -8,7 +8,7 @@ mod run;
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,8 @@ use crate::counters::{Counters, Tally};
 use crate::flusher::Flusher;
 use crate::frame::Frame;
 use crate::queue::Bounds;
+use crate::registry::Projects;
+use crate::stats::history::History;
 use crate::stats::{Pace, Snapshot, StatsSource, StatsStreamer, streamer};
 use crate::{Error, Message, threads};
 
@@ -68,6 +70,7 @@ struct Shared {
     next_id: AtomicU64,
     /// Set before the hub takes its last commands.
     stopping: Arc<AtomicBool>,
+    history: Mutex<History>,
     /// Threads of streamers, to be joined at the hub's end, each with what tells its end.
     streamers: Mutex<Vec<(JoinHandle<()>, Receiver<()>)>>,
 }
@@ -100,6 +103,7 @@ impl Hub {
             flusher,
             next_id: AtomicU64::new(1),
             stopping,
+            history: Mutex::default(),
             streamers: Mutex::new(Vec::new()),
         };
         Ok(Self {
@@ -270,6 +274,20 @@ impl HubHandle {
         let _ = self.command(Command::Forget(topics));
     }
 
+    /// The projects that a client receives; empty: every one. `None` where it is not registered.
+    /// Waits for the hub's thread.
+    pub(crate) fn view(&self, client: u64) -> Option<Projects> {
+        let (send, receive) = bounded(1);
+        self.command(Command::View(client, send)).ok()?;
+        receive.recv().ok()?
+    }
+
+    /// What the streamers have read, for those who come later. Held for as long as it takes to
+    /// add a reading or to write one answer.
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Has `question` answered by the hub's thread, now or when there is something to say.
     pub(crate) fn ask(&self, question: Question, answer: Answer) -> Result<(), Error> {
         self.command(Command::Ask(question, answer))
@@ -293,7 +311,7 @@ impl HubHandle {
         self.0.commands.send(command).map_err(|_| Error::stopped())
     }
 
-    fn streamers(&self) -> std::sync::MutexGuard<'_, Vec<(JoinHandle<()>, Receiver<()>)>> {
+    fn streamers(&self) -> MutexGuard<'_, Vec<(JoinHandle<()>, Receiver<()>)>> {
         self.0.streamers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, at, never, select_biased};
+use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
 
 use super::SHUTTING_DOWN;
 use super::delivery::{Item, Parcel, Parcels};
@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Forget(&'static [&'static str]),
     Streamer(StreamerLink),
     Ask(Question, Answer),
+    /// Which projects this client receives.
+    View(u64, Sender<Option<Projects>>),
 }
 
 /// What somebody beside the socket wants to know.
@@ -152,6 +154,9 @@ impl Run {
             Command::Streamer(link) => {
                 link.set_demand(self.demand.clone());
                 self.streamers.push(link);
+            }
+            Command::View(client, answer) => {
+                let _ = answer.send(self.registry.projects(client).cloned());
             }
             Command::Ask(Question::Alive, answer) => answer(Ok(String::new())),
             Command::Ask(Question::Ready, answer) => match self.streamers.last() {

@@ -1,7 +1,7 @@
 //! The stats socket, `/ws/stats`: clients that listen, and may choose their projects.
 
 use crate::protocol::request::{self, Request};
-use crate::{Client, Handler, HubHandle, Incoming};
+use crate::{Client, Handler, HubHandle, Incoming, Message};
 
 /// Registers each client with the hub and answers its requests.
 #[derive(Debug)]
@@ -12,6 +12,19 @@ pub(crate) struct StatsHandler {
 impl StatsHandler {
     pub(crate) fn new(hub: HubHandle) -> Self {
         Self { hub }
+    }
+
+    /// Answers on the client's own thread: five minutes of a thousand containers are megabytes,
+    /// which the hub has no time to write.
+    fn history(&self, client: &Client, seconds: u64) {
+        let Some(view) = self.hub.view(client.id()) else { return };
+        let payload = self.hub.history().payload(seconds, &view);
+        let answer = serde_json::value::RawValue::from_string(payload);
+        debug_assert!(answer.is_ok(), "the history is JSON");
+        if let Ok(payload) = answer {
+            // A client that is gone needs no answer.
+            let _ = client.send(&Message::new("history", payload));
+        }
     }
 }
 
@@ -29,7 +42,7 @@ impl Handler for StatsHandler {
         match request::parse(text) {
             Ok(Request::Subscribe(projects)) => self.hub.subscribe(client.id(), projects, true),
             Ok(Request::Unsubscribe(projects)) => self.hub.subscribe(client.id(), projects, false),
-            Ok(Request::History(_)) => {}
+            Ok(Request::History(seconds)) => self.history(client, seconds),
             Err(refusal) => {
                 // A client that is gone needs no answer.
                 let _ = client.send(&refusal.message());

@@ -2,6 +2,7 @@
 
 mod demo;
 mod handler;
+pub(crate) mod history;
 mod pace;
 mod snapshot;
 pub(crate) mod streamer;

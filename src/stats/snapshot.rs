@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::history::{Point, UNKNOWN};
 use super::totals;
 use crate::Error;
 use crate::protocol::STANDALONE;
@@ -31,6 +32,16 @@ pub struct Snapshot {
     pub(crate) rows: BTreeMap<String, String>,
     /// Per project, the sums as JSON. `None` for rows that are not [`ContainerStats`].
     pub(crate) totals: Option<BTreeMap<String, String>>,
+    /// Per container, what the history keeps.
+    pub(crate) figures: Vec<Figures>,
+}
+
+/// One container's figures for the history.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    pub(crate) id: String,
+    pub(crate) project: String,
+    pub(crate) point: Point,
 }
 
 impl Snapshot {
@@ -49,6 +60,7 @@ impl Snapshot {
         let mut snapshot = Self::default();
         for (id, row) in rows {
             snapshot.push(id, &row.project_id, row)?;
+            snapshot.figures.push(Figures::of(id, row));
         }
         let totals: BTreeMap<String, ProjectTotals> = totals::of(rows, projects, fresh);
         let encoded = totals
@@ -82,6 +94,19 @@ impl Snapshot {
         // Writing to a String cannot fail.
         let _ = write!(members, "{comma}{}:{}", encode(id)?, encode(row)?);
         Ok(())
+    }
+}
+
+impl Figures {
+    fn of(id: &str, row: &ContainerStats) -> Self {
+        let bytes =
+            [row.memory_usage, row.network_rx, row.network_tx, row.block_read, row.block_write]
+                .map(|value| value.unwrap_or(UNKNOWN));
+        // Two decimals are shown.
+        #[allow(clippy::cast_possible_truncation)]
+        let cpu_percent = row.cpu_percent.map(|cpu| cpu as f32);
+        let point = Point { cpu_percent, bytes };
+        Self { id: id.to_owned(), project: row.project_id.clone(), point }
     }
 }
 

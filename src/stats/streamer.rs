@@ -1,7 +1,7 @@
 //! The thread `kentros-stats`: asks a source at each tick while somebody listens.
 
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
@@ -131,6 +131,7 @@ impl<S: StatsSource> Run<S> {
 
     fn rest(&mut self) {
         self.rest_at = None;
+        self.hub.history().clear();
         if std::mem::take(&mut self.begun) {
             threads::guarded("the source of stats", || self.source.rest());
         }
@@ -144,10 +145,11 @@ impl<S: StatsSource> Run<S> {
         } else {
             self.report(EngineState::Connected, None);
         }
-        if let Ok(snapshot) = outcome
-            && let Err(error) = self.hub.publish_snapshot(snapshot)
-        {
-            log::debug!("a snapshot went to nobody: {error}");
+        if let Ok(mut snapshot) = outcome {
+            self.hub.history().record(now(), &std::mem::take(&mut snapshot.figures));
+            if let Err(error) = self.hub.publish_snapshot(snapshot) {
+                log::debug!("a snapshot went to nobody: {error}");
+            }
         }
         if let (Pace::Every(interval), Some(due)) = (&self.pace, self.next) {
             self.next = Some(next_tick(due, *interval, Instant::now()));
@@ -210,6 +212,11 @@ impl<S: StatsSource> Run<S> {
         let _ = self.hub.broadcast(&Message::new("engine_status", &status).latest());
         self.status = Some(status);
     }
+}
+
+/// Unix seconds, with their fraction.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
 /// The first tick after `now` in the rhythm of `due`: late readings skip ticks and never pile up.
