@@ -10,7 +10,8 @@ const DECIMAL = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB'];
 /** Go's %.{digits}g for what the docker CLI prints with it: an exact half goes to the even digit. */
 function significant(x, digits) {
   const longer = x.toPrecision(digits + 1);
-  const half = Number(longer) === x && /[02468]\.?5$/.test(longer);
+  const half = Number(longer) === x && /[02468]\.?5$/.test(longer)
+    && /^0*$/.test(x.toPrecision(60).slice(longer.length));
   return Number(half ? longer.slice(0, -1) : x.toPrecision(digits));
 }
 
@@ -47,14 +48,14 @@ function clock(ms) {
   return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
 }
 
-/** Why a figure is missing, in words; the keys are those of the wire. */
+/** Why a figure is missing, in words; the keys are those of the wire. A phone shows what is before the colon. */
 const REASONS = {
   __proto__: null,
-  memory_cgroup_disabled: 'memory cgroup is off in the kernel',
-  host_network: 'host network, not counted by the engine',
-  first_sample: 'first sample, a rate needs two',
+  memory_cgroup_disabled: 'no memory cgroup: it is off in the kernel',
+  host_network: 'host network: the engine does not count it',
+  first_sample: 'first sample: a rate needs two',
   not_running: 'not running',
-  engine_error: 'the engine gave no usable answer',
+  engine_error: 'engine error: no usable answer',
 };
 
 const { compare } = new Intl.Collator(undefined, { numeric: true });
@@ -70,18 +71,23 @@ const STOPPED_SHOWN = 50;
 
 const model = {
   engine: null,
-  listed: false, // whether a project_list or a snapshot ever came
+  listed: false, // whether a project_list or figures ever came
   projects: [], // the last project_list
   stats: new Map(), // container id -> its figures in the last snapshot
   totals: new Map(), // project id -> its sums
-  loose: '', // ids with figures that the list does not name
+  loose: '', // looseIds() when rows were last arranged
   snapshotAt: 0, // when the last snapshot came, ms
   deaths: new Map(), // container id -> { code, oom } of its last end
   stoppedAt: new Map(), // container id -> when it was first seen stopped, ms
 };
 
 const isOff = (container) => ['exited', 'created', 'dead', 'removing'].includes(container.state);
-const eachContainer = (visit) => model.projects.forEach((p) => p.containers.forEach(visit));
+
+/** The ids that have figures and are in no list: a source of one's own may tell no list. */
+function looseIds() {
+  const listed = new Set(model.projects.flatMap((p) => p.containers.map((c) => c.id)));
+  return [...model.stats.keys()].filter((id) => !listed.has(id)).join();
+}
 
 /** Takes one message in; tells what it touches: 'layout', 'figures', 'status' or nothing. */
 function receive({ type, project_id: project, payload }) {
@@ -93,13 +99,8 @@ function receive({ type, project_id: project, payload }) {
     case 'container_stats': {
       model.stats = new Map(Object.entries(payload));
       model.snapshotAt = Date.now();
-      const known = new Set();
-      eachContainer((c) => known.add(c.id));
-      const loose = [...model.stats.keys()].filter((id) => !known.has(id)).join();
-      const moved = loose !== model.loose || !model.listed;
-      model.loose = loose;
       model.listed = true;
-      return moved ? 'layout' : 'figures';
+      return looseIds() === model.loose ? 'figures' : 'layout';
     }
     case 'project_stats':
       model.totals = new Map(Object.entries(payload));
@@ -118,7 +119,7 @@ function receive({ type, project_id: project, payload }) {
 /** Applies an event at once: the list that confirms it follows. */
 function changeContainer(project, { status, container: news }) {
   if (status === 'start') model.deaths.delete(news.id);
-  else if (news.exit_code !== null || news.oom_killed) {
+  else if (Number.isInteger(news.exit_code) || news.oom_killed) {
     model.deaths.set(news.id, { code: news.exit_code, oom: news.oom_killed });
   }
   const container = model.projects.find((p) => p.id === project)?.containers.find((c) => c.id === news.id);
@@ -145,7 +146,7 @@ function arrange() {
       into[isApart(container, now) ? 'stopped' : 'running'].push(container);
     }
   }
-  // A source of one's own may tell figures and no list.
+  model.loose = looseIds();
   for (const [id, row] of model.stats) {
     if (seen.has(id)) continue;
     seen.add(id);
@@ -176,7 +177,7 @@ function isApart(container, now) {
   if (since === undefined) model.stoppedAt.set(container.id, -1); // was stopped when first seen
   else if (since === 0) {
     model.stoppedAt.set(container.id, now);
-    setTimeout(() => touch('layout'), SETTLE_MS);
+    setTimeout(() => touch('layout'), SETTLE_MS + 100);
     return false;
   } else if (now - since < SETTLE_MS) return false;
   return true;
@@ -187,8 +188,11 @@ const interval = () => model.engine?.interval_ms || 1000;
 
 /** Since when what is shown is no longer true, ms; 0 while it is. */
 function staleSince() {
-  if (!model.snapshotAt) return 0;
-  return Date.now() - model.snapshotAt > Math.max(3000, 3 * interval()) ? model.snapshotAt : 0;
+  const { engine, snapshotAt } = model;
+  if (!snapshotAt) return 0;
+  // Who comes later gets the last figures there were.
+  if (engine?.state === 'unreachable') return Math.min(snapshotAt, engine.since * 1000 || snapshotAt);
+  return Date.now() - snapshotAt > Math.max(3000, 3 * interval()) ? snapshotAt : 0;
 }
 
 // ---------------------------------------------------------------- connection
@@ -307,6 +311,10 @@ function writeAttribute(node, name, value) {
   else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
+function writeHidden(node, hidden) {
+  if (node.hidden !== hidden) node.hidden = hidden;
+}
+
 /** Puts `nodes`, and nothing else after `fixed` first ones, into `parent`, moving as few as it can. */
 function place(parent, nodes, fixed = 0) {
   const wanted = new Set(nodes);
@@ -352,6 +360,7 @@ function figureCell(figure) {
       why = hint;
       writeAttribute(cell, 'title', hint);
       writeAttribute(cell, 'aria-label', reason && `${a}, ${reason}`);
+      writeAttribute(cell, 'data-why', reason.split(':')[0]);
     }
   } };
 }
@@ -390,20 +399,24 @@ function containerRow() {
       const plain = off || container.state === 'paused' || !container.health;
       write(state, text(plain ? container.state : container.health));
       const alarm = (!plain && container.health === 'unhealthy') || ['restarting', 'dead'].includes(container.state);
-      node.dataset.mood = alarm ? 'alarm' : off || container.state === 'paused' ? 'off' : 'good';
+      writeAttribute(node, 'data-mood', alarm ? 'alarm' : off || container.state === 'paused' ? 'off' : 'good');
       node.classList.toggle('off', off);
       if (off) write(note, ending(container));
     },
     /** Its figures: change with each snapshot. */
     show(stats) {
-      if (node.classList.contains('off')) return;
-      const missing = stats
-        ? (fields) => fields.map((f) => stats.unavailable?.[f]).filter(Boolean).map((r) => REASONS[r] ?? String(r))[0] ?? 'not reported'
-        : () => 'waiting for the first sample';
-      for (const figure of figures) figure.show(stats ?? idle, missing);
-      const old = stats?.age_ms > Math.max(2000, 1.5 * interval());
+      const off = node.classList.contains('off');
+      const old = !off && stats?.age_ms > Math.max(2000, 1.5 * interval());
       node.classList.toggle('stale', old);
       writeAttribute(node, 'title', old ? `this sample is ${(stats.age_ms / 1000).toFixed(1)} s old` : '');
+      if (off) return;
+      const missing = (fields) => {
+        const reason = fields.map((field) => stats?.unavailable?.[field]).find(Boolean);
+        if (reason) return REASONS[reason] ?? String(reason);
+        if (stats) return 'not reported';
+        return model.snapshotAt ? 'no sample' : 'waiting for the first sample';
+      };
+      for (const figure of figures) figure.show(stats ?? idle, missing);
     },
   };
 }
@@ -536,7 +549,8 @@ function paintStatus() {
 
   const [text, mood] = linkText(stale, gone);
   write(texts.link, text);
-  $('link').dataset.mood = mood;
+  write(texts.late, stale && lost ? `stale since ${clock(stale)}` : '');
+  writeAttribute($('link'), 'data-mood', mood);
   writeAttribute($('link'), 'title', link.why);
   write(texts.spoken, lost ? (link.was ? 'Connection lost, reconnecting' : '') : gone ? `${name} unreachable` : 'Connected');
 
@@ -545,7 +559,7 @@ function paintStatus() {
   const pace = `every ${significant(interval() / 1000, 3)} s`;
   write(texts.engineMore, engine && !gone ? [demo ? '' : engine.mode, pace, since].filter(Boolean).join(', ') : since);
   writeAttribute($('engine').parentElement, 'title', engine?.api_version ? `API ${engine.api_version}` : '');
-  $('demo').hidden = !demo;
+  writeHidden($('demo'), !demo);
   const title = demo ? 'kentros (demo)' : 'kentros';
   if (document.title !== title) document.title = title;
 
@@ -553,35 +567,36 @@ function paintStatus() {
   const trouble = gone ? `${name} unreachable: ${engine.error || 'no reason given'}`
     : rows && !model.snapshotAt && !lost ? 'Waiting for the first sample' : '';
   write(texts.trouble, rows ? trouble : '');
-  $('trouble').hidden = !rows || !trouble;
+  writeHidden($('trouble'), !rows || !trouble);
   $('trouble').classList.toggle('alarm', gone);
-  $('summary').hidden = !rows || !model.totals.size || Boolean(trouble);
+  writeHidden($('summary'), !rows || !model.totals.size || Boolean(trouble));
   document.body.classList.toggle('stale', Boolean(stale) || (rows && (lost || gone)));
 
-  $('table').hidden = !rows;
-  $('empty').hidden = rows;
+  writeHidden($('table'), !rows);
+  writeHidden($('empty'), rows);
   if (rows) return;
-  const [heading, words] = lost && !model.listed && !engine ? [link.was || link.failures ? 'No connection to the server' : 'Connecting', link.why]
-    : gone ? [`${name} unreachable`, [engine.error, since].filter(Boolean).join('\n')]
+  const [heading, words] = gone ? [`${name} unreachable`, [engine.error, since].filter(Boolean).join('\n')]
+    : lost ? [link.failures ? 'No connection to the server' : 'Connecting', link.why]
       : model.listed ? ['No containers yet', 'They appear here as soon as there is one.']
         : ['Waiting for the first sample', ''];
+  // The very first moments need no words.
+  if (!gone && !model.listed && performance.now() < 500) return;
   write(texts.emptyTitle, heading);
   write(texts.emptyText, words);
 }
 
 function linkText(stale, gone) {
-  const late = stale ? `, stale since ${clock(stale)}` : '';
   if (link.phase === 'waiting') {
-    const seconds = Math.max(1, Math.ceil((link.retryAt - Date.now()) / 1000));
-    return [`Reconnecting in ${seconds} s${late}`, 'alarm'];
+    return [`Reconnecting in ${Math.max(1, Math.ceil((link.retryAt - Date.now()) / 1000))} s`, 'alarm'];
   }
-  if (link.phase === 'connecting') return [`${link.was ? 'Reconnecting' : 'Connecting'}${late}`, link.was ? 'alarm' : 'wait'];
+  if (link.phase === 'connecting') return link.was ? ['Reconnecting', 'alarm'] : ['Connecting', 'wait'];
   if (stale) return [`Stale since ${clock(stale)}`, 'alarm'];
   return gone ? ['Connected', 'wait'] : ['Live', 'good'];
 }
 
 const texts = {
   link: textIn($('link-text')),
+  late: textIn($('link-late')),
   spoken: textIn($('spoken')),
   engine: textIn($('engine')),
   engineMore: textIn($('engine-more')),

@@ -132,7 +132,9 @@ mod tests {
 
     fn board(ids: &[&str]) -> Board {
         let board = Board::default();
-        ids.iter().for_each(|id| board.add(id));
+        for id in ids {
+            board.add(id);
+        }
         board
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Inventory {
     touched: BTreeSet<String>,
     /// Events that came while a list was under way: the list may be older than they are.
     meanwhile: Option<Vec<Event>>,
+    /// The list is to be published though nothing has changed.
+    pub(super) anew: bool,
     /// Why nothing keeps this true any longer.
     pub(super) lost: Option<String>,
 }

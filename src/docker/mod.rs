@@ -103,11 +103,15 @@ impl StatsSource for DockerSource {
     }
 
     fn begin(&mut self, hub: &HubHandle) {
-        self.hub = Some(hub.clone());
-        // A session opened without the hub tells it nothing.
-        self.session = None;
+        // A session opened without the hub tells it nothing; one it was opened with is kept.
+        if self.hub.replace(hub.clone()).is_none() {
+            self.session = None;
+        }
         match self.session() {
-            Ok(session) => self.info = session.info.clone(),
+            Ok(session) => {
+                session.publish_anew();
+                self.info = session.info.clone();
+            }
             // The first reading fails likewise, and is heard.
             Err(error) => log::debug!("engine: {error}"),
         }

@@ -50,7 +50,9 @@ impl Frames {
         for id in self.targets.iter().filter(|id| !wanted.contains(id)) {
             self.board.remove(id);
         }
-        wanted.iter().for_each(|id| self.board.add(id));
+        for id in &wanted {
+            self.board.add(id);
+        }
         self.targets = wanted;
         let posted = self.board.take(deadline);
         posted.into_iter().fold(false, |any, (id, reading, at)| rows.take(&id, reading, at) | any)

@@ -49,7 +49,7 @@ pub(super) struct Session {
     heard: Instant,
     pub(super) info: EngineInfo,
     // Dropped last: its threads are joined when nothing else is under way.
-    _watch: Watch,
+    watch: Watch,
 }
 
 /// How samples are taken.
@@ -97,7 +97,7 @@ impl Session {
             sampler: Sampler::Unknown,
             heard: Instant::now(),
             info,
-            _watch: watch,
+            watch,
         };
         match known {
             Some((info, behaviour)) if *info == session.identity() => session.sample(*behaviour)?,
@@ -119,6 +119,11 @@ impl Session {
             Sampler::Stream(_) => Some(Behaviour::Stream),
             Sampler::Unknown | Sampler::Podman(_) => None,
         }
+    }
+
+    /// Publishes the list anew: the hub has forgotten it.
+    pub(super) fn publish_anew(&self) {
+        self.watch.publish_anew();
     }
 
     /// Why the session cannot go on, if it cannot.

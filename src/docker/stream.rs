@@ -71,7 +71,7 @@ impl Streams {
         for target in targets {
             let rest = match self.readers.get(&target.id) {
                 None => FIRST_REST,
-                Some(reader) if reader.is_due() => (reader.rest * 2).min(LONGEST_REST),
+                Some(reader) if reader.is_due() => reader.next_rest(),
                 Some(_) => continue,
             };
             let reader = Reader::start(client, &target.id, &self.board, rest);
@@ -117,6 +117,15 @@ impl Reader {
     fn is_due(&self) -> bool {
         let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
         ended && self.started.elapsed() >= self.rest
+    }
+
+    /// The rest after this one: longer, unless the stream went well for some time.
+    fn next_rest(&self) -> Duration {
+        if self.started.elapsed() > self.rest + LONGEST_REST {
+            FIRST_REST
+        } else {
+            (self.rest * 2).min(LONGEST_REST)
+        }
     }
 }
 

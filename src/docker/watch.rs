@@ -51,6 +51,8 @@ pub(super) fn lock(inventory: &Shared) -> MutexGuard<'_, Inventory> {
 pub(super) struct Watch {
     client: Client,
     events: Option<Client>,
+    inventory: Shared,
+    news: Sender<()>,
     /// Dropped to end `kentros-list`.
     stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -75,8 +77,14 @@ impl Watch {
             inspects: true,
             published: None,
         };
-        let mut watch =
-            Self { client: client.clone(), events: None, stop: Some(stop), threads: Vec::new() };
+        let mut watch = Self {
+            client: client.clone(),
+            events: None,
+            inventory: Arc::clone(inventory),
+            news: news.clone(),
+            stop: Some(stop),
+            threads: Vec::new(),
+        };
         watch.threads.push(threads::spawn("kentros-list", move || lister.run(&stopped, &touched))?);
         if let Some((client, lines)) = events {
             watch.events = Some(client);
@@ -85,6 +93,19 @@ impl Watch {
             watch.threads.push(threads::spawn("kentros-events", move || teller.run(lines))?);
         }
         Ok(watch)
+    }
+
+    /// Publishes the list anew, though it is as it was: the hub has forgotten it.
+    pub(super) fn publish_anew(&self) {
+        lock(&self.inventory).anew = true;
+        wake(&self.news);
+    }
+}
+
+/// Wakes `kentros-list`. A full channel says the same already.
+fn wake(news: &Sender<()>) {
+    match news.try_send(()) {
+        Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
     }
 }
 
@@ -135,7 +156,7 @@ impl Teller {
             self.take(&event);
         };
         lock(&self.inventory).lost = Some(why);
-        self.wake();
+        wake(&self.news);
     }
 
     fn take(&mut self, event: &Event) {
@@ -148,14 +169,7 @@ impl Teller {
                 log::debug!("project_status: {error}");
             }
         }
-        self.wake();
-    }
-
-    /// A full channel says the same already.
-    fn wake(&self) {
-        match self.news.try_send(()) {
-            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
-        }
+        wake(&self.news);
     }
 }
 
@@ -192,8 +206,6 @@ struct Lister {
 impl Lister {
     fn run(mut self, stopped: &Receiver<()>, touched: &Receiver<()>) {
         let mut all_due = Instant::now();
-        // Events end before the session does: then only the clock is left.
-        let mut touched = touched.clone();
         loop {
             let turn = Instant::now();
             if turn >= all_due {
@@ -214,9 +226,7 @@ impl Lister {
             }
             select! {
                 recv(stopped) -> _ => return,
-                recv(touched) -> news => if news.is_err() {
-                    touched = crossbeam_channel::never();
-                },
+                recv(touched) -> _ => {}
                 recv(crossbeam_channel::at(all_due)) -> _ => {}
             }
         }
@@ -283,7 +293,13 @@ impl Lister {
 
     fn publish(&mut self) {
         let Some(hub) = &self.hub else { return };
-        let projects = lock(&self.inventory).projects();
+        let projects = {
+            let mut inventory = lock(&self.inventory);
+            if std::mem::take(&mut inventory.anew) {
+                self.published = None;
+            }
+            inventory.projects()
+        };
         if self.published.as_ref() == Some(&projects) {
             return;
         }
@@ -306,7 +322,7 @@ mod tests {
         assert!(!seen.is_new(&event));
         event.time_nano = 8;
         assert!(seen.is_new(&event));
-        for nano in 9..9 + REMEMBERED as i64 {
+        for nano in (9..).take(REMEMBERED) {
             event.time_nano = nano;
             assert!(seen.is_new(&event));
         }

@@ -26,6 +26,8 @@ const PROJECTS: [&str; 24] = [
 
 /// How long the container that restarts stays up, seconds.
 const UP: f64 = 40.0;
+/// How long it has been up at first, seconds.
+const AGE: f64 = 20.0;
 /// How long it then stays down, seconds.
 const DOWN: f64 = 4.0;
 /// The longest step of the simulation, seconds: a gap in the readings is no hour of work.
@@ -209,8 +211,8 @@ impl Simulated {
     ) -> Self {
         let mut dice = Dice::new(index as u64);
         let alone = project == STANDALONE;
-        // From half an hour to six days: the projects are not all deployed at once.
-        let age = dice.between(1_800.0, 500_000.0);
+        // From half an hour to six days, but for the one that never lives long.
+        let age = if role == Role::Restarts { AGE } else { dice.between(1_800.0, 500_000.0) };
         let started = now - Duration::from_secs_f64(age);
         let port = 8_000 + index % 1_000;
         let container = Container {
@@ -247,7 +249,7 @@ impl Simulated {
             dice,
             load,
             started,
-            turn: UP,
+            turn: UP - AGE,
             sampled: false,
         }
     }

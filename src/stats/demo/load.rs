@@ -55,15 +55,15 @@ pub(super) const SERVICES: [Service; 13] = [
     Service { checked: true, port: Some(80), cpu: 2.5, memory: 22.0, limit: 128, pids: 5.0, rates: [42e3, 310e3, 0.0, 900.0], ..service("web", "nginx:1.27-alpine") },
     Service { checked: true, cpu: 6.0, cores: 2, memory: 820.0, limit: 2048, pids: 23.0, rates: [38e3, 95e3, 21e3, 160e3], ..service("db", "postgres:17") },
     Service { checked: true, cpu: 18.0, cores: 2, memory: 310.0, limit: 512, pids: 19.0, rates: [120e3, 88e3, 300.0, 4e3], ..service("api", "ghcr.io/example/api:2.8.1") },
-    Service { cpu: 31.0, cores: 1, memory: 190.0, limit: 256, pids: 9.0, rates: [9e3, 14e3, 2e3, 26e3], ..service("worker", "ghcr.io/example/worker:2.8.1") },
+    Service { cpu: 31.0, cores: 1, memory: 180.0, limit: 256, pids: 9.0, rates: [9e3, 14e3, 2e3, 26e3], ..service("worker", "ghcr.io/example/worker:2.8.1") },
     Service { checked: true, cpu: 0.9, memory: 46.0, pids: 6.0, rates: [27e3, 51e3, 0.0, 7e3], ..service("cache", "redis:7.4") },
     Service { cpu: 3.2, memory: 140.0, limit: 512, pids: 31.0, rates: [6e3, 6e3, 100.0, 11e3], ..service("queue", "rabbitmq:4.0") },
     Service { cpu: 9.0, cores: 4, memory: 1460.0, limit: 3072, pids: 64.0, rates: [11e3, 30e3, 45e3, 38e3], ..service("search", "opensearchproject/opensearch:2.18.0") },
     Service { cpu: 0.1, memory: 9.5, pids: 1.0, rates: [40.0, 40.0, 0.0, 0.0], ..service("cron", "ghcr.io/example/cron:1.4") },
     Service { cast: true, cpu: 0.4, memory: 18.0, pids: 7.0, ..service("node-exporter", "prom/node-exporter:v1.8.2") },
     Service { cast: true, ..service("migrate", "ghcr.io/example/api:2.8.1") },
-    Service { cast: true, cpu: 55.0, cores: 1, memory: 230.0, limit: 256, pids: 3.0, rates: [640e3, 22e3, 0.0, 410e3], ..service("importer", "ghcr.io/example/importer:0.9") },
-    Service { cast: true, cpu: 0.6, memory: 58.0, limit: 64, pids: 3.0, rates: [90.0, 300.0, 0.0, 60.0], ..service("mailer", "ghcr.io/example/mailer:1.1") },
+    Service { cast: true, cpu: 55.0, cores: 1, memory: 170.0, limit: 256, pids: 3.0, rates: [640e3, 22e3, 0.0, 410e3], ..service("importer", "ghcr.io/example/importer:0.9") },
+    Service { cast: true, cpu: 0.6, memory: 52.0, limit: 64, pids: 3.0, rates: [90.0, 300.0, 0.0, 60.0], ..service("mailer", "ghcr.io/example/mailer:1.1") },
     Service { cast: true, port: Some(5000), cpu: 0.2, memory: 31.0, pids: 10.0, rates: [2e3, 60e3, 30e3, 1e3], ..service("registry", "registry:2") },
 ];
 
@@ -93,18 +93,23 @@ pub(super) struct Load {
     burst: f64,
     /// Where memory is in its slow swing, radians.
     swing: f64,
+    /// How busy this one is beside others of its kind.
+    scale: f64,
 }
 
 impl Load {
     /// The figures after `age` seconds of calm work.
     pub(super) fn after(service: &Service, dice: &mut Dice, age: f64) -> Self {
+        let scale = dice.between(0.3, 1.8);
+        let full = if age > 0.0 { 1.0 } else { 0.4 };
         Self {
-            cpu: service.cpu * dice.between(0.6, 1.3),
-            memory: service.memory * MIB * if age > 0.0 { dice.between(0.8, 1.05) } else { 0.4 },
-            bytes: service.rates.map(|rate| rate * age * dice.between(0.4, 1.2)),
+            cpu: service.cpu * scale,
+            memory: service.memory * MIB * (0.75 + 0.2 * scale) * full,
+            bytes: service.rates.map(|rate| rate * scale * age * dice.between(0.2, 1.0)),
             pids: service.pids,
             burst: 0.0,
             swing: dice.between(0.0, std::f64::consts::TAU),
+            scale,
         }
     }
 
@@ -114,7 +119,7 @@ impl Load {
         if self.burst < 0.0 && dice.between(0.0, 1.0) < 0.015 * seconds {
             self.burst = dice.between(3.0, 12.0);
         }
-        let busy = if self.burst > 0.0 { 4.5 } else { 1.0 };
+        let busy = self.scale * if self.burst > 0.0 { 4.5 } else { 1.0 };
         // CPU is drawn to its level and never quite rests there.
         let level = service.cpu * busy * dice.between(0.7, 1.3);
         self.cpu += (level - self.cpu) * (0.5 * seconds).min(1.0);
@@ -122,8 +127,8 @@ impl Load {
 
         // Memory follows a swing of some five minutes, and takes a while to do so.
         self.swing += seconds / 50.0;
-        let goal =
-            service.memory * MIB * (0.92 + 0.08 * self.swing.sin()) * dice.between(0.97, 1.03);
+        let share = 0.75 + 0.2 * self.scale + 0.08 * self.swing.sin();
+        let goal = service.memory * MIB * share * dice.between(0.97, 1.03);
         self.memory += (goal - self.memory) * (0.05 * seconds).min(1.0);
 
         for (bytes, rate) in self.bytes.iter_mut().zip(service.rates) {

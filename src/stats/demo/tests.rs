@@ -111,7 +111,7 @@ fn one_fails_and_starts_again_with_counters_at_nothing() {
     let mut source = warm(12);
     let now = OffsetDateTime::now_utc();
     let mut seen = Vec::new();
-    for second in 0..120 {
+    for second in 0..100 {
         let up = row(&source.rows(&Demand::all(), now), "blog-web-1").clone();
         assert!(up.network_rx.is_some());
         for (project, event) in source.advance(1.0, now) {

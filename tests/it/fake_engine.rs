@@ -1,0 +1,704 @@
+//! An engine in this process: it speaks the engine's API on a Unix socket of its own, from answers
+//! recorded of a real one, and fails on demand in every way a real one can.
+//!
+//! A thread a connection, with keep-alive; a collector whose passes feed streams and, unless it is
+//! a direct engine, one-shots. A container's CPU counter follows the clock exactly, so that its
+//! figure is known however late a sample is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use kentros::DockerHost;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A guard against hanging for ever; no test waits for it.
+const GUARD: Duration = Duration::from_secs(30);
+/// The time between two passes of the collector: long enough not to be taken for a direct engine.
+const PASS: Duration = Duration::from_millis(400);
+
+/// How it answers a call for one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Direct,
+    Stream,
+    Podman,
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Never answers.
+    Hang,
+    /// Sends the head and half a body, and then nothing.
+    HangMidBody,
+    /// Sends half a body and closes.
+    Cut,
+    /// Sends something that is no JSON.
+    Garbage,
+    /// Sends something that is no HTTP.
+    NoHttp,
+    /// Sends 200 and nothing.
+    Empty,
+    /// Sends a body that has no end.
+    Endless,
+    /// Sends this status.
+    Status(u16),
+}
+
+/// A container to be added.
+#[derive(Clone, Debug)]
+pub(crate) struct Fake {
+    pub(crate) name: String,
+    pub(crate) project: Option<String>,
+    pub(crate) state: String,
+    /// Cores it burns.
+    pub(crate) cores: f64,
+    pub(crate) network_mode: String,
+}
+
+impl Fake {
+    pub(crate) fn new(name: &str, project: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            project: Some(project.to_owned()),
+            state: "running".to_owned(),
+            cores: 0.25,
+            network_mode: "default".to_owned(),
+        }
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        let label =
+            |key: &str, value: &str| (format!("com.docker.compose.{key}"), value.to_owned());
+        let project = self.project.as_deref().map(|p| label("project", p));
+        project.into_iter().chain([label("service", &self.name)]).collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Container {
+    fake: Fake,
+    /// Where its counter stood at zero.
+    started: OffsetDateTime,
+    created: i64,
+}
+
+#[derive(Debug)]
+struct State {
+    kind: Kind,
+    /// API version it names, and the lowest.
+    api: &'static str,
+    containers: BTreeMap<String, Container>,
+    /// By call (`list`) or call and container (`oneshot ID`).
+    faults: HashMap<String, Fault>,
+    calls: HashMap<String, usize>,
+    events: Vec<String>,
+    pass: u64,
+    /// Runs out with each stop: its threads end.
+    run: u64,
+    running: bool,
+    hung: bool,
+    connections: Vec<UnixStream>,
+    /// Connections being served.
+    open: usize,
+    next: u32,
+}
+
+type Shared = Arc<(Mutex<State>, Condvar)>;
+
+/// The engine. It stops when it is dropped.
+#[derive(Debug)]
+pub(crate) struct FakeEngine {
+    path: PathBuf,
+    shared: Shared,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl FakeEngine {
+    /// Starts an engine without containers.
+    pub(crate) fn start(kind: Kind) -> Self {
+        let mut engine = Self::absent(kind);
+        engine.restart();
+        engine
+    }
+
+    /// An engine that is not there yet: [`restart`](Self::restart) starts it.
+    pub(crate) fn absent(kind: Kind) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("kentros-fake-{}-{number}.sock", std::process::id()));
+        let state = State {
+            kind,
+            api: "1.41",
+            containers: BTreeMap::new(),
+            faults: HashMap::new(),
+            calls: HashMap::new(),
+            events: Vec::new(),
+            pass: 0,
+            run: 0,
+            running: false,
+            hung: false,
+            connections: Vec::new(),
+            open: 0,
+            next: 0,
+        };
+        let shared = Arc::new((Mutex::new(state), Condvar::new()));
+        Self { path, shared, threads: Vec::new() }
+    }
+
+    pub(crate) fn host(&self) -> DockerHost {
+        format!("unix://{}", self.path.display()).parse().unwrap()
+    }
+
+    /// The same engine over TCP: a thread copies bytes both ways, until the engine is dropped.
+    pub(crate) fn tcp(&self) -> DockerHost {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = format!("tcp://localhost:{}", listener.local_addr().unwrap().port());
+        let path = self.path.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                let Ok(engine) = UnixStream::connect(&path) else { return };
+                let (mut from_client, mut to_client) = (client.try_clone().unwrap(), client);
+                let (mut from_engine, mut to_engine) = (engine.try_clone().unwrap(), engine);
+                thread::spawn(move || {
+                    let _ = io::copy(&mut from_client, &mut to_engine);
+                    let _ = to_engine.shutdown(Shutdown::Both);
+                });
+                thread::spawn(move || {
+                    let _ = io::copy(&mut from_engine, &mut to_client);
+                    let _ = to_client.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        host.parse().unwrap()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.0.lock().unwrap()
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let out = change(&mut self.state());
+        self.shared.1.notify_all();
+        out
+    }
+
+    /// Starts it anew: every counter begins at zero.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        let listener = UnixListener::bind(&self.path).unwrap();
+        self.change(|state| {
+            state.running = true;
+            for container in state.containers.values_mut() {
+                container.started = OffsetDateTime::now_utc();
+            }
+        });
+        let run = self.state().run;
+        let shared = Arc::clone(&self.shared);
+        self.threads.push(thread::spawn(move || accept(&listener, &shared, run)));
+        let shared = Arc::clone(&self.shared);
+        self.threads.push(thread::spawn(move || collect(&shared, run)));
+    }
+
+    /// Stops it: every connection ends, and the socket is gone.
+    pub(crate) fn stop(&mut self) {
+        let connections = self.change(|state| {
+            state.run += 1;
+            state.running = false;
+            std::mem::take(&mut state.connections)
+        });
+        for connection in connections {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        // Wakes the thread that accepts.
+        let _ = UnixStream::connect(&self.path);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// Accepts and reads, and answers nothing, until told otherwise.
+    pub(crate) fn hang(&self, hung: bool) {
+        self.change(|state| state.hung = hung);
+    }
+
+    pub(crate) fn speaks(&self, api: &'static str) {
+        self.change(|state| state.api = api);
+    }
+
+    /// Adds a container; its id.
+    pub(crate) fn add(&self, fake: Fake) -> String {
+        self.change(|state| {
+            state.next += 1;
+            let id = format!("{:064x}", state.next);
+            let (started, created) = (OffsetDateTime::now_utc(), 1_795_379_301);
+            state.containers.insert(id.clone(), Container { fake, started, created });
+            id
+        })
+    }
+
+    pub(crate) fn remove(&self, id: &str) {
+        self.change(|state| state.containers.remove(id));
+    }
+
+    /// Changes a container as `change` does.
+    pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Fake)) {
+        self.change(|state| change(&mut state.containers.get_mut(id).unwrap().fake));
+    }
+
+    /// Begins its counters anew, as a restart of the container does.
+    pub(crate) fn reset(&self, id: &str) {
+        self.change(|state| {
+            state.containers.get_mut(id).unwrap().started = OffsetDateTime::now_utc();
+        });
+    }
+
+    /// Tells an event of a container.
+    pub(crate) fn event(&self, id: &str, action: &str, attributes: &[(&str, &str)]) {
+        self.change(|state| {
+            let now = OffsetDateTime::now_utc();
+            let mut about = match state.containers.get(id) {
+                Some(container) => {
+                    let mut about: BTreeMap<String, String> = container.fake.labels();
+                    about.insert("name".to_owned(), container.fake.name.clone());
+                    about
+                }
+                None => BTreeMap::new(),
+            };
+            about.extend(attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+            // As from API 1.52 on: without `status`, `id` and `from`.
+            let event = json!({
+                "Type": "container", "Action": action, "Actor": {"ID": id, "Attributes": about},
+                "scope": "local", "time": now.unix_timestamp(),
+                "timeNano": i64::try_from(now.unix_timestamp_nanos()).unwrap(),
+            });
+            state.events.push(event.to_string());
+        });
+    }
+
+    /// A line among the events, as it stands.
+    pub(crate) fn raw_event(&self, line: &str) {
+        self.change(|state| state.events.push(line.to_owned()));
+    }
+
+    /// Makes a call fail: `list`, or `oneshot ID` for one container.
+    pub(crate) fn fault(&self, call: &str, fault: Fault) {
+        self.change(|state| state.faults.insert(call.to_owned(), fault));
+    }
+
+    pub(crate) fn heal(&self, call: &str) {
+        self.change(|state| state.faults.remove(call));
+    }
+
+    /// How often a call was made: `list`, `oneshot` for all containers, `oneshot ID` for one.
+    pub(crate) fn calls(&self, call: &str) -> usize {
+        self.state().calls.get(call).copied().unwrap_or(0)
+    }
+
+    /// Every call made so far.
+    pub(crate) fn all_calls(&self) -> usize {
+        self.state().calls.iter().filter(|(call, _)| !call.contains(' ')).map(|(_, n)| n).sum()
+    }
+
+    /// Waits until a call was made this often.
+    pub(crate) fn wait_for_calls(&self, call: &str, times: usize) {
+        let made = |state: &mut State| state.calls.get(call).copied().unwrap_or(0) < times;
+        let (state, waited) = self.shared.1.wait_timeout_while(self.state(), GUARD, made).unwrap();
+        assert!(!waited.timed_out(), "{call} not called {times} times: {:?}", state.calls);
+    }
+
+    /// Waits until every connection to it has ended.
+    pub(crate) fn wait_until_alone(&self) {
+        let busy = |state: &mut State| state.open > 0;
+        let (_state, waited) = self.shared.1.wait_timeout_while(self.state(), GUARD, busy).unwrap();
+        assert!(!waited.timed_out(), "connections are still open");
+    }
+
+    /// Waits for so many passes of the collector.
+    pub(crate) fn wait_for_passes(&self, passes: u64) {
+        let state = self.state();
+        let until = state.pass + passes;
+        let short = |state: &mut State| state.pass < until;
+        let (_state, waited) = self.shared.1.wait_timeout_while(state, GUARD, short).unwrap();
+        assert!(!waited.timed_out());
+    }
+}
+
+impl Drop for FakeEngine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn accept(listener: &UnixListener, shared: &Shared, run: u64) {
+    let mut threads = Vec::new();
+    for stream in listener.incoming() {
+        let stream = stream.unwrap();
+        let mut state = shared.0.lock().unwrap();
+        if state.run != run {
+            break;
+        }
+        state.connections.push(stream.try_clone().unwrap());
+        state.open += 1;
+        drop(state);
+        let shared = Arc::clone(shared);
+        threads.push(thread::spawn(move || {
+            // The client may go away at any time.
+            let _ = serve(&stream, &shared, run);
+            let _ = stream.shutdown(Shutdown::Both);
+            shared.0.lock().unwrap().open -= 1;
+            shared.1.notify_all();
+        }));
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// The collector's loop.
+fn collect(shared: &Shared, run: u64) {
+    let (state, changed) = &**shared;
+    let mut state = state.lock().unwrap();
+    let mut due = Instant::now() + PASS;
+    while state.run == run {
+        let left = due.saturating_duration_since(Instant::now());
+        state = changed.wait_timeout(state, left).unwrap().0;
+        if Instant::now() >= due {
+            state.pass += 1;
+            due = Instant::now() + PASS;
+            changed.notify_all();
+        }
+    }
+}
+
+fn serve(stream: &UnixStream, shared: &Shared, run: u64) -> io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        assert!(line.starts_with("GET "), "only GET: {line}");
+        while line != "\r\n" {
+            line.clear();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+        }
+        Connection { stream, shared, run }.answer(&target)?;
+    }
+}
+
+struct Connection<'a> {
+    stream: &'a UnixStream,
+    shared: &'a Shared,
+    run: u64,
+}
+
+impl Connection<'_> {
+    fn answer(&self, target: &str) -> io::Result<()> {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let path = match path.split_once("/v") {
+            Some(("", rest)) if rest.starts_with(|c: char| c.is_ascii_digit()) => {
+                rest.find('/').map_or(path, |at| &rest[at..])
+            }
+            _ => path,
+        };
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let (call, id) = match parts[..] {
+            ["_ping"] => ("ping", None),
+            ["version"] => ("version", None),
+            ["events"] => ("events", None),
+            ["containers", "json"] => ("list", None),
+            ["containers", id, "json"] => ("inspect", Some(id)),
+            ["containers", id, "stats"] if query.contains("one-shot") => ("oneshot", Some(id)),
+            ["containers", id, "stats"] => ("stream", Some(id)),
+            ["libpod", "containers", "stats"] => ("podman", None),
+            _ => panic!("a call outside the list: {target}"),
+        };
+        let key = id.map(|id| format!("{call} {id}"));
+        let fault = {
+            let mut state = self.shared.0.lock().unwrap();
+            *state.calls.entry(call.to_owned()).or_default() += 1;
+            if let Some(key) = &key {
+                *state.calls.entry(key.clone()).or_default() += 1;
+            }
+            let of = |key: &str| state.faults.get(key).copied();
+            key.as_deref().and_then(of).or_else(|| of(call))
+        };
+        self.shared.1.notify_all();
+        self.wait(|state| !state.hung)?;
+        if let Some(fault) = fault {
+            return self.fail(fault);
+        }
+        match (call, id) {
+            ("ping", _) => self.json(200, "OK"),
+            ("version", _) => self.version(),
+            ("events", _) => self.events(),
+            ("list", _) => self.list(query),
+            ("inspect", Some(id)) => self.inspect(id),
+            ("oneshot", Some(id)) => self.one_shot(id),
+            ("stream", Some(id)) => self.stream(id),
+            _ => self.podman(),
+        }
+    }
+
+    /// Waits; an error when the engine stops meanwhile.
+    fn wait(&self, until: impl Fn(&State) -> bool) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.shared.0.lock().unwrap();
+        let still = |state: &mut State| state.run == self.run && !until(state);
+        let state = self.shared.1.wait_while(state, still).unwrap();
+        if state.run == self.run { Ok(state) } else { Err(io::ErrorKind::ConnectionAborted.into()) }
+    }
+
+    fn fail(&self, fault: Fault) -> io::Result<()> {
+        let mut stream = self.stream;
+        match fault {
+            Fault::Hang => drop(self.wait(|_| false)?),
+            Fault::HangMidBody => {
+                self.head(200, "Content-Length: 1000\r\n")?;
+                stream.write_all(b"{\"read\":\"2026-")?;
+                drop(self.wait(|_| false)?);
+            }
+            Fault::Cut => {
+                self.head(200, "Content-Length: 1000\r\n")?;
+                stream.write_all(b"{\"read\":\"2026-")?;
+                return Err(io::ErrorKind::Other.into());
+            }
+            Fault::Garbage => return self.json(200, "{\"read\": garbage}}\n"),
+            Fault::NoHttp => {
+                stream.write_all(b"\x15\x03\x01\x00\x02\x02\x16 no http at all\r\n\r\n")?;
+                return Err(io::ErrorKind::Other.into());
+            }
+            Fault::Empty => return self.json(200, ""),
+            Fault::Endless => {
+                self.head(200, "Transfer-Encoding: chunked\r\n")?;
+                let spaces = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+                loop {
+                    stream.write_all(spaces.as_bytes())?;
+                }
+            }
+            Fault::Status(status) => {
+                return self.json(status, "{\"message\":\"no, says the fake engine\"}\n");
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&self, status: u16, more: &str) -> io::Result<()> {
+        let (api, podman) = {
+            let state = self.shared.0.lock().unwrap();
+            (state.api, state.kind == Kind::Podman)
+        };
+        let server = if podman { "Libpod/4.3.1 (linux)" } else { "Docker/20.10.24 (linux)" };
+        let libpod = if podman { "Libpod-Api-Version: 4.3.1\r\n" } else { "" };
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nApi-Version: {api}\r\nServer: {server}\r\n{libpod}{more}\r\n"
+        );
+        let mut stream = self.stream;
+        stream.write_all(head.as_bytes())
+    }
+
+    fn json(&self, status: u16, body: &str) -> io::Result<()> {
+        self.head(status, &format!("Content-Length: {}\r\n", body.len()))?;
+        let mut stream = self.stream;
+        stream.write_all(body.as_bytes())
+    }
+
+    fn chunk(&self, line: &str) -> io::Result<()> {
+        let mut stream = self.stream;
+        stream.write_all(format!("{:x}\r\n{line}\n\r\n", line.len() + 1).as_bytes())
+    }
+
+    fn version(&self) -> io::Result<()> {
+        let api = self.shared.0.lock().unwrap().api;
+        let mut version: Value = recorded(include_str!("../fixtures/docker-20.10-version.json"));
+        version["ApiVersion"] = api.into();
+        self.json(200, &version.to_string())
+    }
+
+    fn list(&self, query: &str) -> io::Result<()> {
+        let state = self.shared.0.lock().unwrap();
+        let all = query.contains("all=1");
+        let listed: Vec<Value> = state
+            .containers
+            .iter()
+            .filter(|(id, c)| {
+                let runs = matches!(c.fake.state.as_str(), "running" | "paused");
+                (runs || all) && (!query.contains("filters") || query.contains(id.as_str()))
+            })
+            .map(|(id, container)| {
+                let mut entry =
+                    recorded(include_str!("../fixtures/docker-20.10-list.json"))[0].take();
+                entry["Id"] = id.as_str().into();
+                entry["Names"] = json!([format!("/{}", container.fake.name)]);
+                entry["Created"] = container.created.into();
+                entry["State"] = container.fake.state.as_str().into();
+                entry["Labels"] = json!(container.fake.labels());
+                if state.kind == Kind::Podman {
+                    entry.as_object_mut().unwrap().remove("HostConfig");
+                } else {
+                    entry["HostConfig"]["NetworkMode"] = container.fake.network_mode.clone().into();
+                }
+                entry
+            })
+            .collect();
+        drop(state);
+        self.json(200, &Value::from(listed).to_string())
+    }
+
+    fn inspect(&self, id: &str) -> io::Result<()> {
+        let state = self.shared.0.lock().unwrap();
+        let Some(container) = state.containers.get(id) else {
+            drop(state);
+            return self.json(404, "{\"message\":\"No such container\"}\n");
+        };
+        let mut answer = recorded(include_str!("../fixtures/docker-20.10-inspect.json"));
+        answer["State"]["StartedAt"] = container.started.format(&Rfc3339).unwrap().into();
+        answer["HostConfig"]["NetworkMode"] = container.fake.network_mode.clone().into();
+        drop(state);
+        self.json(200, &answer.to_string())
+    }
+
+    fn one_shot(&self, id: &str) -> io::Result<()> {
+        let (kind, pass) = {
+            let state = self.shared.0.lock().unwrap();
+            (state.kind, state.pass)
+        };
+        let state = self.wait(|state| kind != Kind::Stream || state.pass > pass)?;
+        let sample = state.containers.get(id).map(|container| sample(id, container));
+        drop(state);
+        match sample {
+            Some(mut sample) => {
+                // A direct engine before 29 names neither.
+                if kind == Kind::Direct {
+                    sample.as_object_mut().unwrap().remove("id");
+                    sample.as_object_mut().unwrap().remove("name");
+                }
+                self.json(200, &sample.to_string())
+            }
+            None => self.json(404, "{\"message\":\"No such container\"}\n"),
+        }
+    }
+
+    fn stream(&self, id: &str) -> io::Result<()> {
+        self.head(200, "Transfer-Encoding: chunked\r\n")?;
+        let mut pass = self.shared.0.lock().unwrap().pass;
+        let key = format!("stream {id}");
+        loop {
+            let state = self.wait(|state| state.pass > pass && !state.hung)?;
+            pass = state.pass;
+            let sample = state.containers.get(id).map(|container| sample(id, container));
+            let fault = state.faults.get(&key).or(state.faults.get("stream")).copied();
+            drop(state);
+            match (sample, fault) {
+                (Some(sample), None) => self.chunk(&sample.to_string())?,
+                (Some(_), Some(fault)) => return self.fail_mid_stream(fault),
+                (None, _) => return (&mut &*self.stream).write_all(b"0\r\n\r\n"),
+            }
+        }
+    }
+
+    /// A stream that went well until now.
+    fn fail_mid_stream(&self, fault: Fault) -> io::Result<()> {
+        match fault {
+            Fault::Garbage => self.chunk("{\"read\": garbage}}")?,
+            Fault::Cut => (&mut &*self.stream).write_all(b"1000\r\n{\"read\":\"2026-")?,
+            Fault::Endless => {
+                let mut stream = self.stream;
+                let spaces = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+                loop {
+                    stream.write_all(spaces.as_bytes())?;
+                }
+            }
+            _ => drop(self.wait(|_| false)?),
+        }
+        Err(io::ErrorKind::Other.into())
+    }
+
+    fn podman(&self) -> io::Result<()> {
+        self.head(200, "Transfer-Encoding: chunked\r\n")?;
+        let mut pass = self.shared.0.lock().unwrap().pass;
+        loop {
+            let state = self.wait(|state| state.pass > pass && !state.hung)?;
+            pass = state.pass;
+            let now = OffsetDateTime::now_utc();
+            let running = state.containers.iter().filter(|(_, c)| c.fake.state == "running");
+            let stats: Vec<Value> = running
+                .map(|(id, container)| {
+                    json!({
+                        "AvgCPU": 6.1, "ContainerID": id, "Name": container.fake.name,
+                        "PerCPU": null, "CPU": 6.1, "CPUNano": counter(container, now),
+                        "CPUSystemNano": 424_931,
+                        "SystemNano": u64::try_from(now.unix_timestamp_nanos()).unwrap(),
+                        "MemUsage": 110_592, "MemLimit": 3_052_957_696_u64,
+                        "MemPerc": 0.003_6, "NetInput": 10, "NetOutput": 20, "BlockInput": 0,
+                        "BlockOutput": 262_144, "PIDs": 2, "UpTime": 1, "Duration": 1,
+                    })
+                })
+                .collect();
+            drop(state);
+            self.chunk(&json!({"Error": null, "Stats": stats}).to_string())?;
+        }
+    }
+
+    fn events(&self) -> io::Result<()> {
+        self.head(200, "Transfer-Encoding: chunked\r\n")?;
+        let mut told = self.shared.0.lock().unwrap().events.len();
+        loop {
+            let state = self.wait(|state| state.events.len() > told && !state.hung)?;
+            let lines: Vec<String> = state.events[told..].to_vec();
+            told = state.events.len();
+            drop(state);
+            for line in lines {
+                self.chunk(&line)?;
+            }
+        }
+    }
+}
+
+fn recorded(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// The CPU time used by `now`, nanoseconds.
+fn counter(container: &Container, now: OffsetDateTime) -> u64 {
+    let elapsed = (now - container.started).whole_nanoseconds();
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let used = (elapsed as f64 * container.fake.cores) as u64;
+    used
+}
+
+fn sample(id: &str, container: &Container) -> Value {
+    if !matches!(container.fake.state.as_str(), "running" | "paused") {
+        return recorded(include_str!("../fixtures/docker-20.10-sample-stopped.json"));
+    }
+    let now = OffsetDateTime::now_utc();
+    let mut sample = recorded(include_str!("../fixtures/docker-20.10-sample.json"));
+    sample["read"] = now.format(&Rfc3339).unwrap().into();
+    sample["cpu_stats"]["cpu_usage"]["total_usage"] = counter(container, now).into();
+    sample["id"] = id.into();
+    sample["name"] = format!("/{}", container.fake.name).into();
+    if container.fake.network_mode == "host" {
+        sample.as_object_mut().unwrap().remove("networks");
+    }
+    sample
+}

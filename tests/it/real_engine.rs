@@ -1,0 +1,152 @@
+//! A real Docker Engine, where there is one, driven through the docker command.
+//!
+//! Without one the tests print that they were skipped; with `KENTROS_TEST_ENGINE=require` they
+//! fail instead. Everything made here has a name of its own and is removed again.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kentros::DockerHost;
+
+/// The image of every test container: busybox and nothing else.
+const IMAGE: &str = "kentros-busybox:test";
+
+/// A real engine that answers.
+#[derive(Clone, Debug)]
+pub(crate) struct RealEngine {
+    pub(crate) host: DockerHost,
+}
+
+impl RealEngine {
+    /// The engine, or `None`, said plainly, where there is none.
+    pub(crate) fn find(test: &str) -> Option<Self> {
+        static FOUND: OnceLock<Result<RealEngine, String>> = OnceLock::new();
+        match FOUND.get_or_init(Self::connect) {
+            Ok(engine) => Some(engine.clone()),
+            Err(why) => {
+                let required = std::env::var("KENTROS_TEST_ENGINE").is_ok_and(|v| v == "require");
+                assert!(!required, "{test} needs a Docker Engine: {why}");
+                println!("SKIPPED {test}: no Docker Engine: {why}");
+                None
+            }
+        }
+    }
+
+    fn connect() -> Result<Self, String> {
+        let host = match std::env::var("DOCKER_HOST") {
+            Ok(host) => host.parse().map_err(|error: kentros::Error| error.to_string())?,
+            Err(_) => DockerHost::default(),
+        };
+        let engine = Self { host };
+        engine.run(&["version", "--format", "{{.Server.Version}}"])?;
+        if engine.run(&["image", "inspect", IMAGE]).is_err() {
+            engine.import_image()?;
+        }
+        Ok(engine)
+    }
+
+    /// Packs the host's static busybox: no image can be pulled here, and none is needed.
+    fn import_image(&self) -> Result<(), String> {
+        let root = std::env::temp_dir().join(format!("kentros-image-{}", std::process::id()));
+        let packed = pack(&root).map_err(|error| format!("packing busybox: {error}"))?;
+        let imported = self.run(&["import", &packed.to_string_lossy(), IMAGE]);
+        let _ = fs::remove_dir_all(&root);
+        imported.map(|_| ())
+    }
+
+    /// The standard output of `docker ARGS...`.
+    pub(crate) fn run(&self, args: &[&str]) -> Result<String, String> {
+        let output = Command::new("docker")
+            .arg("--host")
+            .arg(self.host.to_string())
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("docker: {error}"))?;
+        read(&output)
+    }
+
+    /// The same, where it must work.
+    pub(crate) fn docker(&self, args: &[&str]) -> String {
+        self.run(args).unwrap_or_else(|error| panic!("docker {args:?}: {error}"))
+    }
+
+    /// Starts a container of this project that runs `command`.
+    pub(crate) fn start(&self, project: &str, service: &str, command: &[&str]) -> RealContainer {
+        self.start_with(project, service, &["--network", "none"], command)
+    }
+
+    /// The same with options of `docker run` (`--network none` starts a container much faster).
+    pub(crate) fn start_with(
+        &self,
+        project: &str,
+        service: &str,
+        options: &[&str],
+        command: &[&str],
+    ) -> RealContainer {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kentros-test-{}-{number}", std::process::id());
+        let project = format!("com.docker.compose.project={project}");
+        let service = format!("com.docker.compose.service={service}");
+        let mut args = vec!["run", "-d", "--name", &name, "--label", &project, "--label", &service];
+        args.extend(options);
+        args.push(IMAGE);
+        args.extend(command);
+        let id = self.docker(&args).trim().to_owned();
+        RealContainer { engine: self.clone(), id, name }
+    }
+}
+
+/// A container, killed and removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct RealContainer {
+    engine: RealEngine,
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+impl RealContainer {
+    /// `docker ACTION THIS`.
+    pub(crate) fn act(&self, action: &str) {
+        self.engine.docker(&[action, &self.id]);
+    }
+}
+
+impl Drop for RealContainer {
+    fn drop(&mut self) {
+        // The test may have removed it.
+        let _ = self.engine.run(&["rm", "--force", &self.id]);
+    }
+}
+
+/// A project name no other test and no other process has.
+pub(crate) fn unique(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+fn pack(root: &PathBuf) -> Result<PathBuf, String> {
+    let bin = root.join("root/bin");
+    let text = |error: std::io::Error| error.to_string();
+    fs::create_dir_all(&bin).map_err(text)?;
+    fs::copy("/bin/busybox", bin.join("busybox")).map_err(text)?;
+    for applet in ["sh", "sleep", "dd", "cat", "true", "wget", "httpd", "nc", "tail", "yes"] {
+        std::os::unix::fs::symlink("busybox", bin.join(applet)).map_err(text)?;
+    }
+    let packed = root.join("busybox.tar");
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(root.join("root")).arg("-cf").arg(&packed).arg(".");
+    read(&tar.output().map_err(text)?)?;
+    Ok(packed)
+}
+
+fn read(output: &Output) -> Result<String, String> {
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}
