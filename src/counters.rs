@@ -1,6 +1,6 @@
 //! What the hub counts.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Figures of a hub since its start; see [`HubHandle::counters`](crate::HubHandle::counters).
 ///
@@ -21,6 +21,12 @@ pub struct Counters {
     pub evicted_slow: u64,
     /// Clients evicted because one write took longer than the deadline.
     pub evicted_deadline: u64,
+    /// Whether the last reading of a stats streamer succeeded.
+    pub engine_up: bool,
+    /// Calls the source has made to its engine.
+    pub engine_calls: u64,
+    /// Calls of those that failed.
+    pub engine_errors: u64,
 }
 
 /// The live counters; every field may be read and written from any thread.
@@ -32,6 +38,9 @@ pub(crate) struct Tally {
     pub(crate) conflated: AtomicU64,
     pub(crate) evicted_slow: AtomicU64,
     pub(crate) evicted_deadline: AtomicU64,
+    pub(crate) engine_up: AtomicBool,
+    pub(crate) engine_calls: AtomicU64,
+    pub(crate) engine_errors: AtomicU64,
 }
 
 impl Tally {
@@ -43,6 +52,9 @@ impl Tally {
             conflated: self.conflated.load(Ordering::Relaxed),
             evicted_slow: self.evicted_slow.load(Ordering::Relaxed),
             evicted_deadline: self.evicted_deadline.load(Ordering::Relaxed),
+            engine_up: self.engine_up.load(Ordering::Relaxed),
+            engine_calls: self.engine_calls.load(Ordering::Relaxed),
+            engine_errors: self.engine_errors.load(Ordering::Relaxed),
         }
     }
 }

@@ -75,7 +75,7 @@ pub use crate::error::Error;
 pub use crate::handler::{Handler, Incoming};
 pub use crate::hub::{Hub, HubHandle};
 pub use crate::protocol::payload::{
-    Container, ContainerStats, EngineState, EngineStatus, Mode, Project, ProjectStatus,
+    Beside, Container, ContainerStats, EngineState, EngineStatus, Mode, Project, ProjectStatus,
     ProjectTotals, StatusContainer, Unavailable,
 };
 pub use crate::protocol::{Message, STANDALONE};

@@ -159,7 +159,7 @@ impl Session {
         };
         let rows = self.rows.rows(&targets, Instant::now());
         let wanted: Vec<_> = projects.into_iter().filter(|p| demand.wants(&p.id)).collect();
-        Ok(Snapshot::from_rows(&rows, &wanted, period * 3 / 2)?)
+        Ok(Snapshot::from_rows(rows, &wanted, period * 3 / 2)?)
     }
 
     /// Reads what the sampler gives; whether it gave anything.
@@ -223,7 +223,7 @@ pub(super) fn identify(
         version: version.filter(|version| !version.is_empty()),
         api_version: Some(api.clone()),
         mode: podman.then_some(Mode::Podman),
-        interval: None,
+        ..EngineInfo::default()
     };
     Ok((client.speaking(api), info))
 }

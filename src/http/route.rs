@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::api::Api;
 use super::head::Head;
 use super::response::{Response, Status};
 use super::upgrade;
@@ -36,15 +37,6 @@ pub(crate) enum Outcome {
     Upgrade(Vec<u8>, Arc<dyn Handler>),
 }
 
-/// What the hub is asked over HTTP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Api {
-    Health,
-    Ready,
-    Stats,
-    Projects,
-}
-
 impl Routes {
     pub(crate) fn page(&mut self, path: String, content_type: Cow<'static, str>, body: Vec<u8>) {
         self.pages.insert(path, Page { content_type, body });
@@ -73,21 +65,16 @@ impl Routes {
                 Err(response) => Outcome::Respond(response),
             };
         }
-        let found = match path {
-            "/healthz" => Outcome::Ask(Api::Health),
-            "/readyz" => Outcome::Ask(Api::Ready),
-            "/api/v1/stats" => Outcome::Ask(Api::Stats),
-            "/api/v1/projects" => Outcome::Ask(Api::Projects),
-            _ => match self.pages.get(path) {
-                Some(page) => Outcome::Respond(Response::new(
-                    Status::Ok,
-                    page.content_type.clone(),
-                    page.body.clone(),
-                )),
-                None => {
-                    return Outcome::Respond(Response::text(Status::NotFound, "nothing is here"));
-                }
-            },
+        let found = match (self.pages.get(path), Api::at(path)) {
+            (Some(page), _) => Outcome::Respond(Response::new(
+                Status::Ok,
+                page.content_type.clone(),
+                page.body.clone(),
+            )),
+            (None, Some(api)) => Outcome::Ask(api),
+            (None, None) => {
+                return Outcome::Respond(Response::text(Status::NotFound, "nothing is here"));
+            }
         };
         if matches!(head.method.as_str(), "GET" | "HEAD") {
             found

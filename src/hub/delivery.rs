@@ -24,7 +24,7 @@ pub(super) enum Item {
 
 /// A snapshot and when it was published.
 #[derive(Debug)]
-pub(super) struct Shot {
+pub(crate) struct Shot {
     snapshot: Snapshot,
     timestamp: u64,
     /// The frames for those who receive everything, who are most.
@@ -37,7 +37,7 @@ impl Shot {
     }
 
     /// The `container_stats` message for a view.
-    pub(super) fn container_stats(&self, view: &Projects) -> String {
+    pub(crate) fn container_stats(&self, view: &Projects) -> String {
         let rows = self.snapshot.rows.iter().filter(|(project, _)| receives(view, project));
         self.document("container_stats", rows.map(|(_, members)| (None, members.as_str())))
     }
@@ -48,6 +48,16 @@ impl Shot {
         let sums = totals.iter().filter(|(project, _)| receives(view, project));
         let members = sums.map(|(project, json)| (Some(project.as_str()), json.as_str()));
         Some(self.document("project_stats", members))
+    }
+
+    /// Whether there is such a project, with a row or without.
+    pub(crate) fn knows(&self, project: &str) -> bool {
+        let totals = self.snapshot.totals.as_ref();
+        self.snapshot.rows.contains_key(project) || totals.is_some_and(|t| t.contains_key(project))
+    }
+
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// An envelope around members that are JSON already, with or without their key.

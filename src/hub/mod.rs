@@ -25,10 +25,11 @@ use crate::stats::history::History;
 use crate::stats::{Pace, Snapshot, StatsSource, StatsStreamer, streamer};
 use crate::{Error, Message, threads};
 
-use delivery::{Item, Shot};
+use delivery::Item;
 use run::{Command, Run};
 
-pub(crate) use run::{Answer, Question};
+pub(crate) use delivery::Shot;
+pub(crate) use run::{Answer, Question, Reply};
 
 /// Commands that may wait for the hub: some ten milliseconds of its work.
 const INBOX: usize = 1024;
@@ -286,6 +287,13 @@ impl HubHandle {
     /// add a reading or to write one answer.
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a streamer knows of its engine, for the counters.
+    pub(crate) fn engine_counted(&self, up: bool, calls: u64, errors: u64) {
+        self.0.tally.engine_up.store(up, Ordering::Relaxed);
+        self.0.tally.engine_calls.store(calls, Ordering::Relaxed);
+        self.0.tally.engine_errors.store(errors, Ordering::Relaxed);
     }
 
     /// Has `question` answered by the hub's thread, now or when there is something to say.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
 
 use super::SHUTTING_DOWN;
-use super::delivery::{Item, Parcel, Parcels};
+use super::delivery::{Item, Parcel, Parcels, Shot};
 use super::fanout::Fanout;
 use super::link::StreamerLink;
 use crate::client::Client;
@@ -53,17 +53,28 @@ pub(crate) enum Command {
 /// What somebody beside the socket wants to know.
 #[derive(Debug)]
 pub(crate) enum Question {
-    /// The newest message of this topic, for these projects.
-    Latest { topic: &'static str, projects: Projects },
+    /// The newest of this topic.
+    Latest(&'static str),
     /// Whether the source of stats would answer.
     Ready,
     /// Nothing: that there is an answer tells.
     Alive,
 }
 
-/// Called once, on another thread, with the message's JSON or why there is none. Dropped where
-/// nobody will ever know.
-pub(crate) type Answer = Box<dyn FnOnce(Result<String, String>) + Send>;
+/// What the hub answers; whoever asked writes it out, so that the hub need not.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// It is so.
+    Yes,
+    /// This message.
+    Message(Frame),
+    /// The newest snapshot.
+    Snapshot(Arc<Shot>),
+}
+
+/// Called once, on the hub's thread or a streamer's, so it must not wait. Dropped where there is
+/// nothing to say in time.
+pub(crate) type Answer = Box<dyn FnOnce(Result<Reply, String>) + Send>;
 
 /// The newest item of each topic, in the order in which the topics first appeared.
 #[derive(Default)]
@@ -75,7 +86,6 @@ struct Newest {
 /// Who asked for something that is not there yet.
 struct Waiting {
     topic: &'static str,
-    projects: Projects,
     answer: Answer,
     until: Instant,
 }
@@ -158,17 +168,17 @@ impl Run {
             Command::View(client, answer) => {
                 let _ = answer.send(self.registry.projects(client).cloned());
             }
-            Command::Ask(Question::Alive, answer) => answer(Ok(String::new())),
+            Command::Ask(Question::Alive, answer) => answer(Ok(Reply::Yes)),
             Command::Ask(Question::Ready, answer) => match self.streamers.last() {
                 Some(link) => link.check(answer),
-                None => answer(Ok(String::new())),
+                None => answer(Ok(Reply::Yes)),
             },
-            Command::Ask(Question::Latest { topic, projects }, answer) => {
+            Command::Ask(Question::Latest(topic), answer) => {
                 let now = Instant::now();
                 self.interest = Some(now + LINGER);
                 self.demand_changed();
                 let until = now + LINGER;
-                self.waiting.push(Waiting { topic, projects, answer, until });
+                self.waiting.push(Waiting { topic, answer, until });
                 self.answer_waiting();
             }
         }
@@ -292,8 +302,8 @@ impl Run {
             return;
         }
         for waiting in std::mem::take(&mut self.waiting) {
-            match self.newest.json(waiting.topic, &waiting.projects) {
-                Some(json) => (waiting.answer)(Ok(json)),
+            match self.newest.reply(waiting.topic) {
+                Some(reply) => (waiting.answer)(Ok(reply)),
                 None => self.waiting.push(waiting),
             }
         }
@@ -356,12 +366,11 @@ impl Newest {
         items.into_iter().map(|(_, item)| item).collect()
     }
 
-    /// The newest message of a topic as JSON.
-    fn json(&self, topic: &str, projects: &Projects) -> Option<String> {
-        match &self.items.get(topic)?.1 {
-            Item::All(frame) | Item::Project(_, frame) => frame.as_text().map(str::to_owned),
-            Item::Snapshot(shot) => Some(shot.container_stats(projects)),
-        }
+    fn reply(&self, topic: &str) -> Option<Reply> {
+        Some(match &self.items.get(topic)?.1 {
+            Item::All(frame) | Item::Project(_, frame) => Reply::Message(frame.clone()),
+            Item::Snapshot(shot) => Reply::Snapshot(Arc::clone(shot)),
+        })
     }
 }
 

@@ -47,6 +47,20 @@ pub struct ContainerStats {
     /// The id of the container whose network this one shares: its bytes count once in sums.
     #[serde(skip)]
     pub network_of: Option<String>,
+    /// What stands beside the message, in `/metrics`.
+    #[serde(skip)]
+    pub beside: Beside,
+}
+
+/// Figures of a container that are not on the wire: for Prometheus, which wants counters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beside {
+    /// The image, as the engine names it.
+    pub image: String,
+    /// CPU used since the container's start, nanoseconds.
+    pub cpu_total: Option<u64>,
+    /// Memory with the page cache, bytes, as the kernel counts it.
+    pub memory_total: Option<u64>,
 }
 
 /// Why a figure is missing.

@@ -13,12 +13,12 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::config::ServerConfig;
 use crate::connection::{self, Rules};
 use crate::frame::Frame;
+use crate::http::api::Api;
 use crate::http::head::Head;
 use crate::http::response::{Response, Status};
-use crate::http::route::{Api, Outcome, Routes};
-use crate::hub::{Question, SHUTTING_DOWN};
+use crate::http::route::{Outcome, Routes};
+use crate::hub::{Reply, SHUTTING_DOWN};
 use crate::poller::{Interest, Poller, Waker};
-use crate::registry::Projects;
 use crate::{Client, Handler, HubHandle, limits, threads};
 
 /// How long a request's head may take, from the connection on.
@@ -41,7 +41,7 @@ const STACK: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) enum Event {
     /// The hub has answered this connection's question.
-    Answered(u64, Response),
+    Answered(u64, Result<Reply, String>),
     /// A client's thread is at its end.
     Ended(u64),
     Stop,
@@ -80,7 +80,7 @@ enum Stage {
     /// What has come of the head.
     Head(Vec<u8>),
     /// The hub is asked.
-    Answer { head_only: bool },
+    Answer { api: Api, head_only: bool },
     /// What is left of the answer.
     Write { bytes: Vec<u8>, sent: usize },
     /// The answer is out and our half is shut: the peer must have time to read it.
@@ -137,7 +137,7 @@ impl Front {
         loop {
             while let Ok(event) = self.inbox.try_recv() {
                 match event {
-                    Event::Answered(id, response) => self.answered(id, &response),
+                    Event::Answered(id, reply) => self.answered(id, reply),
                     Event::Ended(client) => self.ended(client),
                     Event::Stop => return self.stop(),
                 }
@@ -207,37 +207,30 @@ impl Front {
         let head_only = head.method == "HEAD";
         match self.routes.outcome(head) {
             Outcome::Respond(response) => self.respond(id, response.bytes(head_only)),
-            Outcome::Ask(api) => {
-                self.stage(id, Stage::Answer { head_only }, Interest::End, ANSWER);
-                self.ask(id, api);
-            }
+            Outcome::Ask(api) => self.ask(id, api, head_only),
             Outcome::Upgrade(answer, handler) => self.upgrade(id, answer, handler, rest),
         }
     }
 
-    fn ask(&mut self, id: u64, api: Api) {
-        let question = match api {
-            Api::Health => Question::Alive,
-            Api::Ready => Question::Ready,
-            Api::Stats => Question::Latest { topic: "container_stats", projects: Projects::new() },
-            Api::Projects => Question::Latest { topic: "project_list", projects: Projects::new() },
-        };
+    fn ask(&mut self, id: u64, api: Api, head_only: bool) {
         let (events, waker) = (self.events.clone(), self.poller.waker());
+        let question = api.question();
+        self.stage(id, Stage::Answer { api, head_only }, Interest::End, ANSWER);
         let asked = self.hub.ask(
             question,
-            Box::new(move |answer| {
-                tell(&events, &waker, Event::Answered(id, response(api, answer)));
-            }),
+            Box::new(move |reply| tell(&events, &waker, Event::Answered(id, reply))),
         );
         if asked.is_err() {
-            self.answered(id, &Response::text(Status::Unavailable, "the hub has stopped"));
+            self.answered(id, Err("the hub has stopped".into()));
         }
     }
 
-    fn answered(&mut self, id: u64, response: &Response) {
+    fn answered(&mut self, id: u64, reply: Result<Reply, String>) {
         // The peer may have gone, or the time may be over.
-        if let Some(Request { stage: Stage::Answer { head_only }, .. }) = self.requests.get(&id) {
-            let bytes = response.bytes(*head_only);
+        if let Some(Request { stage: Stage::Answer { api, head_only }, .. }) =
+            self.requests.get(&id)
+        {
+            let bytes = api.response(reply, &self.hub.counters()).bytes(*head_only);
             self.respond(id, bytes);
         }
     }
@@ -330,12 +323,8 @@ impl Front {
                     );
                     self.respond(id, late.bytes(false));
                 }
-                Some(Stage::Answer { head_only }) => {
-                    let bytes = Response::text(
-                        Status::Unavailable,
-                        "no answer from the engine yet: /readyz says why",
-                    )
-                    .bytes(*head_only);
+                Some(Stage::Answer { api, head_only }) => {
+                    let bytes = api.too_late(&self.hub.counters()).bytes(*head_only);
                     self.respond(id, bytes);
                 }
                 _ => self.end(id),
@@ -427,14 +416,4 @@ fn tell(events: &Sender<Event>, waker: &Waker, event: Event) {
     // A front that has stopped needs to know no more.
     let _ = events.send(event);
     waker.wake();
-}
-
-/// What the hub's answer means over HTTP.
-fn response(api: Api, answer: Result<String, String>) -> Response {
-    match (api, answer) {
-        (Api::Health, Ok(_)) => Response::text(Status::Ok, "ok"),
-        (Api::Ready, Ok(_)) => Response::text(Status::Ok, "ready"),
-        (Api::Stats | Api::Projects, Ok(json)) => Response::json(json),
-        (_, Err(why)) => Response::text(Status::Unavailable, &why),
-    }
 }

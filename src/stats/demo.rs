@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use self::load::{Dice, Load, SERVICES, Service};
 use super::{Demand, EngineInfo, Snapshot, SourceError, StatsSource, totals};
 use crate::protocol::payload::{
-    Container, ContainerStats, Mode, Project, ProjectStatus, StatusContainer, Unavailable,
+    Beside, Container, ContainerStats, Mode, Project, ProjectStatus, StatusContainer, Unavailable,
 };
 use crate::protocol::{Message, STANDALONE};
 use crate::{Error, HubHandle};
@@ -163,7 +163,7 @@ impl StatsSource for DemoSource {
             }
         }
         let rows = self.rows(demand, now);
-        Ok(Snapshot::from_rows(&rows, &self.projects, Duration::MAX)?)
+        Ok(Snapshot::from_rows(rows, &self.projects, Duration::MAX)?)
     }
 
     fn begin(&mut self, hub: &HubHandle) {
@@ -330,6 +330,11 @@ impl Simulated {
             age_ms: Some(0),
             unavailable,
             network_of: None,
+            beside: Beside {
+                image: self.container.image.clone(),
+                cpu_total: Some(load.cpu_total()),
+                memory_total: Some(load.memory()),
+            },
         }
     }
 

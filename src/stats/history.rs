@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 
-use super::snapshot::Figures;
+use crate::protocol::payload::ContainerStats;
 use crate::registry::{Projects, receives};
 
 /// The most points: five minutes at one a second.
@@ -36,34 +36,34 @@ struct Track {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Point {
-    pub(crate) cpu_percent: Option<f32>,
-    pub(crate) bytes: [u64; 5],
+struct Point {
+    cpu_percent: Option<f32>,
+    bytes: [u64; 5],
 }
 
 /// The columns beside the CPU's, in the order of [`Point::bytes`].
 const COLUMNS: [&str; 5] =
     ["memory_usage", "network_rx", "network_tx", "block_read", "block_write"];
 /// Stands for what is not known: no counter gets that far.
-pub(crate) const UNKNOWN: u64 = u64::MAX;
+const UNKNOWN: u64 = u64::MAX;
 
 impl History {
     /// Adds a reading made at `now`, Unix seconds.
-    pub(crate) fn record(&mut self, now: f64, figures: &[Figures]) {
+    pub(crate) fn record(&mut self, now: f64, rows: &[(String, ContainerStats)]) {
         if self.times.back().is_some_and(|&last| now - last < SPACING) {
             return;
         }
         let number = self.first + self.times.len() as u64;
         self.times.push_back(now);
-        for figure in figures {
-            let track = self.containers.entry(figure.id.clone()).or_insert_with(|| Track {
-                project: figure.project.clone(),
+        for (id, row) in rows {
+            let track = self.containers.entry(id.clone()).or_insert_with(|| Track {
+                project: row.project_id.clone(),
                 from: number,
                 points: VecDeque::new(),
                 seen: number,
             });
             track.fill(number);
-            track.points.push_back(Some(figure.point));
+            track.points.push_back(Some(Point::of(row)));
             track.seen = number;
         }
         self.containers.retain(|_, track| number - track.seen <= GRACE);
@@ -107,6 +107,18 @@ impl History {
         }
         json.push_str("}}");
         json
+    }
+}
+
+impl Point {
+    fn of(row: &ContainerStats) -> Self {
+        let bytes =
+            [row.memory_usage, row.network_rx, row.network_tx, row.block_read, row.block_write]
+                .map(|value| value.unwrap_or(UNKNOWN));
+        // Two decimals are shown.
+        #[allow(clippy::cast_possible_truncation)]
+        let cpu_percent = row.cpu_percent.map(|cpu| cpu as f32);
+        Self { cpu_percent, bytes }
     }
 }
 
@@ -164,9 +176,14 @@ mod tests {
 
     use super::*;
 
-    fn figures(id: &str, project: &str, memory: u64) -> Figures {
-        let point = Point { cpu_percent: Some(1.5), bytes: [memory, UNKNOWN, UNKNOWN, 0, 0] };
-        Figures { id: id.into(), project: project.into(), point }
+    fn figures(id: &str, project: &str, memory: u64) -> (String, ContainerStats) {
+        let row = ContainerStats {
+            project_id: project.into(),
+            cpu_percent: Some(1.5),
+            memory_usage: Some(memory),
+            ..ContainerStats::default()
+        };
+        (id.into(), row)
     }
 
     fn payload(history: &History, seconds: u64, view: &[&str]) -> Value {

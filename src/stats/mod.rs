@@ -81,6 +81,10 @@ pub struct EngineInfo {
     pub mode: Option<Mode>,
     /// The pace the source really keeps, where that is slower than the ticks.
     pub interval: Option<Duration>,
+    /// Calls made to the engine so far.
+    pub calls: u64,
+    /// Calls of those that failed.
+    pub errors: u64,
 }
 
 impl<F, T, E> StatsSource for F

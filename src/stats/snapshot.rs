@@ -7,7 +7,6 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::history::{Point, UNKNOWN};
 use super::totals;
 use crate::Error;
 use crate::protocol::STANDALONE;
@@ -32,16 +31,7 @@ pub struct Snapshot {
     pub(crate) rows: BTreeMap<String, String>,
     /// Per project, the sums as JSON. `None` for rows that are not [`ContainerStats`].
     pub(crate) totals: Option<BTreeMap<String, String>>,
-    /// Per container, what the history keeps.
-    pub(crate) figures: Vec<Figures>,
-}
-
-/// One container's figures for the history.
-#[derive(Clone, Debug)]
-pub(crate) struct Figures {
-    pub(crate) id: String,
-    pub(crate) project: String,
-    pub(crate) point: Point,
+    containers: Vec<(String, ContainerStats)>,
 }
 
 impl Snapshot {
@@ -53,22 +43,28 @@ impl Snapshot {
     /// # Errors
     /// If a row cannot be written as JSON.
     pub fn from_rows(
-        rows: &[(String, ContainerStats)],
+        rows: Vec<(String, ContainerStats)>,
         projects: &[Project],
         fresh: Duration,
     ) -> Result<Self, Error> {
         let mut snapshot = Self::default();
-        for (id, row) in rows {
+        for (id, row) in &rows {
             snapshot.push(id, &row.project_id, row)?;
-            snapshot.figures.push(Figures::of(id, row));
         }
-        let totals: BTreeMap<String, ProjectTotals> = totals::of(rows, projects, fresh);
+        let totals: BTreeMap<String, ProjectTotals> = totals::of(&rows, projects, fresh);
         let encoded = totals
             .into_iter()
             .map(|(project, sums)| Ok((project, encode(&sums)?)))
             .collect::<Result<_, Error>>()?;
         snapshot.totals = Some(encoded);
+        snapshot.containers = rows;
         Ok(snapshot)
+    }
+
+    /// The rows it was made from, each with its container's full id; none where it was made from
+    /// a payload.
+    pub fn containers(&self) -> &[(String, ContainerStats)] {
+        &self.containers
     }
 
     /// The snapshot of rows of your own: an object keyed by id, whose values may name their
@@ -88,6 +84,23 @@ impl Snapshot {
         Ok(snapshot)
     }
 
+    /// All of it as one JSON document: `{"container_stats": {...}, "project_stats": {...}}`, both
+    /// as in the messages of these names.
+    pub fn to_json(&self) -> String {
+        let rows: Vec<&str> = self.rows.values().map(String::as_str).collect();
+        let totals: Vec<String> = self
+            .totals
+            .iter()
+            .flatten()
+            .map(|(project, sums)| format!("{}:{sums}", Value::from(project.as_str())))
+            .collect();
+        format!(
+            "{{\"container_stats\":{{{}}},\"project_stats\":{{{}}}}}",
+            rows.join(","),
+            totals.join(",")
+        )
+    }
+
     fn push(&mut self, id: &str, project: &str, row: &impl Serialize) -> Result<(), Error> {
         let members = self.rows.entry(project.to_owned()).or_default();
         let comma = if members.is_empty() { "" } else { "," };
@@ -97,19 +110,30 @@ impl Snapshot {
     }
 }
 
-impl Figures {
-    fn of(id: &str, row: &ContainerStats) -> Self {
-        let bytes =
-            [row.memory_usage, row.network_rx, row.network_tx, row.block_read, row.block_write]
-                .map(|value| value.unwrap_or(UNKNOWN));
-        // Two decimals are shown.
-        #[allow(clippy::cast_possible_truncation)]
-        let cpu_percent = row.cpu_percent.map(|cpu| cpu as f32);
-        let point = Point { cpu_percent, bytes };
-        Self { id: id.to_owned(), project: row.project_id.clone(), point }
-    }
-}
-
 fn encode(value: &(impl Serialize + ?Sized)) -> Result<String, Error> {
     serde_json::to_string(value).map_err(Error::encode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_is_one_json_document() {
+        let row = |project: &str| ContainerStats {
+            project_id: project.to_owned(),
+            ..ContainerStats::default()
+        };
+        let rows = [
+            ("a".to_owned(), row("shop")),
+            ("b".to_owned(), row("shop")),
+            ("c".to_owned(), row("\"odd\" name")),
+        ];
+        let snapshot = Snapshot::from_rows(rows.into(), &[], Duration::from_secs(1)).unwrap();
+        let json: Value = serde_json::from_str(&snapshot.to_json()).unwrap();
+        assert_eq!(json["container_stats"]["b"]["project_id"], "shop");
+        assert_eq!(json["container_stats"].as_object().unwrap().len(), 3);
+        assert_eq!(json["project_stats"]["\"odd\" name"]["sampled"], 0);
+        assert_eq!(Snapshot::default().to_json(), r#"{"container_stats":{},"project_stats":{}}"#);
+    }
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 
 use super::{Pace, SourceError, StatsSource};
-use crate::hub::Answer;
 use crate::hub::link::{self, HubLink, StreamerLink};
+use crate::hub::{Answer, Reply};
 use crate::protocol::payload::{EngineState, EngineStatus};
 use crate::protocol::unix_seconds;
 use crate::{Demand, Error, HubHandle, Message, threads};
@@ -145,8 +145,8 @@ impl<S: StatsSource> Run<S> {
         } else {
             self.report(EngineState::Connected, None);
         }
-        if let Ok(mut snapshot) = outcome {
-            self.hub.history().record(now(), &std::mem::take(&mut snapshot.figures));
+        if let Ok(snapshot) = outcome {
+            self.hub.history().record(now(), snapshot.containers());
             if let Err(error) = self.hub.publish_snapshot(snapshot) {
                 log::debug!("a snapshot went to nobody: {error}");
             }
@@ -172,12 +172,13 @@ impl<S: StatsSource> Run<S> {
                 .unwrap_or_else(|| Err("the source of stats panicked".into()))
                 .map_err(|error| error.to_string()),
         };
-        answer(outcome.map(|()| String::new()));
+        answer(outcome.map(|()| Reply::Yes));
     }
 
     /// Tells the clients how the engine is, and the log, where that has changed.
     fn report(&mut self, state: EngineState, error: Option<String>) {
         let info = self.source.engine();
+        self.hub.engine_counted(state == EngineState::Connected, info.calls, info.errors);
         let pace = info.interval.unwrap_or(match self.pace {
             Pace::Every(interval) => interval,
             Pace::Ticks(_) => Duration::ZERO,

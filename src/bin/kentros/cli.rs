@@ -8,11 +8,13 @@ use lexopt::{Arg, Parser, ValueExt};
 use log::LevelFilter;
 
 use crate::logging::Format;
+use crate::stats::{From, StatsOptions};
 
 pub(crate) const HELP: &str = "\
 kentros: live stats of your containers, in the browser and as JSON
 
 Usage: kentros [OPTIONS]
+       kentros stats [--once] [--json] [--project ID] [--url ws://HOST:PORT/ws/stats]
 
   --addr HOST:PORT     Where to listen; port 0 takes any free one  [127.0.0.1:9001]
   --docker-host URL    The Docker Engine: unix:///path, tcp://host:port or http://host:port
@@ -23,6 +25,12 @@ Usage: kentros [OPTIONS]
   --log-format FORMAT  text or json  [text]
   --help, --version
 
+kentros stats shows a live table, as docker stats does, of the engine or of a running kentros:
+  --once               One table, then the end
+  --json               A JSON document a line: the rows by container id
+  --project ID         Only this Compose project
+  --url URL            Ask this running kentros and not the engine
+
 Each option can stand in the environment: KENTROS_ADDR, KENTROS_DOCKER_HOST, KENTROS_INTERVAL,
 KENTROS_DEMO, KENTROS_LOG_LEVEL, KENTROS_LOG_FORMAT. What stands on the command line wins.
 ";
@@ -31,6 +39,7 @@ KENTROS_DEMO, KENTROS_LOG_LEVEL, KENTROS_LOG_FORMAT. What stands on the command 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Serve(Options),
+    Stats(StatsOptions, LevelFilter),
     Help,
     Version,
 }
@@ -59,6 +68,11 @@ struct Given {
     demo: Option<Value>,
     log_level: Option<Value>,
     log_format: Option<Value>,
+    stats: bool,
+    project: Option<Value>,
+    url: Option<Value>,
+    once: bool,
+    json: bool,
 }
 
 struct Value {
@@ -80,6 +94,20 @@ pub(crate) fn parse(
         let slot = match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
+            Arg::Value(word) if word == "stats" && !given.stats => {
+                given.stats = true;
+                continue;
+            }
+            Arg::Long("once") => {
+                given.once = true;
+                continue;
+            }
+            Arg::Long("json") => {
+                given.json = true;
+                continue;
+            }
+            Arg::Long("project") => &mut given.project,
+            Arg::Long("url") => &mut given.url,
             Arg::Long("addr") => &mut given.addr,
             Arg::Long("docker-host") => &mut given.docker_host,
             Arg::Long("interval") => &mut given.interval,
@@ -104,30 +132,72 @@ pub(crate) fn parse(
         Some(value) => Ok(Some(value)),
         None => environment(name, variable(name).as_deref()),
     };
+    only(
+        "without stats",
+        [
+            ("--addr", given.stats && given.addr.is_some()),
+            ("--demo", given.stats && given.demo.is_some()),
+        ],
+    )?;
     let addr = from_env(given.addr, "KENTROS_ADDR")?;
     let demo = from_env(given.demo, "KENTROS_DEMO")?;
     let interval = from_env(given.interval, "KENTROS_INTERVAL")?;
     let log_level = from_env(given.log_level, "KENTROS_LOG_LEVEL")?;
     let log_format = from_env(given.log_format, "KENTROS_LOG_FORMAT")?;
-    let host = from_env(from_env(given.docker_host, "KENTROS_DOCKER_HOST")?, "DOCKER_HOST")?;
+    let docker_host = from_env(from_env(given.docker_host, "KENTROS_DOCKER_HOST")?, "DOCKER_HOST")?;
+    let interval = read(interval, Duration::from_secs(1), duration)?;
+    let log_level = read(log_level, LevelFilter::Info, |text| {
+        text.parse().map_err(|_| "off, error, warn, info, debug or trace is wanted".into())
+    })?;
+    let host = |host| {
+        read(host, DockerHost::default(), |text| {
+            text.parse().map_err(|error: kentros::Error| error.to_string())
+        })
+    };
+    if given.stats {
+        let options = StatsOptions {
+            from: match given.url {
+                Some(url) => From::Hub(url.text),
+                None => From::Engine(host(docker_host)?),
+            },
+            interval,
+            project: given.project.map(|project| project.text),
+            once: given.once,
+            json: given.json,
+        };
+        return Ok(Command::Stats(options, log_level));
+    }
+    only(
+        "with stats, as in kentros stats --once",
+        [
+            ("--once", given.once),
+            ("--json", given.json),
+            ("--project", given.project.is_some()),
+            ("--url", given.url.is_some()),
+        ],
+    )?;
     Ok(Command::Serve(Options {
         addr: read(addr, "127.0.0.1:9001".into(), address)?,
         source: match read(demo, None, |text| containers(text).map(Some))? {
             Some(containers) => Source::Demo(containers),
-            None => Source::Docker(read(host, DockerHost::default(), |text| {
-                text.parse().map_err(|error: kentros::Error| error.to_string())
-            })?),
+            None => Source::Docker(host(docker_host)?),
         },
-        interval: read(interval, Duration::from_secs(1), duration)?,
-        log_level: read(log_level, LevelFilter::Info, |text| {
-            text.parse().map_err(|_| "off, error, warn, info, debug or trace is wanted".into())
-        })?,
+        interval,
+        log_level,
         log_format: read(log_format, Format::Text, |text| match text {
             "text" => Ok(Format::Text),
             "json" => Ok(Format::Json),
             _ => Err("text or json is wanted".into()),
         })?,
     }))
+}
+
+/// Refuses flags that were given where they mean nothing.
+fn only<const N: usize>(place: &str, flags: [(&str, bool); N]) -> Result<(), String> {
+    match flags.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(format!("{flag} has a meaning only {place}")),
+        None => Ok(()),
+    }
 }
 
 /// A variable that is set to nothing counts as not set: compose files leave such behind.
@@ -243,8 +313,22 @@ mod tests {
     }
 
     #[test]
+    fn stats_are_of_the_engine_or_of_a_hub() {
+        let stats = |args: &[&str]| match parse(args.iter().map(OsString::from), |_| None) {
+            Ok(Command::Stats(options, _)) => options,
+            other => panic!("{other:?}"),
+        };
+        let engine = stats(&["stats", "--once"]);
+        assert_eq!(engine.from, From::Engine(DockerHost::default()));
+        assert!(engine.once && !engine.json);
+        let hub = stats(&["stats", "--json", "--url", "ws://a:1/ws/stats", "--project", "shop"]);
+        assert_eq!(hub.from, From::Hub("ws://a:1/ws/stats".into()));
+        assert_eq!(hub.project.as_deref(), Some("shop"));
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named_with_what_it_may_be() {
-        let cases: [(&[&str], &str); 8] = [
+        let cases: [(&[&str], &str); 10] = [
             (&["--adr", "x"], "--adr"),
             (&["--addr"], "--addr"),
             (&["--addr", "nowhere"], "--addr \"nowhere\": HOST:PORT is wanted"),
@@ -252,7 +336,9 @@ mod tests {
             (&["--interval", "0"], "100ms to 1h"),
             (&["--demo", "0"], "--demo \"0\": a number"),
             (&["--log-level", "loud"], "off, error"),
-            (&["stats"], "stats"),
+            (&["stat"], "stat"),
+            (&["--once"], "--once has a meaning only with stats"),
+            (&["stats", "--demo", "3"], "--demo has a meaning only without stats"),
         ];
         for (args, part) in cases {
             let error = with(args, &[]).unwrap_err();

@@ -2,6 +2,8 @@
 
 mod cli;
 mod logging;
+mod stats;
+mod table;
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -17,6 +19,10 @@ use cli::{Command, Options, Source};
 fn main() -> ExitCode {
     let options = match cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
         Ok(Command::Serve(options)) => options,
+        Ok(Command::Stats(options, level)) => {
+            logging::start(level, logging::Format::Text);
+            return ended(stats::run(options));
+        }
         Ok(Command::Help) => return say(cli::HELP),
         Ok(Command::Version) => return say(concat!("kentros ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => {
@@ -25,10 +31,15 @@ fn main() -> ExitCode {
         }
     };
     logging::start(options.log_level, options.log_format);
-    match serve(options) {
+    ended(serve(options))
+}
+
+fn ended(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error}");
+            // Not through the log, which may be off.
+            complain(&error.to_string());
             ExitCode::FAILURE
         }
     }

@@ -4,6 +4,8 @@
 pub(super) const CORES: u32 = 8;
 /// Memory of the simulated host, bytes: what no limit means.
 const HOST_MEMORY: u64 = 16 << 30;
+/// One percent of a core for a second.
+const NANOS_PER_PERCENT: f64 = 1e7;
 /// Memory comes in pages of this many bytes.
 const PAGE: f64 = 4_096.0;
 const MIB: f64 = 1_048_576.0;
@@ -84,6 +86,8 @@ impl Service {
 pub(super) struct Load {
     /// Percent of a core.
     cpu: f64,
+    /// CPU used since the start, nanoseconds.
+    cpu_total: f64,
     /// Bytes.
     memory: f64,
     /// Bytes received, sent, read and written since the start.
@@ -104,6 +108,7 @@ impl Load {
         let full = if age > 0.0 { 1.0 } else { 0.4 };
         Self {
             cpu: service.cpu * scale,
+            cpu_total: service.cpu * scale * age * NANOS_PER_PERCENT,
             memory: service.memory * MIB * (0.75 + 0.2 * scale) * full,
             bytes: service.rates.map(|rate| rate * scale * age * dice.between(0.2, 1.0)),
             pids: service.pids,
@@ -124,6 +129,7 @@ impl Load {
         let level = service.cpu * busy * dice.between(0.7, 1.3);
         self.cpu += (level - self.cpu) * (0.5 * seconds).min(1.0);
         self.cpu = self.cpu.clamp(0.0, service.cores() * 100.0);
+        self.cpu_total += self.cpu * seconds * NANOS_PER_PERCENT;
 
         // Memory follows a swing of some five minutes, and takes a while to do so.
         self.swing += seconds / 50.0;
@@ -142,6 +148,11 @@ impl Load {
     /// Percent of a core, to a thousandth.
     pub(super) fn cpu_percent(&self) -> f64 {
         (self.cpu * 1e3).round() / 1e3
+    }
+
+    /// Nanoseconds since the start.
+    pub(super) fn cpu_total(&self) -> u64 {
+        whole(self.cpu_total)
     }
 
     /// Bytes, in whole pages.
