@@ -278,7 +278,7 @@ function hurry() {
 const FIGURES = [
   { key: 'cpu', head: 'CPU %', fields: ['cpu_percent'], format: percent,
     part: (s) => s.cpu_percent / 100 / (s.cpu_limit || s.online_cpus || 1),
-    hint: (s) => (s.cpu_limit ? `of ${significant(s.cpu_limit, 3)} cores` : '') },
+    hint: (s) => (s.cpu_limit ? `of ${significant(s.cpu_limit, 3)} ${s.cpu_limit === 1 ? 'core' : 'cores'}` : '') },
   { key: 'memory', head: 'MEM USAGE / LIMIT', fields: ['memory_usage', 'memory_limit'], format: binary },
   { key: 'share', head: 'MEM %', fields: ['memory_percent'], format: percent,
     part: (s) => s.memory_percent / 100, high: 0.9 },
@@ -401,7 +401,7 @@ function containerRow() {
       const alarm = (!plain && container.health === 'unhealthy') || ['restarting', 'dead'].includes(container.state);
       writeAttribute(node, 'data-mood', alarm ? 'alarm' : off || container.state === 'paused' ? 'off' : 'good');
       node.classList.toggle('off', off);
-      if (off) write(note, ending(container));
+      write(note, off ? ending(container) : '');
     },
     /** Its figures: change with each snapshot. */
     show(stats) {
@@ -496,22 +496,38 @@ const view = {
   bodies: new Map(), // project id -> its group of rows
   rows: new Map(), // container id -> its row
   touched: new Set(['layout', 'figures', 'status']),
+  unpainted: [], // [container id, row] whose figures wait for a frame
   asked: false,
 };
+
+/** What painting rows may take of one frame: the rest follows in the next. */
+const SLICE_MS = 4;
 
 /** Notes what changed; it is painted with the next frame, and not while nobody can see it. */
 function touch(what) {
   view.touched.add(what);
+  askFrame();
+}
+
+function askFrame() {
   if (view.asked || document.hidden) return;
   view.asked = true;
-  requestAnimationFrame(() => {
-    view.asked = false;
-    const { touched } = view;
-    view.touched = new Set();
-    if (touched.has('layout')) paintLayout();
-    if (touched.has('layout') || touched.has('figures')) paintFigures();
-    paintStatus();
-  });
+  requestAnimationFrame(paint);
+}
+
+function paint() {
+  view.asked = false;
+  const { touched } = view;
+  view.touched = new Set();
+  if (touched.has('layout')) paintLayout();
+  if (touched.has('layout') || touched.has('figures')) paintFigures();
+  if (touched.size) paintStatus();
+  const end = performance.now() + SLICE_MS;
+  while (view.unpainted.length && performance.now() < end) {
+    const [id, row] = view.unpainted.pop();
+    row.show(model.stats.get(id));
+  }
+  if (view.unpainted.length) askFrame();
 }
 
 function paintLayout() {
@@ -533,7 +549,7 @@ function paintLayout() {
 
 function paintFigures() {
   for (const group of view.groups) view.bodies.get(group.id).show(group);
-  for (const [id, row] of view.rows) row.show(model.stats.get(id));
+  view.unpainted = [...view.rows].reverse();
   const sums = sumOfAll();
   for (const { node, text } of SUMMARY) write(node, text(sums));
 }
