@@ -1,12 +1,14 @@
 //! The command line and the environment: each flag has its variable, and the flag wins.
 
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use kentros::DockerHost;
 use lexopt::{Arg, Parser, ValueExt};
 use log::LevelFilter;
 
+use crate::find::{self, Found, Surroundings};
 use crate::logging::Format;
 use crate::stats::{From, StatsOptions};
 
@@ -18,7 +20,7 @@ Usage: kentros [OPTIONS]
 
   --addr HOST:PORT     Where to listen; port 0 takes any free one  [127.0.0.1:9001]
   --docker-host URL    The Docker Engine: unix:///path, tcp://host:port or http://host:port
-                       [DOCKER_HOST, or unix:///var/run/docker.sock]
+                       [DOCKER_HOST, the docker context, or the usual sockets]
   --interval TIME      Time between two snapshots: 1s, 500ms, 2m  [1s]
   --demo N             N simulated containers, and no engine
   --log-level LEVEL    off, error, warn, info, debug or trace  [info]
@@ -38,8 +40,8 @@ KENTROS_DEMO, KENTROS_LOG_LEVEL, KENTROS_LOG_FORMAT. What stands on the command 
 /// What the program is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    Serve(Options),
-    Stats(StatsOptions, LevelFilter),
+    Serve(Options, Log),
+    Stats(StatsOptions, Log),
     Help,
     Version,
 }
@@ -49,178 +51,170 @@ pub(crate) struct Options {
     pub(crate) addr: String,
     pub(crate) source: Source,
     pub(crate) interval: Duration,
-    pub(crate) log_level: LevelFilter,
-    pub(crate) log_format: Format,
 }
+
+/// How much is logged, and how.
+pub(crate) type Log = (LevelFilter, Format);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    Docker(DockerHost),
+    Engine(DockerHost),
     Demo(usize),
 }
 
-/// The values as they came, each with the name it came under, for the error that names it.
-#[derive(Default)]
-struct Given {
-    addr: Option<Value>,
-    docker_host: Option<Value>,
-    interval: Option<Value>,
-    demo: Option<Value>,
-    log_level: Option<Value>,
-    log_format: Option<Value>,
-    stats: bool,
-    project: Option<Value>,
-    url: Option<Value>,
-    once: bool,
-    json: bool,
+/// One flag: what it is called, here and in the environment, and for what.
+struct Flag {
+    name: &'static str,
+    variable: Option<&'static str>,
+    /// Whether a value follows it.
+    valued: bool,
+    of: Of,
 }
+
+/// Which of the program's two jobs a flag is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Both,
+    Serve,
+    Stats,
+}
+
+const FLAGS: [Flag; 10] = [
+    flag("addr", Some("KENTROS_ADDR"), Of::Serve),
+    flag("docker-host", Some("KENTROS_DOCKER_HOST"), Of::Both),
+    flag("interval", Some("KENTROS_INTERVAL"), Of::Both),
+    flag("demo", Some("KENTROS_DEMO"), Of::Serve),
+    flag("log-level", Some("KENTROS_LOG_LEVEL"), Of::Both),
+    flag("log-format", Some("KENTROS_LOG_FORMAT"), Of::Both),
+    flag("project", None, Of::Stats),
+    flag("url", None, Of::Stats),
+    switch("once"),
+    switch("json"),
+];
+
+const fn flag(name: &'static str, variable: Option<&'static str>, of: Of) -> Flag {
+    Flag { name, variable, valued: true, of }
+}
+
+const fn switch(name: &'static str) -> Flag {
+    Flag { name, variable: None, valued: false, of: Of::Stats }
+}
+
+/// The values as they came, by flag, each with the name it came under, for the error that names it.
+#[derive(Default)]
+struct Given(BTreeMap<&'static str, Value>);
 
 struct Value {
     name: String,
     text: String,
 }
 
-/// Reads the arguments, and of the environment, which `variable` looks up, what they leave open.
+/// Reads the arguments, and of the environment what they leave open.
 ///
 /// # Errors
 /// A sentence that names the argument or variable and what it may be.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
-    variable: impl Fn(&str) -> Option<OsString>,
+    around: &Surroundings<'_>,
 ) -> Result<Command, String> {
     let mut given = Given::default();
+    let mut stats = false;
     let mut parser = Parser::from_args(args);
-    while let Some(arg) = parser.next().map_err(|error| error.to_string())? {
-        let slot = match arg {
+    let sentence = |error: lexopt::Error| error.to_string();
+    while let Some(arg) = parser.next().map_err(sentence)? {
+        let name = match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
-            Arg::Value(word) if word == "stats" && !given.stats => {
-                given.stats = true;
+            Arg::Value(word) if word == "stats" && !stats => {
+                stats = true;
                 continue;
             }
-            Arg::Long("once") => {
-                given.once = true;
-                continue;
-            }
-            Arg::Long("json") => {
-                given.json = true;
-                continue;
-            }
-            Arg::Long("project") => &mut given.project,
-            Arg::Long("url") => &mut given.url,
-            Arg::Long("addr") => &mut given.addr,
-            Arg::Long("docker-host") => &mut given.docker_host,
-            Arg::Long("interval") => &mut given.interval,
-            Arg::Long("demo") => &mut given.demo,
-            Arg::Long("log-level") => &mut given.log_level,
-            Arg::Long("log-format") => &mut given.log_format,
+            Arg::Long(name) => name.to_owned(),
             other => return Err(other.unexpected().to_string()),
         };
-        let name = match arg {
-            Arg::Long(name) => format!("--{name}"),
-            Arg::Short(name) => format!("-{name}"),
-            Arg::Value(_) => String::new(),
+        let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
+            return Err(Arg::Long(&name).unexpected().to_string());
         };
-        let text = parser
-            .value()
-            .map_err(|error| error.to_string())?
-            .string()
-            .map_err(|error| error.to_string())?;
-        *slot = Some(Value { name, text });
+        let text = if flag.valued {
+            parser.value().and_then(ValueExt::string).map_err(sentence)?
+        } else {
+            String::new()
+        };
+        given.0.insert(flag.name, Value { name: format!("--{name}"), text });
     }
-    let from_env = |slot: Option<Value>, name: &str| match slot {
-        Some(value) => Ok(Some(value)),
-        None => environment(name, variable(name).as_deref()),
-    };
-    only(
-        "without stats",
-        [
-            ("--addr", given.stats && given.addr.is_some()),
-            ("--demo", given.stats && given.demo.is_some()),
-        ],
-    )?;
-    let addr = from_env(given.addr, "KENTROS_ADDR")?;
-    let demo = from_env(given.demo, "KENTROS_DEMO")?;
-    let interval = from_env(given.interval, "KENTROS_INTERVAL")?;
-    let log_level = from_env(given.log_level, "KENTROS_LOG_LEVEL")?;
-    let log_format = from_env(given.log_format, "KENTROS_LOG_FORMAT")?;
-    let docker_host = from_env(from_env(given.docker_host, "KENTROS_DOCKER_HOST")?, "DOCKER_HOST")?;
-    let interval = read(interval, Duration::from_secs(1), duration)?;
-    let log_level = read(log_level, LevelFilter::Info, |text| {
+    for flag in &FLAGS {
+        let of = if stats { Of::Stats } else { Of::Serve };
+        if flag.of != Of::Both && flag.of != of {
+            if given.0.contains_key(flag.name) {
+                let place = if stats { "without stats" } else { "after kentros stats" };
+                return Err(format!("--{} has a meaning only {place}", flag.name));
+            }
+        } else if let Some(variable) = flag.variable
+            && !given.0.contains_key(flag.name)
+            && let Some(text) = (around.variable)(variable)
+        {
+            given.0.insert(flag.name, Value { name: variable.to_owned(), text });
+        }
+    }
+    let log_level = given.read("log-level", LevelFilter::Info, |text| {
         text.parse().map_err(|_| "off, error, warn, info, debug or trace is wanted".into())
     })?;
-    let host = |host| {
-        read(host, DockerHost::default(), |text| {
-            text.parse().map_err(|error: kentros::Error| error.to_string())
-        })
-    };
-    if given.stats {
-        let options = StatsOptions {
-            from: match given.url {
-                Some(url) => From::Hub(url.text),
-                None => From::Engine(host(docker_host)?),
-            },
-            interval,
-            project: given.project.map(|project| project.text),
-            once: given.once,
-            json: given.json,
+    let log_format = given.read("log-format", Format::Text, |text| match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("text or json is wanted".into()),
+    })?;
+    let log = (log_level, log_format);
+    let interval = given.read("interval", Duration::from_secs(1), duration)?;
+    if stats {
+        let from = match given.text("url") {
+            Some(url) => From::Hub(url),
+            None => From::Engine(given.engine(around)?),
         };
-        return Ok(Command::Stats(options, log_level));
+        let project = given.text("project");
+        let (once, json) = (given.has("once"), given.has("json"));
+        return Ok(Command::Stats(StatsOptions { from, interval, project, once, json }, log));
     }
-    only(
-        "with stats, as in kentros stats --once",
-        [
-            ("--once", given.once),
-            ("--json", given.json),
-            ("--project", given.project.is_some()),
-            ("--url", given.url.is_some()),
-        ],
-    )?;
-    Ok(Command::Serve(Options {
-        addr: read(addr, "127.0.0.1:9001".into(), address)?,
-        source: match read(demo, None, |text| containers(text).map(Some))? {
-            Some(containers) => Source::Demo(containers),
-            None => Source::Docker(host(docker_host)?),
-        },
-        interval,
-        log_level,
-        log_format: read(log_format, Format::Text, |text| match text {
-            "text" => Ok(Format::Text),
-            "json" => Ok(Format::Json),
-            _ => Err("text or json is wanted".into()),
-        })?,
-    }))
+    let addr = given.read("addr", "127.0.0.1:9001".into(), address)?;
+    let source = match given.read("demo", None, |text| containers(text).map(Some))? {
+        Some(containers) => Source::Demo(containers),
+        None => Source::Engine(given.engine(around)?),
+    };
+    Ok(Command::Serve(Options { addr, source, interval }, log))
 }
 
-/// Refuses flags that were given where they mean nothing.
-fn only<const N: usize>(place: &str, flags: [(&str, bool); N]) -> Result<(), String> {
-    match flags.into_iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(format!("{flag} has a meaning only {place}")),
-        None => Ok(()),
+impl Given {
+    fn has(&self, flag: &str) -> bool {
+        self.0.contains_key(flag)
     }
-}
 
-/// A variable that is set to nothing counts as not set: compose files leave such behind.
-fn environment(name: &str, value: Option<&OsStr>) -> Result<Option<Value>, String> {
-    match value.filter(|value| !value.is_empty()) {
-        None => Ok(None),
-        Some(value) => match value.to_str() {
-            Some(text) => Ok(Some(Value { name: name.to_owned(), text: text.to_owned() })),
-            None => Err(format!("{name} is not UTF-8: {}", value.display())),
-        },
+    fn text(&self, flag: &str) -> Option<String> {
+        self.0.get(flag).map(|value| value.text.clone())
     }
-}
 
-fn read<T>(
-    value: Option<Value>,
-    default: T,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<T, String> {
-    match value {
-        None => Ok(default),
-        Some(Value { name, text }) => {
-            parse(&text).map_err(|wanted| format!("{name} {text:?}: {wanted}"))
+    fn read<T>(
+        &self,
+        flag: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, String> {
+        match self.0.get(flag) {
+            None => Ok(default),
+            Some(Value { name, text }) => {
+                parse(text).map_err(|wanted| format!("{name} {text:?}: {wanted}"))
+            }
         }
+    }
+
+    /// The engine that the flag names, or that is found.
+    fn engine(&self, around: &Surroundings<'_>) -> Result<DockerHost, String> {
+        let found = match self.0.get("docker-host") {
+            Some(Value { name, text }) => {
+                Found { host: text.clone(), by: name.clone(), certificates: None }
+            }
+            None => find::engine(around)?,
+        };
+        found.host.parse().map_err(|error: kentros::Error| format!("{}: {error}", found.by))
     }
 }
 
@@ -256,23 +250,29 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    fn with(args: &[&str], env: &[(&str, &str)]) -> Result<Options, String> {
-        let variable = |name: &str| {
-            env.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
-        };
-        match parse(args.iter().map(OsString::from), variable)? {
-            Command::Serve(options) => Ok(options),
+    fn command(args: &[&str], env: &[(&str, &str)]) -> Result<Command, String> {
+        let variable =
+            |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        let around = Surroundings { variable: &variable, root: Path::new("/nowhere") };
+        parse(args.iter().map(OsString::from), &around)
+    }
+
+    fn serve(args: &[&str], env: &[(&str, &str)]) -> Options {
+        match command(args, env) {
+            Ok(Command::Serve(options, _)) => options,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn without_anything_it_serves_the_local_engine_on_loopback() {
-        let options = with(&[], &[]).unwrap();
+        let options = serve(&[], &[]);
         assert_eq!(options.addr, "127.0.0.1:9001");
-        assert_eq!(options.source, Source::Docker(DockerHost::default()));
+        assert_eq!(options.source, Source::Engine(DockerHost::default()));
         assert_eq!(options.interval, Duration::from_secs(1));
     }
 
@@ -285,23 +285,21 @@ mod tests {
             ("KENTROS_LOG_LEVEL", "debug"),
             ("KENTROS_LOG_FORMAT", "json"),
         ];
-        let options = with(&[], &env).unwrap();
         let wanted = Options {
             addr: "[::1]:1".into(),
             source: Source::Demo(3),
             interval: Duration::from_millis(500),
-            log_level: LevelFilter::Debug,
-            log_format: Format::Json,
         };
-        assert_eq!(options, wanted);
-        assert_eq!(with(&["--addr", "a:2"], &env).unwrap().addr, "a:2");
-        assert_eq!(with(&["--addr=a:2"], &[("KENTROS_ADDR", "")]).unwrap().addr, "a:2");
+        let log = (LevelFilter::Debug, Format::Json);
+        assert_eq!(command(&[], &env), Ok(Command::Serve(wanted, log)));
+        assert_eq!(serve(&["--addr", "a:2"], &env).addr, "a:2");
+        assert_eq!(serve(&["--addr=a:3"], &env).addr, "a:3");
     }
 
     #[test]
     fn the_engine_is_the_flags_then_ours_then_dockers() {
-        let host = |args: &[&str], env: &[(&str, &str)]| match with(args, env).unwrap().source {
-            Source::Docker(host) => host.to_string(),
+        let host = |args: &[&str], env: &[(&str, &str)]| match serve(args, env).source {
+            Source::Engine(host) => host.to_string(),
             Source::Demo(_) => "demo".into(),
         };
         let docker = ("DOCKER_HOST", "tcp://a:1");
@@ -309,12 +307,21 @@ mod tests {
         assert_eq!(host(&[], &[docker]), "tcp://a:1");
         assert_eq!(host(&[], &[docker, ours]), "tcp://b:2");
         assert_eq!(host(&["--docker-host", "tcp://c:3"], &[docker, ours]), "tcp://c:3");
-        assert_eq!(host(&[], &[("DOCKER_HOST", "")]), "unix:///var/run/docker.sock");
+    }
+
+    #[test]
+    fn the_help_names_every_flag_and_variable() {
+        for flag in &FLAGS {
+            assert!(HELP.contains(&format!("--{}", flag.name)), "--{}", flag.name);
+            for variable in flag.variable {
+                assert!(HELP.contains(variable), "{variable}");
+            }
+        }
     }
 
     #[test]
     fn stats_are_of_the_engine_or_of_a_hub() {
-        let stats = |args: &[&str]| match parse(args.iter().map(OsString::from), |_| None) {
+        let stats = |args: &[&str]| match command(args, &[]) {
             Ok(Command::Stats(options, _)) => options,
             other => panic!("{other:?}"),
         };
@@ -337,14 +344,14 @@ mod tests {
             (&["--demo", "0"], "--demo \"0\": a number"),
             (&["--log-level", "loud"], "off, error"),
             (&["stat"], "stat"),
-            (&["--once"], "--once has a meaning only with stats"),
+            (&["--once"], "--once has a meaning only after kentros stats"),
             (&["stats", "--demo", "3"], "--demo has a meaning only without stats"),
         ];
         for (args, part) in cases {
-            let error = with(args, &[]).unwrap_err();
+            let error = command(args, &[]).unwrap_err();
             assert!(error.contains(part), "{args:?}: {error}");
         }
-        let error = with(&[], &[("KENTROS_LOG_FORMAT", "xml")]).unwrap_err();
+        let error = command(&[], &[("KENTROS_LOG_FORMAT", "xml")]).unwrap_err();
         assert_eq!(error, "KENTROS_LOG_FORMAT \"xml\": text or json is wanted");
     }
 }

@@ -111,20 +111,21 @@ struct Endpoint {
 /// `default` is none.
 fn context(around: &Surroundings<'_>) -> Result<Option<Found>, String> {
     let folder = config_folder(around);
-    let (name, by) = match (around.variable)("DOCKER_CONTEXT") {
-        Some(name) => (name, "DOCKER_CONTEXT"),
-        None => {
-            let config = folder.as_ref().and_then(|f| fs::read(f.join("config.json")).ok());
-            let config = config.and_then(|text| serde_json::from_slice::<Config>(&text).ok());
-            (config.map(|config| config.current).unwrap_or_default(), "the current docker context")
-        }
+    let (name, by) = if let Some(name) = (around.variable)("DOCKER_CONTEXT") {
+        (name, "DOCKER_CONTEXT")
+    } else {
+        let config = folder.as_ref().and_then(|f| fs::read(f.join("config.json")).ok());
+        let config = config.and_then(|text| serde_json::from_slice::<Config>(&text).ok());
+        (config.map(|config| config.current).unwrap_or_default(), "the current docker context")
     };
     if name.is_empty() || name == "default" {
         return Ok(None);
     }
     let by = format!("{by}, {name:?}");
     let missing = || {
-        format!("{by}, is not among the docker contexts: see docker context ls, or name the engine with --docker-host")
+        format!(
+            "{by}, is not among the docker contexts: see docker context ls, or name the engine with --docker-host"
+        )
     };
     let folder = folder.ok_or_else(missing)?.join("contexts");
     // The folder's name is a digest of the context's; the file says the name itself.
@@ -135,7 +136,9 @@ fn context(around: &Surroundings<'_>) -> Result<Option<Found>, String> {
         if meta.name == name {
             let host = meta.endpoints.docker.map(|docker| docker.host).unwrap_or_default();
             if host.is_empty() {
-                return Err(format!("{by}, names no docker host: name the engine with --docker-host"));
+                return Err(format!(
+                    "{by}, names no docker host: name the engine with --docker-host"
+                ));
             }
             let tls = folder.join("tls").join(entry.file_name()).join("docker");
             let certificates = tls.is_dir().then_some(tls);
@@ -213,14 +216,20 @@ mod tests {
             "contexts/meta/0f/meta.json",
             r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://far:2","SkipTLSVerify":false}}}"#,
         );
-        root.write("contexts/meta/1f/meta.json", r#"{"Name":"near","Endpoints":{"docker":{"Host":"unix:///n"}}}"#);
+        root.write(
+            "contexts/meta/1f/meta.json",
+            r#"{"Name":"near","Endpoints":{"docker":{"Host":"unix:///n"}}}"#,
+        );
         root.write("contexts/tls/1f/docker/ca.pem", "");
         let config = ("DOCKER_CONFIG", config.as_str());
         assert_eq!(host(&root, &[config]), "tcp://far:2");
         let near = find(&root, &[config, ("DOCKER_CONTEXT", "near")]).unwrap();
         assert_eq!(near.host, "unix:///n");
         assert_eq!(near.certificates, Some(root.0.join("contexts/tls/1f/docker")));
-        assert_eq!(host(&root, &[config, ("DOCKER_CONTEXT", "default")]), "unix:///var/run/docker.sock");
+        assert_eq!(
+            host(&root, &[config, ("DOCKER_CONTEXT", "default")]),
+            "unix:///var/run/docker.sock"
+        );
         let error = find(&root, &[config, ("DOCKER_CONTEXT", "gone")]).unwrap_err();
         assert!(error.starts_with("DOCKER_CONTEXT, \"gone\", is not among"), "{error}");
     }

@@ -16,7 +16,7 @@ pub(crate) enum Format {
 }
 
 /// Starts logging. Only our own lines: at `trace` the libraries would print whole frames.
-pub(crate) fn start(level: LevelFilter, format: Format) {
+pub(crate) fn start((level, format): (LevelFilter, Format)) {
     let started = match format {
         Format::Text => {
             let config = ConfigBuilder::new()

@@ -1,12 +1,14 @@
 //! The program: a hub, a server and a source of stats, until a signal ends it.
 
 mod cli;
+mod find;
 mod logging;
 mod stats;
 mod table;
 
 use std::error::Error;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use kentros::{DemoSource, DockerSource, Hub, HubConfig, Server, ServerConfig};
@@ -15,24 +17,34 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use cli::{Command, Options, Source};
+use find::Surroundings;
 
 fn main() -> ExitCode {
-    let options = match cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
-        Ok(Command::Serve(options)) => options,
-        Ok(Command::Stats(options, level)) => {
-            logging::start(level, logging::Format::Text);
-            return ended(stats::run(options));
-        }
+    // A variable that is set to nothing counts as not set: compose files leave such behind.
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(|value| value.to_string_lossy().into_owned())
+    };
+    let around = Surroundings { variable: &variable, root: Path::new("/") };
+    let (job, log): (Job, _) = match cli::parse(std::env::args_os().skip(1), &around) {
+        Ok(Command::Serve(options, log)) => (Box::new(|| serve(options)), log),
+        Ok(Command::Stats(options, log)) => (Box::new(|| stats::run(options)), log),
         Ok(Command::Help) => return say(cli::HELP),
-        Ok(Command::Version) => return say(concat!("kentros ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Version) => {
+            return say(concat!("kentros ", env!("CARGO_PKG_VERSION"), "\n"));
+        }
         Err(error) => {
             complain(&format!("{error}\nkentros --help lists what is understood"));
             return ExitCode::from(2);
         }
     };
-    logging::start(options.log_level, options.log_format);
-    ended(serve(options))
+    logging::start(log);
+    ended(job())
 }
+
+/// What the command line asks for.
+type Job = Box<dyn FnOnce() -> Result<(), Box<dyn Error>>>;
 
 fn ended(result: Result<(), Box<dyn Error>>) -> ExitCode {
     match result {
@@ -55,7 +67,7 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         Source::Demo(containers) => {
             hub.handle().start_stats_streamer(options.interval, DemoSource::new(containers))?;
         }
-        Source::Docker(host) => {
+        Source::Engine(host) => {
             hub.handle().start_stats_streamer(options.interval, DockerSource::new(host))?;
         }
     }
