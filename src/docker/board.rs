@@ -113,6 +113,11 @@ impl Board {
         taken.collect()
     }
 
+    /// When a container's last sample came.
+    pub(super) fn heard(&self, id: &str) -> Option<Instant> {
+        self.slots().by_id.get(id)?.before
+    }
+
     /// The time between two samples of a container, on average.
     pub(super) fn period(&self) -> Option<Duration> {
         let slots = self.slots();

@@ -1,6 +1,8 @@
 //! Calls to one engine, each bounded in time and in bytes.
 
 use std::io::{BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -21,6 +23,13 @@ const MAX_LINE: u64 = 1 << 20;
 /// The longest error message shown.
 const MAX_MESSAGE: usize = 300;
 
+/// Calls made to an engine, and those of them that failed.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) calls: AtomicU64,
+    pub(super) errors: AtomicU64,
+}
+
 /// Speaks to one engine. Clones share their connections.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -28,11 +37,17 @@ pub(super) struct Client {
     host: DockerHost,
     /// The API version asked for.
     version: String,
+    tally: Arc<Tally>,
 }
 
 impl Client {
     /// A client that keeps up to `connections` connections alive. It connects at the first call.
-    pub(super) fn new(host: &DockerHost, version: &str, connections: usize) -> Self {
+    pub(super) fn new(
+        host: &DockerHost,
+        version: &str,
+        connections: usize,
+        tally: &Arc<Tally>,
+    ) -> Self {
         let config = Agent::config_builder()
             // ureq would read proxies from the environment.
             .proxy(None)
@@ -47,7 +62,7 @@ impl Client {
             .max_idle_connections_per_host(connections)
             .build();
         let agent = Agent::with_parts(config, EngineConnector(host.clone()), NoResolver);
-        Self { agent, host: host.clone(), version: version.to_owned() }
+        Self { agent, host: host.clone(), version: version.to_owned(), tally: Arc::clone(tally) }
     }
 
     /// The same client, asking for another API version.
@@ -58,7 +73,7 @@ impl Client {
     /// The same engine over connections of its own, for one stream: [`shutdown`](Self::shutdown)
     /// then ends that stream alone.
     pub(super) fn apart(&self) -> Self {
-        Self::new(&self.host, &self.version, 0)
+        Self::new(&self.host, &self.version, 0, &self.tally)
     }
 
     /// Ends every call under way, in any thread, at once; later ones fail.
@@ -68,7 +83,7 @@ impl Client {
 
     /// The headers of the answer to a ping.
     pub(super) fn ping(&self, deadline: Instant) -> Result<HeaderMap, EngineError> {
-        let response = self.send(Call::Ping, Some(deadline))?;
+        let response = self.counted(self.send(Call::Ping, Some(deadline)))?;
         let (parts, mut body) = response.into_parts();
         // The body is "OK": read, so that the connection can be kept.
         let _ = body.with_config().limit(1 << 10).read_to_vec();
@@ -81,21 +96,27 @@ impl Client {
         call: Call<'_>,
         deadline: Instant,
     ) -> Result<T, EngineError> {
-        let mut body = self.send(call, Some(deadline))?.into_body();
-        let bytes = body
-            .with_config()
-            .limit(MAX_ANSWER)
-            .read_to_vec()
-            .map_err(|error| EngineError::from_ureq(&self.host, error))?;
-        parse(&bytes)
+        self.counted(self.send(call, Some(deadline)).and_then(|response| {
+            let mut body = response.into_body();
+            let bytes = body.with_config().limit(MAX_ANSWER).read_to_vec();
+            parse(&bytes.map_err(|error| EngineError::from_ureq(&self.host, error))?)
+        }))
     }
 
     /// The lines of an answer that does not end. There is no limit to the wait for a line: end it
     /// with [`shutdown`](Self::shutdown).
     pub(super) fn lines(&self, call: Call<'_>) -> Result<Lines, EngineError> {
-        let body = self.send(call, None)?.into_body();
+        let body = self.counted(self.send(call, None))?.into_body();
         let reader = BufReader::with_capacity(4 << 10, body.into_reader());
         Ok(Lines { reader, line: Vec::new(), host: self.host.clone() })
+    }
+
+    fn counted<T>(&self, outcome: Result<T, EngineError>) -> Result<T, EngineError> {
+        self.tally.calls.fetch_add(1, Ordering::Relaxed);
+        if outcome.is_err() {
+            self.tally.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
     }
 
     /// Sends `call`; until `deadline` for all of the answer, or for its head alone.

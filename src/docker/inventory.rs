@@ -59,6 +59,7 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) project: String,
     pub(super) service: Option<String>,
+    pub(super) image: String,
     pub(super) network: Network,
     /// `Ok(None)`: no limit.
     pub(super) cpu_limit: Figure<Option<f64>>,
@@ -194,6 +195,7 @@ impl Inventory {
             name: entry.container.name.clone(),
             project: entry.project.clone(),
             service: entry.container.service_name.clone(),
+            image: entry.container.image.clone(),
             network: self.network(entry),
             cpu_limit: match entry.limits {
                 Limits::Cpu(limit) => Ok(limit),

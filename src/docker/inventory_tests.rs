@@ -1,1 +1,255 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use super::*;
+
+fn listed(json: &str) -> Vec<Listed> {
+    serde_json::from_str(json).unwrap()
+}
+
+fn event(id: &str, action: &str, attributes: &str) -> Event {
+    let json = format!(
+        r#"{{"Type":"container","Action":"{action}","timeNano":1,
+            "Actor":{{"ID":"{id}","Attributes":{{"name":"web-{id}","image":"busybox",
+            "com.docker.compose.project":"shop","com.docker.compose.service":"web"{attributes}}}}}}}"#
+    );
+    serde_json::from_str(&json).unwrap()
+}
+
+fn one(id: &str, state: &str) -> Listed {
+    Listed { id: id.to_owned(), state: state.to_owned(), ..Listed::default() }
+}
+
+/// The state of the only container.
+fn state(inventory: &Inventory) -> String {
+    inventory.projects()[0].containers[0].state.clone()
+}
+
+#[test]
+fn a_list_becomes_projects() {
+    // Entries of docker-20.10.24-cgroupv1-list-all.json, shortened, and others made up after it.
+    let mut inventory = Inventory::default();
+    inventory.listed(listed(
+        r#"[{"Id":"2f57","Names":["/shop-web-1"],"Image":"busybox:local","Created":1795374042,
+             "Ports":[{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},
+             {"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},
+             {"PrivatePort":443,"Type":"tcp"},{"PrivatePort":53,"PublicPort":53,"Type":"udp"}],
+             "Labels":{"com.docker.compose.project":"shop","com.docker.compose.service":"web",
+             "com.docker.compose.oneoff":"False","lab":"docker"},
+             "State":"running","Status":"Up 3 seconds (healthy)",
+             "HostConfig":{"NetworkMode":"default"}},
+            {"Id":"1061","Names":["/shop-run-1"],"Image":"b","Created":1,"Ports":null,
+             "Labels":{"com.docker.compose.project":"shop","com.docker.compose.oneoff":"True"},
+             "State":"exited","Status":"Exited (3) 2 seconds ago","HostConfig":{}},
+            {"Id":"f6c2","Names":["/lone"],"Image":"b","Created":1,"Labels":null,
+             "State":"running","Status":"Up 1 second (health: starting)"},
+            {"Id":"5a3c","Names":["/mon_web.1.x"],"Labels":{"com.docker.stack.namespace":"mon",
+             "com.docker.swarm.service.name":"mon_web"},"State":"paused","Status":"(Paused)"},
+            {"Id":"90d0","Names":["/pods"],"Labels":{"io.podman.compose.project":"pods"},
+             "State":"created","Status":"Created"}]"#,
+    ));
+    let projects = inventory.projects();
+    let ids: Vec<(&str, &str)> =
+        projects.iter().map(|p| (p.id.as_str(), p.status.as_str())).collect();
+    let expected =
+        [("_standalone", "running"), ("mon", "running"), ("pods", "stopped"), ("shop", "partial")];
+    assert_eq!(ids, expected);
+    assert_eq!(projects[0].containers[0].health.as_deref(), Some("starting"));
+    assert_eq!(projects[1].containers[0].service_name.as_deref(), Some("web"));
+    let shop = &projects[3].containers;
+    assert_eq!(shop[0].name, "shop-run-1", "a one-off container belongs to its project");
+    let web = &shop[1];
+    assert_eq!(web.name, "shop-web-1");
+    assert_eq!(web.service_name.as_deref(), Some("web"));
+    assert_eq!(web.health.as_deref(), Some("healthy"));
+    assert_eq!(web.created_at.as_deref(), Some("2026-11-22T19:00:42Z"));
+    assert_eq!(web.ports, ["0.0.0.0:8080->80/tcp", "443/tcp", "53->53/udp", "[::]:8080->80/tcp"]);
+}
+
+#[test]
+fn only_what_runs_and_is_wanted_is_a_target() {
+    let mut inventory = Inventory::default();
+    let mut list: Vec<Listed> = ["running", "paused", "exited", "created", "dead", "restarting"]
+        .iter()
+        .map(|state| one(state, state))
+        .collect();
+    list.push(one("../version", "running"));
+    inventory.listed(list);
+    let mut ids: Vec<String> =
+        inventory.targets(&Demand::all()).into_iter().map(|target| target.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["paused", "running"]);
+    assert!(inventory.targets(&Demand::only(["shop"])).is_empty());
+}
+
+#[test]
+fn events_change_states_as_in_states20_txt() {
+    let mut inventory = Inventory::default();
+    for (action, attributes, expected) in [
+        ("create", "", "created"),
+        ("start", "", "running"),
+        ("pause", "", "paused"),
+        ("unpause", "", "running"),
+        ("die", r#","exitCode":"3""#, "exited"),
+        ("start", "", "running"),
+        ("update", "", "running"),
+    ] {
+        let (project, told) = inventory.apply(&event("a", action, attributes)).unwrap();
+        assert_eq!(project, "shop");
+        assert_eq!(told.status, action);
+        assert_eq!(told.container.state, expected, "{action}");
+        assert_eq!(told.container.name, "web-a");
+        assert_eq!(told.container.exit_code, (action == "die").then_some(3), "{action}");
+        assert_eq!(state(&inventory), expected);
+    }
+    let (_, told) = inventory.apply(&event("a", "destroy", "")).unwrap();
+    assert_eq!(told.container.state, "removed");
+    assert!(inventory.projects().is_empty());
+}
+
+#[test]
+fn health_and_memory_are_told() {
+    let mut inventory = Inventory::default();
+    inventory.apply(&event("a", "start", ""));
+    let (_, told) = inventory.apply(&event("a", "health_status: unhealthy", "")).unwrap();
+    assert_eq!(told.status, "health_status");
+    assert_eq!(told.container.health.as_deref(), Some("unhealthy"));
+    inventory.apply(&event("a", "oom", ""));
+    let (_, told) = inventory.apply(&event("a", "die", r#","exitCode":"137""#)).unwrap();
+    assert!(told.container.oom_killed);
+    assert_eq!(told.container.exit_code, Some(137));
+    let (_, told) = inventory.apply(&event("a", "start", "")).unwrap();
+    assert!(!told.container.oom_killed, "that was before");
+    assert_eq!(told.container.exit_code, None);
+}
+
+#[test]
+fn what_does_not_matter_is_not_told() {
+    let mut inventory = Inventory::default();
+    for action in ["exec_create: sh", "exec_start: sh", "exec_die", "kill", "top", "init", ""] {
+        assert!(inventory.apply(&event("a", action, "")).is_none(), "{action}");
+    }
+    assert!(inventory.apply(&event("", "start", "")).is_none());
+    assert!(inventory.projects().is_empty());
+    assert!(!inventory.is_touched());
+}
+
+#[test]
+fn an_event_while_a_list_is_under_way_is_not_undone_by_it() {
+    let mut inventory = Inventory::default();
+    inventory.listed(vec![one("a", "running"), one("gone", "running")]);
+    inventory.listing();
+    inventory.apply(&event("a", "die", ""));
+    inventory.apply(&event("gone", "destroy", ""));
+    inventory.apply(&event("new", "start", ""));
+    // The list was made before them.
+    inventory.listed(vec![one("a", "running"), one("gone", "running")]);
+    let states: BTreeMap<String, String> = inventory
+        .projects()
+        .into_iter()
+        .flat_map(|project| project.containers)
+        .map(|container| (container.id, container.state))
+        .collect();
+    assert_eq!(states.len(), 2, "{states:?}");
+    assert_eq!(states["a"], "exited");
+    assert_eq!(states["new"], "running");
+    assert!(inventory.is_touched(), "they are listed once more");
+}
+
+#[test]
+fn what_was_touched_is_listed_by_name() {
+    let mut inventory = Inventory::default();
+    inventory.listed(vec![one("a", "running"), one("b", "running")]);
+    inventory.apply(&event("a", "die", ""));
+    inventory.apply(&event("c", "create", ""));
+    let asked = inventory.listing();
+    assert_eq!(asked, ["a", "c"]);
+    assert!(!inventory.is_touched());
+    inventory.not_listed(asked);
+    assert_eq!(inventory.listing(), ["a", "c"], "it failed, so they still are");
+    inventory.listed_only(&["a".to_owned(), "c".to_owned()], vec![one("a", "restarting")]);
+    let states: Vec<String> = inventory
+        .projects()
+        .into_iter()
+        .flat_map(|project| project.containers)
+        .map(|container| container.id + " " + &container.state)
+        .collect();
+    assert_eq!(states.len(), 2);
+    assert!(states.contains(&"a restarting".to_owned()));
+    assert!(states.contains(&"b running".to_owned()), "c is gone, b was not asked for");
+}
+
+#[test]
+fn a_network_is_traced_to_its_owner() {
+    let with = |id: &str, mode: &str| {
+        let mut listed = one(id, "running");
+        listed.names = vec![format!("/name-{id}")];
+        listed.host_config.network_mode = Some(mode.to_owned());
+        listed
+    };
+    let mut inventory = Inventory::default();
+    inventory.listed(vec![
+        with("own", "shop_default"),
+        with("host", "host"),
+        with("none", "none"),
+        with("guest", "container:own"),
+        with("named", "container:name-own"),
+        with("hosts", "container:host"),
+        with("orphan", "container:gone"),
+    ]);
+    let networks: HashMap<String, Network> =
+        inventory.targets(&Demand::all()).into_iter().map(|t| (t.id, t.network)).collect();
+    assert_eq!(networks["own"], Network::Own);
+    assert_eq!(networks["host"], Network::Host);
+    assert_eq!(networks["none"], Network::None);
+    assert_eq!(networks["guest"], Network::Of("own".to_owned()));
+    assert_eq!(networks["named"], Network::Of("own".to_owned()));
+    assert_eq!(networks["hosts"], Network::Host);
+    assert_eq!(networks["orphan"], Network::Of("gone".to_owned()));
+}
+
+#[test]
+fn an_inspection_tells_limits_once_a_start() {
+    let mut inventory = Inventory::default();
+    inventory.listed(vec![one("a", "running"), one("b", "exited")]);
+    assert_eq!(inventory.to_inspect(25), ["a"], "only what runs");
+    for (limits, cpus) in [
+        (r#"{"NanoCpus":500000000}"#, Some(0.5)),
+        (r#"{"CpuQuota":150000,"CpuPeriod":100000}"#, Some(1.5)),
+        (r#"{"CpuQuota":50000,"CpuPeriod":0}"#, Some(0.5)),
+        (r#"{"CpuQuota":-1}"#, None),
+        (r#"{"NanoCpus":null,"NetworkMode":"host"}"#, None),
+    ] {
+        let json = format!(
+            r#"{{"State":{{"StartedAt":"2026-11-22T20:28:22.3Z"}},"HostConfig":{limits}}}"#
+        );
+        let answer: Inspected = serde_json::from_str(&json).unwrap();
+        inventory.inspected("a", Some(&answer));
+        assert_eq!(inventory.targets(&Demand::all())[0].cpu_limit, Ok(cpus), "{limits}");
+    }
+    assert!(inventory.to_inspect(25).is_empty());
+    assert_eq!(inventory.targets(&Demand::all())[0].network, Network::Host, "Podman's lists");
+    let container = |inventory: &Inventory| inventory.projects()[0].containers[0].clone();
+    assert_eq!(container(&inventory).started_at.as_deref(), Some("2026-11-22T20:28:22.3Z"));
+    inventory.listed_only(&["a".to_owned()], vec![one("a", "running")]);
+    assert!(container(&inventory).started_at.is_some(), "a list takes nothing away");
+    inventory.apply(&event("a", "start", ""));
+    assert_eq!(inventory.to_inspect(25), ["a"], "asked again after a start");
+    inventory.inspected("a", None);
+    assert!(inventory.to_inspect(25).is_empty(), "refused, and not asked again");
+    assert!(inventory.targets(&Demand::all())[0].cpu_limit.is_err());
+}
+
+#[test]
+fn thousands_of_stopped_containers_are_left_out() {
+    let mut list: Vec<Listed> = (0..)
+        .take(MAX_CONTAINERS + 10)
+        .map(|n| Listed { created: n, ..one(&format!("old{n}"), "exited") })
+        .collect();
+    list.push(one("web", "running"));
+    let mut inventory = Inventory::default();
+    inventory.listed(list);
+    assert_eq!(inventory.entries.len(), MAX_CONTAINERS);
+    assert!(inventory.entries.contains_key("web"), "what runs stays");
+    assert!(inventory.entries.contains_key(&format!("old{}", MAX_CONTAINERS + 9)), "the newest");
+    assert!(!inventory.entries.contains_key("old0"));
+}

@@ -26,10 +26,12 @@ mod stream;
 mod transport;
 mod watch;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::{Demand, EngineInfo, HubHandle, Snapshot, SourceError, StatsSource};
-use client::CALL_LIMIT;
+use client::{CALL_LIMIT, Tally};
 use probe::Behaviour;
 use session::{Session, identify};
 
@@ -55,6 +57,8 @@ pub struct DockerSource {
     session: Option<Session>,
     /// What was last known of the engine; kept when it goes away.
     info: EngineInfo,
+    /// Of all sessions.
+    tally: Arc<Tally>,
     /// How the engine behaved when nobody had listened for a while: it need not be probed again.
     behaviour: Option<(EngineInfo, Behaviour)>,
 }
@@ -62,7 +66,14 @@ pub struct DockerSource {
 impl DockerSource {
     /// A source for the engine at `host`. It makes no connection yet.
     pub fn new(host: DockerHost) -> Self {
-        Self { host, hub: None, session: None, info: EngineInfo::default(), behaviour: None }
+        Self {
+            host,
+            hub: None,
+            session: None,
+            info: EngineInfo::default(),
+            tally: Arc::default(),
+            behaviour: None,
+        }
     }
 
     /// The session under way, or a new one.
@@ -76,8 +87,8 @@ impl DockerSource {
             Some(session) => Ok(session),
             none => {
                 let known = self.behaviour.take();
-                let session = Session::open(&self.host, self.hub.as_ref(), known.as_ref())?;
-                Ok(none.insert(session))
+                let (host, hub) = (&self.host, self.hub.as_ref());
+                Ok(none.insert(Session::open(host, hub, known.as_ref(), &self.tally)?))
             }
         }
     }
@@ -128,11 +139,15 @@ impl StatsSource for DockerSource {
         if self.session.as_ref().is_some_and(|session| session.lost().is_none()) {
             return Ok(());
         }
-        identify(&self.host, Instant::now() + CALL_LIMIT)?;
+        identify(&self.host, Instant::now() + CALL_LIMIT, &self.tally)?;
         Ok(())
     }
 
     fn engine(&self) -> EngineInfo {
-        self.info.clone()
+        EngineInfo {
+            calls: self.tally.calls.load(Ordering::Relaxed),
+            errors: self.tally.errors.load(Ordering::Relaxed),
+            ..self.info.clone()
+        }
     }
 }

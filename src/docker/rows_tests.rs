@@ -1,1 +1,203 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use super::*;
+use crate::protocol::payload::Unavailable::{
+    EngineError, FirstSample, HostNetwork, MemoryCgroupDisabled, NotRunning,
+};
+use crate::stats::usage::moment;
+
+/// A name, a container, its sample, and what must be missing beside the CPU.
+type Case<'a> = (&'a str, &'a Target, &'a Reading, &'a [(&'a str, Unavailable)]);
+
+fn target(id: &str) -> Target {
+    Target {
+        id: id.to_owned(),
+        name: format!("name of {id}"),
+        project: "shop".to_owned(),
+        service: Some("web".to_owned()),
+        image: "busybox".to_owned(),
+        network: Network::Own,
+        cpu_limit: Ok(None),
+    }
+}
+
+fn reading(second: u8, cpu: u64) -> Reading {
+    Reading {
+        at: moment(&format!("2026-11-22T19:00:{second:02}Z")).unwrap(),
+        cpu: Ok(cpu),
+        online_cpus: Ok(4),
+        memory: Ok(50),
+        memory_total: Some(90),
+        memory_limit: Ok(200),
+        network: Some((1, 2)),
+        block: Ok((3, 4)),
+        pids: Ok(5),
+    }
+}
+
+/// The row of `target` after these samples, a second apart, seen as the last one comes.
+fn after(target: &Target, readings: &[Option<Reading>]) -> ContainerStats {
+    let mut rows = Rows::default();
+    let targets = [target.clone()];
+    let mut now = Instant::now();
+    for reading in readings {
+        now += Duration::from_secs(1);
+        rows.keep(&targets, now);
+        assert!(rows.take(&target.id, reading.clone(), now));
+    }
+    rows.rows(&targets, now).remove(0).1
+}
+
+#[test]
+fn two_samples_make_a_whole_row() {
+    let row = after(&target("a"), &[Some(reading(0, 0)), Some(reading(1, 500_000_000))]);
+    let expected = ContainerStats {
+        name: "name of a".to_owned(),
+        project_id: "shop".to_owned(),
+        service_name: Some("web".to_owned()),
+        cpu_percent: Some(50.0),
+        online_cpus: Some(4),
+        cpu_limit: Some(4.0),
+        memory_usage: Some(50),
+        memory_limit: Some(200),
+        memory_percent: Some(25.0),
+        network_rx: Some(1),
+        network_tx: Some(2),
+        block_read: Some(3),
+        block_write: Some(4),
+        pids: Some(5),
+        timestamp: Some("2026-11-22T19:00:01Z".to_owned()),
+        age_ms: Some(0),
+        unavailable: BTreeMap::new(),
+        network_of: None,
+        beside: Beside {
+            image: "busybox".to_owned(),
+            cpu_total: Some(500_000_000),
+            memory_total: Some(90),
+        },
+    };
+    assert_eq!(row, expected);
+}
+
+#[test]
+fn what_is_not_known_is_null_and_says_why() {
+    let host = Target { network: Network::Host, ..target("a") };
+    let none = Target { network: Network::None, ..target("a") };
+    let shared = Target { network: Network::Of("b".to_owned()), ..target("a") };
+    let refused = Target { cpu_limit: Err(EngineError), ..target("a") };
+    let no_network = Reading { network: None, ..reading(0, 0) };
+    let no_memory = Reading {
+        memory: Err(MemoryCgroupDisabled),
+        memory_limit: Err(MemoryCgroupDisabled),
+        ..reading(0, 0)
+    };
+    let cases: [Case<'_>; 7] = [
+        ("a first sample", &target("a"), &reading(0, 0), &[]),
+        (
+            "no networks",
+            &target("a"),
+            &no_network,
+            &[("network_rx", EngineError), ("network_tx", EngineError)],
+        ),
+        (
+            "host network",
+            &host,
+            &reading(0, 0),
+            &[("network_rx", HostNetwork), ("network_tx", HostNetwork)],
+        ),
+        ("no network at all", &none, &no_network, &[]),
+        ("a shared network", &shared, &reading(0, 0), &[]),
+        ("no limit known", &refused, &reading(0, 0), &[("cpu_limit", EngineError)]),
+        (
+            "memory cgroup off",
+            &target("a"),
+            &no_memory,
+            &[
+                ("memory_usage", MemoryCgroupDisabled),
+                ("memory_limit", MemoryCgroupDisabled),
+                ("memory_percent", MemoryCgroupDisabled),
+            ],
+        ),
+    ];
+    for (case, target, reading, missing) in cases {
+        let row = after(target, &[Some(reading.clone())]);
+        let mut expected: BTreeMap<String, Unavailable> =
+            missing.iter().map(|(field, why)| ((*field).to_owned(), *why)).collect();
+        expected.insert("cpu_percent".to_owned(), FirstSample);
+        assert_eq!(row.unavailable, expected, "{case}");
+        let json = serde_json::to_value(&row).unwrap();
+        for (field, value) in json.as_object().unwrap() {
+            assert_eq!(value.is_null(), expected.contains_key(field), "{case}: {field}");
+        }
+    }
+    assert_eq!(after(&none, &[Some(no_network)]).network_rx, Some(0), "nothing is a true 0");
+    assert_eq!(after(&shared, &[Some(reading(0, 0))]).network_of.as_deref(), Some("b"));
+}
+
+#[test]
+fn a_limit_is_its_own_or_all_that_is_online() {
+    let limited = Target { cpu_limit: Ok(Some(1.5)), ..target("a") };
+    assert_eq!(after(&limited, &[Some(reading(0, 0))]).cpu_limit, Some(1.5));
+    assert_eq!(after(&target("a"), &[Some(reading(0, 0))]).cpu_limit, Some(4.0));
+}
+
+#[test]
+fn a_restart_is_a_new_baseline() {
+    let a = target("a");
+    for (case, samples) in [
+        ("the counter went back", vec![Some(reading(0, 900)), Some(reading(1, 100))]),
+        ("stopped in between", vec![Some(reading(0, 100)), None, Some(reading(2, 900))]),
+        ("the clock stood", vec![Some(reading(0, 100)), Some(reading(0, 900))]),
+    ] {
+        let row = after(&a, &samples);
+        assert_eq!(row.cpu_percent, None, "{case}");
+        assert_eq!(row.unavailable["cpu_percent"], FirstSample, "{case}");
+        assert!(row.memory_usage.is_some(), "{case}");
+    }
+    let again = [Some(reading(0, 900)), Some(reading(1, 0)), Some(reading(2, 250_000_000))];
+    assert_eq!(after(&a, &again).cpu_percent, Some(25.0));
+}
+
+#[test]
+fn a_container_that_does_not_run_has_no_figures() {
+    let row = after(&target("a"), &[Some(reading(0, 0)), None]);
+    assert_eq!(row.unavailable.len(), FIGURES.len());
+    assert!(row.unavailable.values().all(|why| *why == NotRunning));
+    assert_eq!((row.memory_usage, row.timestamp), (None, None));
+}
+
+#[test]
+fn a_sample_ages_and_then_is_missing() {
+    let start = Instant::now();
+    let (a, new) = (target("a"), target("new"));
+    let targets = [a, new];
+    let mut rows = Rows::default();
+    rows.keep(&targets, start);
+    rows.take("a", Some(reading(0, 0)), start);
+    let at = |ms| rows.rows(&targets, start + Duration::from_millis(ms));
+    let young = at(4_999);
+    assert_eq!(young.len(), 1, "a container without a sample yet has no row");
+    assert_eq!(young[0].1.age_ms, Some(4_999));
+    assert_eq!(young[0].1.memory_usage, Some(50));
+    let old = at(5_000);
+    assert_eq!(old.len(), 2, "after five seconds both are missing");
+    for (id, row) in old {
+        assert_eq!((row.memory_usage, row.age_ms), (None, None), "{id}");
+        assert_eq!(row.unavailable["memory_usage"], EngineError, "{id}");
+    }
+}
+
+#[test]
+fn a_reading_is_forgotten_with_its_container() {
+    let now = Instant::now();
+    let mut rows = Rows::default();
+    rows.keep(&[target("a"), target("b")], now);
+    assert!(rows.take("a", Some(reading(0, 0)), now));
+    rows.keep(&[target("b")], now);
+    assert_eq!(rows.0.len(), 1);
+    assert!(!rows.take("a", Some(reading(1, 0)), now), "it is nobody's");
+    rows.keep(&[target("a"), target("b")], now);
+    assert!(rows.take("a", Some(reading(2, 999)), now));
+    let row = rows.row(&target("a"), now).unwrap();
+    assert_eq!(row.cpu_percent, None, "no rate across the gap");
+}

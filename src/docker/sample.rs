@@ -124,6 +124,7 @@ impl Sample {
             memory: usage
                 .map(|usage| memory_used(usage, total_inactive, inactive))
                 .ok_or(Unavailable::MemoryCgroupDisabled),
+            memory_total: usage,
             memory_limit: match (usage, memory.limit) {
                 (None, _) => Err(Unavailable::MemoryCgroupDisabled),
                 (_, limit) => limit.filter(|limit| *limit > 0).ok_or(Unavailable::EngineError),
@@ -141,6 +142,7 @@ impl Sample {
             cpu: Ok(self.cpu_stats.cpu_usage.total_usage.saturating_mul(100)),
             online_cpus: Ok(self.num_procs),
             memory: Ok(self.memory_stats.privateworkingset),
+            memory_total: None,
             memory_limit: Err(Unavailable::EngineError),
             network: self.network(),
             block: Ok((self.storage_stats.read_size_bytes, self.storage_stats.write_size_bytes)),
@@ -231,6 +233,7 @@ impl PodmanSample {
             online_cpus: cpus.try_into().ok().filter(|n| *n > 0).ok_or(Unavailable::EngineError),
             // A process without any memory there is not.
             memory: positive(self.mem_usage).ok_or(Unavailable::MemoryCgroupDisabled),
+            memory_total: None,
             memory_limit: positive(self.mem_limit).ok_or(Unavailable::EngineError),
             network: totals.or(each),
             block: self.block_input.zip(self.block_output).ok_or(Unavailable::EngineError),
@@ -242,3 +245,7 @@ impl PodmanSample {
 fn positive(value: u64) -> Option<u64> {
     (value > 0).then_some(value)
 }
+
+#[cfg(test)]
+#[path = "sample_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use ureq::http::HeaderMap;
 
 use super::answer::{Listed, Version};
 use super::call::{Call, Events};
-use super::client::Client;
+use super::client::{Client, Tally};
 use super::direct::Direct;
 use super::error::EngineError;
 use super::host::DockerHost;
@@ -69,9 +69,10 @@ impl Session {
         host: &DockerHost,
         hub: Option<&HubHandle>,
         known: Option<&(EngineInfo, Behaviour)>,
+        tally: &Arc<Tally>,
     ) -> Result<Self, SourceError> {
         let deadline = Instant::now() + READING_LIMIT;
-        let (client, info) = identify(host, deadline)?;
+        let (client, info) = identify(host, deadline, tally)?;
         let podman = info.mode == Some(Mode::Podman);
         let kind = if podman { Events::All } else { Events::Filtered };
         let apart = client.apart();
@@ -201,8 +202,9 @@ impl Session {
 pub(super) fn identify(
     host: &DockerHost,
     deadline: Instant,
+    tally: &Arc<Tally>,
 ) -> Result<(Client, EngineInfo), EngineError> {
-    let client = Client::new(host, "", CONNECTIONS);
+    let client = Client::new(host, "", CONNECTIONS, tally);
     let headers = client.ping(deadline)?;
     let podman = headers.contains_key("libpod-api-version");
     let theirs = header(&headers, "api-version")

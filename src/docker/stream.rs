@@ -21,6 +21,9 @@ const STACK: usize = 128 << 10;
 /// How long a stream that ended is left alone, at first and at most.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
+/// A stream that is silent for this long is opened anew: an engine sends something each second,
+/// also of a paused container.
+const SILENT: Duration = Duration::from_secs(10);
 /// A period this long is told: the engine does not keep the pace of a second.
 const SLOW: Duration = Duration::from_millis(1_500);
 
@@ -71,9 +74,10 @@ impl Streams {
         for target in targets {
             let rest = match self.readers.get(&target.id) {
                 None => FIRST_REST,
-                Some(reader) if reader.is_due() => reader.next_rest(),
+                Some(reader) if reader.is_due(self.board.heard(&target.id)) => reader.next_rest(),
                 Some(_) => continue,
             };
+            end(self.readers.remove(&target.id).into_iter());
             let reader = Reader::start(client, &target.id, &self.board, rest);
             self.readers.insert(target.id.clone(), reader);
         }
@@ -113,10 +117,11 @@ impl Reader {
         Self { client, thread, started: Instant::now(), rest }
     }
 
-    /// It has ended, and it is time to try again.
-    fn is_due(&self) -> bool {
+    /// Whether it is time to try again: it has ended, or nothing came for long.
+    fn is_due(&self, heard: Option<Instant>) -> bool {
         let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        ended && self.started.elapsed() >= self.rest
+        let silent = heard.unwrap_or(self.started).elapsed() >= SILENT;
+        (ended || silent) && self.started.elapsed() >= self.rest
     }
 
     /// The rest after this one: longer, unless the stream went well for some time.

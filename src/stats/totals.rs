@@ -62,3 +62,95 @@ fn add_rate(sum: &mut Option<f64>, value: Option<f64>) {
         *sum = Some(sum.unwrap_or(0.0) + value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+    use super::*;
+    use crate::protocol::payload::Container;
+
+    const FRESH: Duration = Duration::from_millis(1_500);
+
+    fn row(project: &str, age_ms: u64) -> ContainerStats {
+        ContainerStats {
+            project_id: project.to_owned(),
+            cpu_percent: Some(1.5),
+            memory_usage: Some(10),
+            network_rx: Some(100),
+            network_tx: Some(200),
+            block_read: Some(1),
+            block_write: Some(2),
+            pids: Some(3),
+            timestamp: Some("2026-11-22T19:00:00Z".to_owned()),
+            age_ms: Some(age_ms),
+            ..ContainerStats::default()
+        }
+    }
+
+    fn rows(rows: &[(&str, ContainerStats)]) -> Vec<(String, ContainerStats)> {
+        rows.iter().map(|(id, row)| ((*id).to_owned(), row.clone())).collect()
+    }
+
+    #[test]
+    fn each_project_has_its_own_sums() {
+        let rows = rows(&[("a", row("shop", 0)), ("b", row("shop", 9)), ("c", row("blog", 0))]);
+        let totals = of(&rows, &[], FRESH);
+        assert_eq!(totals.len(), 2);
+        let expected = ProjectTotals {
+            cpu_percent: Some(3.0),
+            memory_usage: Some(20),
+            network_rx: Some(200),
+            network_tx: Some(400),
+            block_read: Some(2),
+            block_write: Some(4),
+            pids: Some(6),
+            containers: 0,
+            running: 0,
+            sampled: 2,
+        };
+        assert_eq!(totals["shop"], expected);
+        assert_eq!(totals["blog"].sampled, 1);
+    }
+
+    #[test]
+    fn what_is_stale_or_unknown_is_not_summed() {
+        let unknown = ContainerStats { cpu_percent: None, network_rx: None, ..row("shop", 0) };
+        let missing = ContainerStats { project_id: "shop".to_owned(), ..Default::default() };
+        let rows = rows(&[("old", row("shop", 1_501)), ("b", unknown), ("c", missing)]);
+        let sums = &of(&rows, &[], FRESH)["shop"];
+        assert_eq!(sums.sampled, 1, "of three");
+        assert_eq!(sums.cpu_percent, None, "unknown is not 0");
+        assert_eq!((sums.network_rx, sums.network_tx), (None, None));
+        assert_eq!(sums.memory_usage, Some(10));
+    }
+
+    #[test]
+    fn a_shared_network_counts_once_in_each_project() {
+        let shares =
+            |project| ContainerStats { network_of: Some("vpn".to_owned()), ..row(project, 0) };
+        let rows = rows(&[
+            ("app", shares("shop")),
+            ("vpn", row("shop", 0)),
+            ("job", shares("shop")),
+            ("spy", shares("blog")),
+            ("own", row("shop", 0)),
+        ]);
+        let totals = of(&rows, &[], FRESH);
+        assert_eq!(totals["shop"].network_rx, Some(200), "vpn's and own's");
+        assert_eq!(totals["shop"].memory_usage, Some(40), "memory is each one's own");
+        assert_eq!(totals["blog"].network_rx, Some(100));
+    }
+
+    #[test]
+    fn containers_are_counted_whether_they_run_or_not() {
+        let container = |state: &str| Container { state: state.to_owned(), ..Default::default() };
+        let containers = ["running", "paused", "exited", "created", "restarting"];
+        let project = Project {
+            id: "shop".to_owned(),
+            containers: containers.iter().map(|state| container(state)).collect(),
+            ..Project::default()
+        };
+        let sums = &of(&rows(&[("a", row("shop", 0))]), &[project], FRESH)["shop"];
+        assert_eq!((sums.containers, sums.running, sums.sampled), (5, 2, 1));
+    }
+}

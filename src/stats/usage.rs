@@ -23,6 +23,8 @@ pub(crate) struct Reading {
     pub(crate) online_cpus: Figure<u32>,
     /// Memory in use, without page cache, bytes.
     pub(crate) memory: Figure<u64>,
+    /// Memory with page cache, bytes, as the kernel counts it.
+    pub(crate) memory_total: Option<u64>,
     /// Bytes; the host's memory where the container has no limit.
     pub(crate) memory_limit: Figure<u64>,
     /// Bytes received and sent; `None` where the engine lists no network.
@@ -90,6 +92,7 @@ mod tests {
             cpu: Ok(cpu),
             online_cpus: Ok(2),
             memory: Ok(0),
+            memory_total: Some(0),
             memory_limit: Ok(0),
             network: None,
             block: Ok((0, 0)),

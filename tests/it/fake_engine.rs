@@ -12,11 +12,12 @@ use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use kentros::DockerHost;
+use rustix::net::{RecvFlags, recv};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -190,7 +191,7 @@ impl FakeEngine {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.0.lock().unwrap()
+        lock(&self.shared)
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -252,10 +253,6 @@ impl FakeEngine {
             state.containers.insert(id.clone(), Container { fake, started, created });
             id
         })
-    }
-
-    pub(crate) fn remove(&self, id: &str) {
-        self.change(|state| state.containers.remove(id));
     }
 
     /// Changes a container as `change` does.
@@ -347,11 +344,16 @@ impl Drop for FakeEngine {
     }
 }
 
+/// The state, also after a failed assertion elsewhere.
+fn lock(shared: &Shared) -> MutexGuard<'_, State> {
+    shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn accept(listener: &UnixListener, shared: &Shared, run: u64) {
     let mut threads = Vec::new();
     for stream in listener.incoming() {
         let stream = stream.unwrap();
-        let mut state = shared.0.lock().unwrap();
+        let mut state = lock(shared);
         if state.run != run {
             break;
         }
@@ -363,7 +365,7 @@ fn accept(listener: &UnixListener, shared: &Shared, run: u64) {
             // The client may go away at any time.
             let _ = serve(&stream, &shared, run);
             let _ = stream.shutdown(Shutdown::Both);
-            shared.0.lock().unwrap().open -= 1;
+            lock(&shared).open -= 1;
             shared.1.notify_all();
         }));
     }
@@ -374,12 +376,12 @@ fn accept(listener: &UnixListener, shared: &Shared, run: u64) {
 
 /// The collector's loop.
 fn collect(shared: &Shared, run: u64) {
-    let (state, changed) = &**shared;
-    let mut state = state.lock().unwrap();
+    let changed = &shared.1;
+    let mut state = lock(shared);
     let mut due = Instant::now() + PASS;
     while state.run == run {
         let left = due.saturating_duration_since(Instant::now());
-        state = changed.wait_timeout(state, left).unwrap().0;
+        state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         if Instant::now() >= due {
             state.pass += 1;
             due = Instant::now() + PASS;
@@ -436,7 +438,7 @@ impl Connection<'_> {
         };
         let key = id.map(|id| format!("{call} {id}"));
         let fault = {
-            let mut state = self.shared.0.lock().unwrap();
+            let mut state = lock(self.shared);
             *state.calls.entry(call.to_owned()).or_default() += 1;
             if let Some(key) = &key {
                 *state.calls.entry(key.clone()).or_default() += 1;
@@ -445,7 +447,7 @@ impl Connection<'_> {
             key.as_deref().and_then(of).or_else(|| of(call))
         };
         self.shared.1.notify_all();
-        self.wait(|state| !state.hung)?;
+        drop(self.wait(|state| !state.hung)?);
         if let Some(fault) = fault {
             return self.fail(fault);
         }
@@ -461,12 +463,24 @@ impl Connection<'_> {
         }
     }
 
-    /// Waits; an error when the engine stops meanwhile.
+    /// Waits; an error when the engine stops meanwhile, or the client has gone.
     fn wait(&self, until: impl Fn(&State) -> bool) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.shared.0.lock().unwrap();
-        let still = |state: &mut State| state.run == self.run && !until(state);
-        let state = self.shared.1.wait_while(state, still).unwrap();
-        if state.run == self.run { Ok(state) } else { Err(io::ErrorKind::ConnectionAborted.into()) }
+        let mut state = lock(self.shared);
+        loop {
+            if state.run != self.run || self.is_alone() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            if until(&state) {
+                return Ok(state);
+            }
+            // Each pass of the collector wakes it.
+            state = self.shared.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(self.stream, &mut [0][..], flags), Ok((_, 0)))
     }
 
     fn fail(&self, fault: Fault) -> io::Result<()> {
@@ -505,7 +519,7 @@ impl Connection<'_> {
 
     fn head(&self, status: u16, more: &str) -> io::Result<()> {
         let (api, podman) = {
-            let state = self.shared.0.lock().unwrap();
+            let state = lock(self.shared);
             (state.api, state.kind == Kind::Podman)
         };
         let server = if podman { "Libpod/4.3.1 (linux)" } else { "Docker/20.10.24 (linux)" };
@@ -529,14 +543,14 @@ impl Connection<'_> {
     }
 
     fn version(&self) -> io::Result<()> {
-        let api = self.shared.0.lock().unwrap().api;
+        let api = lock(self.shared).api;
         let mut version: Value = recorded(include_str!("../fixtures/docker-20.10-version.json"));
         version["ApiVersion"] = api.into();
         self.json(200, &version.to_string())
     }
 
     fn list(&self, query: &str) -> io::Result<()> {
-        let state = self.shared.0.lock().unwrap();
+        let state = lock(self.shared);
         let all = query.contains("all=1");
         let listed: Vec<Value> = state
             .containers
@@ -566,7 +580,7 @@ impl Connection<'_> {
     }
 
     fn inspect(&self, id: &str) -> io::Result<()> {
-        let state = self.shared.0.lock().unwrap();
+        let state = lock(self.shared);
         let Some(container) = state.containers.get(id) else {
             drop(state);
             return self.json(404, "{\"message\":\"No such container\"}\n");
@@ -580,7 +594,7 @@ impl Connection<'_> {
 
     fn one_shot(&self, id: &str) -> io::Result<()> {
         let (kind, pass) = {
-            let state = self.shared.0.lock().unwrap();
+            let state = lock(self.shared);
             (state.kind, state.pass)
         };
         let state = self.wait(|state| kind != Kind::Stream || state.pass > pass)?;
@@ -601,7 +615,7 @@ impl Connection<'_> {
 
     fn stream(&self, id: &str) -> io::Result<()> {
         self.head(200, "Transfer-Encoding: chunked\r\n")?;
-        let mut pass = self.shared.0.lock().unwrap().pass;
+        let mut pass = lock(self.shared).pass;
         let key = format!("stream {id}");
         loop {
             let state = self.wait(|state| state.pass > pass && !state.hung)?;
@@ -629,20 +643,24 @@ impl Connection<'_> {
                     stream.write_all(spaces.as_bytes())?;
                 }
             }
-            _ => drop(self.wait(|_| false)?),
+            Fault::Hang | Fault::HangMidBody => drop(self.wait(|_| false)?),
+            // The fault shows when the client comes again.
+            Fault::NoHttp | Fault::Empty | Fault::Status(_) => {
+                (&mut &*self.stream).write_all(b"0\r\n\r\n")?;
+            }
         }
         Err(io::ErrorKind::Other.into())
     }
 
     fn podman(&self) -> io::Result<()> {
         self.head(200, "Transfer-Encoding: chunked\r\n")?;
-        let mut pass = self.shared.0.lock().unwrap().pass;
+        let mut pass = lock(self.shared).pass;
         loop {
             let state = self.wait(|state| state.pass > pass && !state.hung)?;
             pass = state.pass;
             let now = OffsetDateTime::now_utc();
             let running = state.containers.iter().filter(|(_, c)| c.fake.state == "running");
-            let stats: Vec<Value> = running
+            let samples: Vec<Value> = running
                 .map(|(id, container)| {
                     json!({
                         "AvgCPU": 6.1, "ContainerID": id, "Name": container.fake.name,
@@ -656,13 +674,13 @@ impl Connection<'_> {
                 })
                 .collect();
             drop(state);
-            self.chunk(&json!({"Error": null, "Stats": stats}).to_string())?;
+            self.chunk(&json!({"Error": null, "Stats": samples}).to_string())?;
         }
     }
 
     fn events(&self) -> io::Result<()> {
         self.head(200, "Transfer-Encoding: chunked\r\n")?;
-        let mut told = self.shared.0.lock().unwrap().events.len();
+        let mut told = lock(self.shared).events.len();
         loop {
             let state = self.wait(|state| state.events.len() > told && !state.hung)?;
             let lines: Vec<String> = state.events[told..].to_vec();

@@ -3,8 +3,9 @@
 //! Without one the tests print that they were skipped; with `KENTROS_TEST_ENGINE=require` they
 //! fail instead. Everything made here has a name of its own and is removed again.
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,6 +75,25 @@ impl RealEngine {
         self.run(args).unwrap_or_else(|error| panic!("docker {args:?}: {error}"))
     }
 
+    /// What `docker stats` shows of these containers, by full id.
+    pub(crate) fn docker_stats(&self, ids: &[&str]) -> HashMap<String, DockerStats> {
+        let format = "{{.ID}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}}";
+        let mut args = vec!["stats", "--no-stream", "--no-trunc", "--format", format];
+        args.extend(ids);
+        let shown = self.docker(&args);
+        let row = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // ID CPU% USED / LIMIT PIDS
+            let stats = DockerStats {
+                cpu: words[1].trim_end_matches('%').parse().unwrap(),
+                memory: bytes(words[2]),
+                pids: words[5].parse().unwrap(),
+            };
+            (words[0].to_owned(), stats)
+        };
+        shown.lines().map(row).collect()
+    }
+
     /// Starts a container of this project that runs `command`.
     pub(crate) fn start(&self, project: &str, service: &str, command: &[&str]) -> RealContainer {
         self.start_with(project, service, &["--network", "none"], command)
@@ -99,6 +119,29 @@ impl RealEngine {
         let id = self.docker(&args).trim().to_owned();
         RealContainer { engine: self.clone(), id, name }
     }
+}
+
+/// A row of `docker stats`.
+#[derive(Debug)]
+pub(crate) struct DockerStats {
+    /// Percent of one core.
+    pub(crate) cpu: f64,
+    /// Bytes, as exact as four digits are.
+    pub(crate) memory: f64,
+    pub(crate) pids: u64,
+}
+
+/// `44.85MiB` in bytes.
+fn bytes(shown: &str) -> f64 {
+    let digits = shown.trim_end_matches(char::is_alphabetic);
+    let unit = match &shown[digits.len()..] {
+        "B" => 1.0,
+        "KiB" => 1024.0,
+        "MiB" => 1024.0 * 1024.0,
+        "GiB" => 1024.0 * 1024.0 * 1024.0,
+        other => panic!("an unknown unit: {other}"),
+    };
+    digits.parse::<f64>().unwrap() * unit
 }
 
 /// A container, killed and removed when it is dropped.
@@ -128,12 +171,12 @@ pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
 
-fn pack(root: &PathBuf) -> Result<PathBuf, String> {
+fn pack(root: &Path) -> Result<PathBuf, String> {
     let bin = root.join("root/bin");
     let text = |error: std::io::Error| error.to_string();
     fs::create_dir_all(&bin).map_err(text)?;
     fs::copy("/bin/busybox", bin.join("busybox")).map_err(text)?;
-    for applet in ["sh", "sleep", "dd", "cat", "true", "wget", "httpd", "nc", "tail", "yes"] {
+    for applet in ["sh", "sleep", "dd", "cat", "true", "wget", "httpd", "nc", "tail", "tr", "yes"] {
         std::os::unix::fs::symlink("busybox", bin.join(applet)).map_err(text)?;
     }
     let packed = root.join("busybox.tar");
