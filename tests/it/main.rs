@@ -1,8 +1,21 @@
-//! One integration binary: themed modules over a harness.
+//! One integration binary: themed modules over one harness, through the public API only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod binary;
+mod broadcast;
 mod docker_faults;
 mod docker_real;
 mod docker_source;
 mod fake_engine;
+mod handshake;
+mod harness;
+mod http;
+mod order;
+mod raw;
 mod real_engine;
+mod shutdown;
+mod slow;
+mod source;
+mod streamer;
+mod subscribe;
+mod violations;

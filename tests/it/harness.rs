@@ -1,0 +1,268 @@
+//! A hub behind a server on a free port, and clients of it.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::never;
+use kentros::{
+    ContainerStats, Hub, HubConfig, HubHandle, Message, Server, ServerConfig, Snapshot,
+};
+use rustix::net::{AddressFamily, SocketType};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use tungstenite::client::client_with_config;
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{Error as Fault, Message as Frame, WebSocket};
+
+/// The longest that a test waits for anything: reached only where something is broken.
+pub(crate) const GUARD: Duration = Duration::from_secs(20);
+/// What a shutdown may take, whatever the clients do.
+pub(crate) const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// A server in front of a hub. The server is the first to go when a test ends.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) server: Server,
+    pub(crate) hub: Hub,
+}
+
+impl Served {
+    pub(crate) fn new() -> Self {
+        Self::with(HubConfig::default(), ServerConfig::default())
+    }
+
+    pub(crate) fn with(hub: HubConfig, server: ServerConfig) -> Self {
+        many_descriptors();
+        let hub = Hub::spawn(hub).unwrap();
+        let server = Server::bind("127.0.0.1:0", hub.handle(), server).unwrap();
+        Self { server, hub }
+    }
+
+    pub(crate) fn handle(&self) -> HubHandle {
+        self.hub.handle()
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// A client of the stats socket.
+    pub(crate) fn client(&self) -> Ws {
+        self.client_at("/ws/stats")
+    }
+
+    pub(crate) fn client_at(&self, path: &str) -> Ws {
+        Ws::over(dial(self.addr()), self.addr(), path)
+    }
+
+    /// A client whose kernel takes little for it, so that it stalls soon once it stops reading.
+    pub(crate) fn narrow_client(&self) -> Ws {
+        Ws::over(dial_narrow(self.addr()), self.addr(), "/ws/stats")
+    }
+
+    /// Waits until the hub knows of exactly so many clients.
+    pub(crate) fn until_clients(&self, n: usize) {
+        let handle = self.handle();
+        until(&format!("{n} clients"), || handle.client_count() == n);
+    }
+}
+
+/// Tests hold hundreds of connections, and the usual limit of 1,024 descriptors makes a server
+/// modest.
+fn many_descriptors() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit).unwrap();
+    });
+}
+
+/// A connection whose reads and writes give up after the guard.
+pub(crate) fn dial(addr: SocketAddr) -> TcpStream {
+    guarded(TcpStream::connect(addr).unwrap())
+}
+
+/// The same with the smallest receive buffer there is; it must be set before the connection.
+pub(crate) fn dial_narrow(addr: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 2048).unwrap();
+    rustix::net::connect(&socket, &addr).unwrap();
+    guarded(TcpStream::from(socket))
+}
+
+fn guarded(stream: TcpStream) -> TcpStream {
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(GUARD)).unwrap();
+    stream.set_write_timeout(Some(GUARD)).unwrap();
+    stream
+}
+
+/// Waits until `condition` holds: for what nothing tells but a counter.
+#[track_caller]
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + GUARD;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within {GUARD:?}");
+        // Lets others run; a busy loop would keep a core from them.
+        let _ = never::<()>().recv_timeout(Duration::from_millis(1));
+    }
+}
+
+/// A WebSocket client, tungstenite's own, that reads JSON messages.
+#[derive(Debug)]
+pub(crate) struct Ws(WebSocket<TcpStream>);
+
+impl Ws {
+    pub(crate) fn over(stream: TcpStream, addr: SocketAddr, path: &str) -> Self {
+        let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
+        let config = config.max_message_size(None).max_frame_size(None);
+        let url = format!("ws://{addr}{path}");
+        let (socket, _) = client_with_config(&url, stream, Some(config)).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+
+    /// The next text or binary message, or Close; pings are answered on the way.
+    #[track_caller]
+    pub(crate) fn frame(&mut self) -> Frame {
+        loop {
+            match self.0.read().expect("a message within the guard") {
+                Frame::Ping(_) | Frame::Pong(_) => {}
+                frame => return frame,
+            }
+        }
+    }
+
+    /// The next message, which must be one JSON document in a text frame.
+    #[track_caller]
+    pub(crate) fn next(&mut self) -> Value {
+        match self.frame() {
+            Frame::Text(text) => serde_json::from_str(&text).expect("one JSON document a frame"),
+            other => panic!("a text message was due, not {other:?}"),
+        }
+    }
+
+    /// The next message, which must be of this type.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, kind: &str) -> Value {
+        let message = self.next();
+        assert_eq!(message["type"], kind, "{message}");
+        message
+    }
+
+    /// The next message of this type; others are passed over.
+    #[track_caller]
+    pub(crate) fn find(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next();
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+
+    /// Everything before the next message of this type, which is read too.
+    #[track_caller]
+    pub(crate) fn all_until(&mut self, kind: &str) -> Vec<Value> {
+        let mut before = Vec::new();
+        loop {
+            let message = self.next();
+            if message["type"] == kind {
+                return before;
+            }
+            before.push(message);
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn send_frame(&mut self, frame: Frame) {
+        self.0.send(frame).unwrap();
+    }
+
+    #[track_caller]
+    pub(crate) fn send(&mut self, kind: &str, payload: impl Into<Value>) {
+        let message = json!({"type": kind, "payload": payload.into()});
+        self.send_frame(Frame::text(message.to_string()));
+    }
+
+    /// Subscribes, and reads up to the answer: the ids subscribed to. All that the hub was asked
+    /// to do before is done then.
+    #[track_caller]
+    pub(crate) fn subscribe(&mut self, projects: impl Into<Value>) -> Value {
+        self.send("subscribe", projects);
+        self.find("subscribed")["payload"].clone()
+    }
+
+    /// Reads up to the Close and on to a clean end of the stream: the code and the reason.
+    #[track_caller]
+    pub(crate) fn closed(&mut self) -> (u16, String) {
+        let close = loop {
+            if let Frame::Close(close) = self.frame() {
+                break close.expect("a Close has its code");
+            }
+        };
+        match self.0.read() {
+            Err(Fault::ConnectionClosed) => {}
+            other => panic!("after its Close the connection must end cleanly, not {other:?}"),
+        }
+        (close.code.into(), close.reason.to_string())
+    }
+
+    /// Closes from this side, and reads up to the end.
+    #[track_caller]
+    pub(crate) fn close(mut self) {
+        self.0.close(None).unwrap();
+        loop {
+            match self.0.read() {
+                Ok(_) => {}
+                Err(Fault::ConnectionClosed) => return,
+                Err(other) => panic!("a Close must be answered, not {other:?}"),
+            }
+        }
+    }
+}
+
+/// Whether a read has only run into its timeout.
+pub(crate) fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// A message of type `n` that counts.
+pub(crate) fn numbered(n: usize) -> Message {
+    Message::new("n", n)
+}
+
+/// A row as a sampler makes it; its memory is `bytes`.
+pub(crate) fn row(project: &str, name: &str, bytes: u64) -> (String, ContainerStats) {
+    let stats = ContainerStats {
+        name: name.to_owned(),
+        project_id: project.to_owned(),
+        memory_usage: Some(bytes),
+        timestamp: Some("2026-01-01T00:00:00Z".to_owned()),
+        age_ms: Some(0),
+        ..ContainerStats::default()
+    };
+    (format!("{project}-{name}"), stats)
+}
+
+pub(crate) fn snapshot(rows: &[(String, ContainerStats)]) -> Snapshot {
+    Snapshot::from_rows(rows, &[], Duration::MAX).unwrap()
+}
+
+/// A snapshot of one container of each project, whose memory is `bytes`.
+pub(crate) fn one_each(projects: &[&str], bytes: u64) -> Snapshot {
+    let rows: Vec<_> = projects.iter().map(|project| row(project, "web", bytes)).collect();
+    snapshot(&rows)
+}
+
+/// The keys of an object, in order.
+#[track_caller]
+pub(crate) fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().expect("an object").keys().map(String::as_str).collect()
+}

@@ -1,0 +1,215 @@
+//! The requests of `/ws/stats`, and what each client gets after them.
+
+use std::collections::BTreeSet;
+
+use crossbeam_channel::bounded;
+use kentros::{Message, STANDALONE};
+use serde_json::{Value, json};
+use tungstenite::Message as Frame;
+
+use crate::harness::{Served, Ws, keys, one_each, row, snapshot};
+use crate::source::{Call, Reading, Script};
+
+#[test]
+fn a_client_without_a_subscription_gets_every_project() {
+    let served = Served::new();
+    let mut client = served.client();
+    served.handle().publish_snapshot(one_each(&["blog", "shop", STANDALONE], 1)).unwrap();
+    let stats = client.expect("container_stats");
+    assert_eq!(keys(&stats["payload"]), ["_standalone-web", "blog-web", "shop-web"]);
+    let sums = client.expect("project_stats");
+    assert_eq!(keys(&sums["payload"]), ["_standalone", "blog", "shop"]);
+    assert!(stats["timestamp"].is_u64(), "{stats}");
+    assert_eq!(stats["payload"]["blog-web"]["cpu_percent"], Value::Null, "unknown is not 0");
+}
+
+#[test]
+fn a_client_gets_the_rows_and_sums_of_its_projects_only() {
+    let served = Served::new();
+    let (mut shop, mut two, mut none) = (served.client(), served.client(), served.client());
+    assert_eq!(shop.subscribe("shop"), json!(["shop"]));
+    assert_eq!(two.subscribe(json!(["blog", STANDALONE])), json!([STANDALONE, "blog"]));
+    assert_eq!(none.subscribe("there is no such project"), json!(["there is no such project"]));
+    let rows =
+        [row("blog", "a", 1), row("shop", "b", 2), row("shop", "c", 3), row(STANDALONE, "d", 4)];
+    served.handle().publish_snapshot(snapshot(&rows)).unwrap();
+    assert_eq!(keys(&shop.expect("container_stats")["payload"]), ["shop-b", "shop-c"]);
+    let sums = shop.expect("project_stats");
+    assert_eq!(keys(&sums["payload"]), ["shop"]);
+    assert_eq!(sums["payload"]["shop"]["memory_usage"], 5);
+    assert_eq!(keys(&two.expect("container_stats")["payload"]), ["_standalone-d", "blog-a"]);
+    assert_eq!(keys(&two.expect("project_stats")["payload"]), ["_standalone", "blog"]);
+    assert_eq!(none.expect("container_stats")["payload"], json!({}));
+    assert_eq!(none.expect("project_stats")["payload"], json!({}));
+}
+
+#[test]
+fn each_answer_comes_before_what_follows_from_it_and_names_all_that_is_subscribed_to() {
+    let served = Served::new();
+    let mut client = served.client();
+    served.handle().publish_snapshot(one_each(&["a", "b", "c"], 1)).unwrap();
+    client.expect("container_stats");
+    client.expect("project_stats");
+    let steps = [
+        ("subscribe", json!("b"), vec!["b"]),
+        ("subscribe", json!(["a", "b"]), vec!["a", "b"]),
+        ("unsubscribe", json!("b"), vec!["a"]),
+        ("unsubscribe", json!(["nothing of the kind"]), vec!["a"]),
+    ];
+    for (kind, payload, subscribed) in steps {
+        client.send(kind, payload);
+        let answer = client.expect(&format!("{kind}d"));
+        assert_eq!(answer["payload"], json!(subscribed));
+        let stats = client.expect("container_stats");
+        let wanted: Vec<String> = subscribed.iter().map(|p| format!("{p}-web")).collect();
+        assert_eq!(keys(&stats["payload"]), wanted, "the newest follows at once");
+        assert_eq!(keys(&client.expect("project_stats")["payload"]), subscribed);
+    }
+    client.send("unsubscribe", "a");
+    assert_eq!(client.expect("unsubscribed")["payload"], json!([]));
+    let stats = client.expect("container_stats");
+    assert_eq!(keys(&stats["payload"]).len(), 3, "without a subscription: everything again");
+}
+
+#[test]
+fn the_256th_subscription_is_served_and_the_257th_refused_with_nothing_changed() {
+    let served = Served::new();
+    let mut client = served.client();
+    let most: Vec<String> = (0..256).map(|n| format!("p{n:03}")).collect();
+    let (half, rest) = most.split_at(128);
+    client.subscribe(half.to_vec());
+    assert_eq!(client.subscribe(rest.to_vec()), json!(most));
+    client.send("subscribe", json!(["one more", "and another"]));
+    let error = client.expect("error");
+    assert_eq!(error["payload"]["code"], "too_many_subscriptions");
+    assert!(error["payload"]["message"].as_str().unwrap().contains("256"), "{error}");
+    // What is subscribed to already is no addition.
+    assert_eq!(client.subscribe("p000"), json!(most));
+    client.send("unsubscribe", "p000");
+    client.expect("unsubscribed");
+    assert_eq!(client.subscribe("one more").as_array().unwrap().len(), 256);
+}
+
+#[test]
+fn what_cannot_be_understood_gets_an_error_and_the_connection_stays() {
+    let served = Served::new();
+    let mut client = served.client();
+    let cases = [
+        ("", "bad_json"),
+        ("hello", "bad_json"),
+        ("{\"type\":\"subscribe\"", "bad_json"),
+        ("{\"type\":\"subscribe\",\"payload\":\"a\"} {}", "bad_json"),
+        ("[1]", "bad_json"),
+        ("{\"payload\":\"a\"}", "bad_json"),
+        ("{\"type\":7}", "bad_json"),
+        ("{\"type\":\"dance\"}", "unknown_type"),
+        ("{\"type\":\"subscribe\"}", "bad_payload"),
+        ("{\"type\":\"subscribe\",\"payload\":[\"a\",1]}", "bad_payload"),
+        ("{\"type\":\"subscribe\",\"payload\":\"\"}", "bad_payload"),
+        ("{\"type\":\"history\",\"payload\":{\"seconds\":301}}", "bad_payload"),
+    ];
+    for (text, code) in cases {
+        client.send_frame(Frame::text(text));
+        let error = client.expect("error");
+        assert_eq!(error["payload"]["code"], code, "{text:?}");
+        assert!(!error["payload"]["message"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(client.subscribe("shop"), json!(["shop"]), "nothing was subscribed to by mistake");
+}
+
+#[test]
+fn a_project_may_have_any_name_and_stays_one_json_string() {
+    let served = Served::new();
+    let mut client = served.client();
+    let name = "</script>\"\\\u{0}\u{2028}é";
+    assert_eq!(client.subscribe(name), json!([name]));
+    served.handle().publish_snapshot(one_each(&["shop", name], 1)).unwrap();
+    let stats = client.expect("container_stats");
+    assert_eq!(keys(&stats["payload"]), [format!("{name}-web")]);
+    assert_eq!(keys(&client.expect("project_stats")["payload"]), [name]);
+}
+
+#[test]
+fn messages_for_subscribers_reach_those_and_whoever_gets_everything() {
+    let served = Served::new();
+    let handle = served.handle();
+    let (mut all, mut shop, mut blog) = (served.client(), served.client(), served.client());
+    shop.subscribe("shop");
+    blog.subscribe("blog");
+    handle.broadcast_to_subscribers("shop", &Message::new("news", 1)).unwrap();
+    handle.broadcast(&Message::new("end", ())).unwrap();
+    for client in [&mut all, &mut shop] {
+        let news = client.expect("news");
+        assert_eq!((&news["project_id"], &news["payload"]), (&json!("shop"), &json!(1)));
+        client.expect("end");
+    }
+    blog.expect("end");
+}
+
+#[test]
+fn the_source_is_asked_for_what_the_clients_together_want() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let (mut one, mut other) = (served.client(), served.client());
+    assert_eq!(script.call(), Call::Begin);
+    let empty = || Reading::Rows(one_each(&[], 0));
+    one.subscribe(json!(["a", "b"]));
+    assert_eq!(script.read(empty()), kentros::Demand::all(), "the other one has no subscription");
+    other.subscribe(json!(["b", "c"]));
+    assert_eq!(script.read(empty()), kentros::Demand::only(["a", "b", "c"]));
+    one.close();
+    served.until_clients(1);
+    assert_eq!(script.read(empty()), kentros::Demand::only(["b", "c"]));
+}
+
+/// What the newest snapshot says it is.
+fn sequence(stats: &Value) -> u64 {
+    stats["payload"]["shop-web"]["memory_usage"].as_u64().unwrap()
+}
+
+/// Reads snapshots up to number `last`, and asserts that none is missing and none comes twice.
+#[track_caller]
+fn follow(client: &mut Ws, last: u64) {
+    let mut at = sequence(&client.find("container_stats"));
+    while at < last {
+        let next = sequence(&client.find("container_stats"));
+        assert_eq!(next, at + 1, "after {at}");
+        at = next;
+    }
+}
+
+#[test]
+fn whoever_comes_while_publishing_goes_on_gets_the_newest_and_then_each_without_a_gap() {
+    const LAST: u64 = 3_000;
+    let served = Served::new();
+    let handle = served.handle();
+    handle.publish_snapshot(one_each(&["blog", "shop"], 0)).unwrap();
+    // The publisher is never far ahead of the clients that come: else all come after its end.
+    let (go, told) = bounded::<()>(0);
+    let publisher = std::thread::spawn(move || {
+        for n in 1..=LAST {
+            if n % 100 == 0 && n < LAST {
+                let _ = told.recv();
+            }
+            handle.publish_snapshot(one_each(&["blog", "shop"], n)).unwrap();
+        }
+    });
+    let mut clients = Vec::new();
+    let mut firsts = BTreeSet::new();
+    while clients.len() < 15 {
+        let _ = go.send(());
+        // One gets everything, one subscribes at once, both in the midst of it.
+        let mut client = served.client();
+        firsts.insert(sequence(&client.find("container_stats")));
+        clients.push(client);
+        let mut client = served.client();
+        client.subscribe("shop");
+        clients.push(client);
+    }
+    drop(go);
+    for client in &mut clients {
+        follow(client, LAST);
+    }
+    publisher.join().unwrap();
+    assert!(firsts.len() > 3, "they came in the midst of it: {firsts:?}");
+}
