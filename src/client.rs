@@ -77,7 +77,7 @@ impl Client {
     /// Closes the connection: what waits is sent, then a Close with `code` and `reason` (RFC 6455,
     /// section 7.4; at most 123 bytes of it). Does nothing where it is closing already.
     pub fn close(&self, code: u16, reason: &str) {
-        self.end(code, reason, false, self.0.outbox.write_deadline());
+        self.end(&Frame::close(code, reason), false, self.0.outbox.write_deadline());
     }
 
     fn send_frame(&self, frame: &Frame) -> Result<(), Error> {
@@ -112,20 +112,15 @@ impl Client {
         offered
     }
 
-    /// Closes; `forget` drops what has not begun to leave. The peer has `within` to take the
-    /// Close and to close its side, and is cut then. Tells whether this call began it.
-    pub(crate) fn end(&self, code: u16, reason: &str, forget: bool, within: Duration) -> bool {
-        let began = self.0.outbox.close(&Frame::close(code, reason), forget, within);
+    /// Closes with this Close frame; `forget` drops what has not begun to leave. The peer has
+    /// `within` to take the Close and to close its side, and is cut then. Tells whether this call
+    /// began it.
+    pub(crate) fn end(&self, close: &Frame, forget: bool, within: Duration) -> bool {
+        let began = self.0.outbox.close(close, forget, within);
         if began {
             self.0.flusher.watch(&self.0.outbox);
         }
         began
-    }
-
-    /// Has the flusher keep the deadline of a closing that the peer began.
-    pub(crate) fn finish(&self, within: Duration) {
-        self.0.outbox.finish(within);
-        self.0.flusher.watch(&self.0.outbox);
     }
 
     pub(crate) fn outbox(&self) -> &Outbox {

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error as Fault, Message, WebSocket};
 
 use crate::frame::Frame;
@@ -31,9 +31,9 @@ pub(crate) struct Rules {
 
 /// Why a connection ends.
 enum End {
-    /// The peer closed; tungstenite has queued the echo of its Close.
-    Closed,
-    /// The stream ended or broke.
+    /// The peer closed, with this code and reason or with none.
+    Closed(Option<CloseFrame>),
+    /// The stream ended or broke, or we are closing already.
     Gone,
     /// We close it, with this code and reason.
     Because(u16, &'static str),
@@ -47,14 +47,19 @@ pub(crate) fn serve(client: &Client, handler: &dyn Handler, early: Vec<u8>, rule
         read(client, handler, early, rules)
     });
     match end {
-        Some(End::Closed) => client.finish(DRAIN),
-        Some(End::Gone) => client.outbox().shut(),
+        // The echo that RFC 6455, section 5.5.1, wants. It is ours and not the library's, so
+        // that nothing can come between it and the end.
+        Some(End::Closed(close)) => {
+            client.end(&Frame::echo(close), false, DRAIN);
+        }
+        // A Close of ours may still wait to leave.
+        Some(End::Gone) => {}
         Some(End::Because(code, reason)) => {
             log::debug!("client {} at {} closed: {code} {reason}", client.id(), client.peer_addr());
-            client.end(code, reason, false, DRAIN);
+            client.end(&Frame::close(code, reason), false, DRAIN);
         }
         None => {
-            client.end(1011, "internal error", false, DRAIN);
+            client.end(&Frame::close(1011, "internal error"), false, DRAIN);
         }
     }
     drain(client);
@@ -93,11 +98,7 @@ fn read(client: &Client, handler: &dyn Handler, early: Vec<u8>, rules: Rules) ->
         match message {
             Message::Text(text) => handler.message(client, Incoming::Text(&text)),
             Message::Binary(bytes) => handler.message(client, Incoming::Binary(&bytes)),
-            Message::Close(_) => {
-                // The echo is written, but not flushed, by the library.
-                let _ = socket.flush();
-                return End::Closed;
-            }
+            Message::Close(close) => return End::Closed(close),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
     }
@@ -107,8 +108,10 @@ fn read(client: &Client, handler: &dyn Handler, early: Vec<u8>, rules: Rules) ->
 fn end_of(fault: &Fault) -> End {
     use tungstenite::error::ProtocolError;
     match fault {
-        Fault::ConnectionClosed | Fault::AlreadyClosed => End::Closed,
-        Fault::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Fault::Io(_) => End::Gone,
+        Fault::ConnectionClosed
+        | Fault::AlreadyClosed
+        | Fault::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+        | Fault::Io(_) => End::Gone,
         Fault::Capacity(_) => End::Because(1009, "message too big"),
         Fault::Utf8(_) => End::Because(1007, "text is not UTF-8"),
         _ => End::Because(1002, "protocol error"),
@@ -118,23 +121,26 @@ fn end_of(fault: &Fault) -> End {
 /// Sends a frame of ours between the hub's; a client too slow for it is evicted by the hub.
 fn post(client: &Client, frame: &Frame) {
     if client.offer(std::slice::from_ref(frame), frame.bytes()) == Offered::Full {
-        client.end(1008, "too slow: too much waits for you", true, DRAIN);
+        client.end(&Frame::close(1008, "too slow: too much waits for you"), true, DRAIN);
     }
 }
 
 /// Reads and forgets until the peer ends its side, so that our Close reaches it: closing a socket
-/// with unread input resets the connection. The flusher cuts a peer that takes too long.
+/// with unread input resets the connection. The closing has a deadline.
 fn drain(client: &Client) {
-    let deadline = Instant::now() + client.outbox().write_deadline();
     let mut left = DRAIN_BYTES;
     let mut buffer = [0; 512];
     let mut socket = client.outbox().socket();
-    let _ = socket.set_read_timeout(Some(DRAIN));
-    while left > 0 && Instant::now() < deadline {
+    while left > 0
+        && let Some(until) = client.outbox().deadline()
+        && let wait = until.saturating_duration_since(Instant::now())
+        && !wait.is_zero()
+        && socket.set_read_timeout(Some(wait)).is_ok()
+    {
         match socket.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => left = left.saturating_sub(n),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_pause(&error) => {}
             Err(_) => break,
         }
     }

@@ -36,8 +36,12 @@ impl Frame {
     pub(crate) fn close(code: u16, reason: &str) -> Self {
         let end = (0..=reason.len().min(123)).rev().find(|&i| reason.is_char_boundary(i));
         let reason = end.and_then(|end| reason.get(..end)).unwrap_or_default();
-        let close = CloseFrame { code: code.into(), reason: reason.into() };
-        Self::encode(Tungstenite::close(Some(close)))
+        Self::echo(Some(CloseFrame { code: code.into(), reason: reason.into() }))
+    }
+
+    /// The Close that answers a peer's.
+    pub(crate) fn echo(close: Option<CloseFrame>) -> Self {
+        Self::encode(Tungstenite::close(close))
     }
 
     /// Bytes that are frames already, or the HTTP answer that comes before the first.

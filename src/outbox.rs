@@ -236,15 +236,6 @@ impl Outbox {
         true
     }
 
-    /// Closes after an echoed Close that the queue already holds.
-    pub(crate) fn finish(&self, within: Duration) {
-        let mut state = self.lock();
-        if state.phase == Phase::Open {
-            state.phase = Phase::Closing(Instant::now() + within);
-        }
-        self.flush_locked(&mut state);
-    }
-
     /// Shuts both halves: a reader wakes, and nothing is sent any more.
     pub(crate) fn shut(&self) {
         self.shut_locked(&mut self.lock());

@@ -257,7 +257,11 @@ impl Run {
     fn evict(&mut self, id: u64) {
         let Some(client) = self.registry.get(id).cloned() else { return };
         self.unregister(id);
-        if client.end(1008, "too slow: too much waits for you", true, self.write_deadline) {
+        if client.end(
+            &Frame::close(1008, "too slow: too much waits for you"),
+            true,
+            self.write_deadline,
+        ) {
             counters::add(&self.tally.evicted_slow, 1);
             log::info!("client {id} at {} is too slow: evicted", client.peer_addr());
         }
@@ -343,7 +347,7 @@ impl Run {
             }
         }
         for client in self.registry.drain() {
-            client.end(1001, SHUTTING_DOWN, false, GOODBYE);
+            client.end(&Frame::close(1001, SHUTTING_DOWN), false, GOODBYE);
         }
         self.tally.clients.store(0, Ordering::SeqCst);
         self.flusher.finish();

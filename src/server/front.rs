@@ -282,7 +282,7 @@ impl Front {
             }
             Err(error) => {
                 log::error!("no thread for one more client: {error}");
-                client.end(1013, "try again later", false, DRAIN);
+                client.end(&Frame::close(1013, "try again later"), false, DRAIN);
             }
         }
     }
@@ -336,7 +336,7 @@ impl Front {
     fn stop(mut self) {
         self.requests.clear();
         for (client, _) in self.clients.values() {
-            client.end(1001, SHUTTING_DOWN, false, GOODBYE);
+            client.end(&Frame::close(1001, SHUTTING_DOWN), false, GOODBYE);
         }
         let begun = Instant::now();
         self.await_clients(begun + GOODBYE);
