@@ -43,10 +43,11 @@ impl Snapshot {
     /// # Errors
     /// If a row cannot be written as JSON.
     pub fn from_rows(
-        rows: Vec<(String, ContainerStats)>,
+        rows: impl Into<Vec<(String, ContainerStats)>>,
         projects: &[Project],
         fresh: Duration,
     ) -> Result<Self, Error> {
+        let rows = rows.into();
         let mut snapshot = Self::default();
         for (id, row) in &rows {
             snapshot.push(id, &row.project_id, row)?;
@@ -129,7 +130,7 @@ mod tests {
             ("b".to_owned(), row("shop")),
             ("c".to_owned(), row("\"odd\" name")),
         ];
-        let snapshot = Snapshot::from_rows(rows.into(), &[], Duration::from_secs(1)).unwrap();
+        let snapshot = Snapshot::from_rows(rows, &[], Duration::from_secs(1)).unwrap();
         let json: Value = serde_json::from_str(&snapshot.to_json()).unwrap();
         assert_eq!(json["container_stats"]["b"]["project_id"], "shop");
         assert_eq!(json["container_stats"].as_object().unwrap().len(), 3);

@@ -313,7 +313,7 @@ mod tests {
     fn the_help_names_every_flag_and_variable() {
         for flag in &FLAGS {
             assert!(HELP.contains(&format!("--{}", flag.name)), "--{}", flag.name);
-            for variable in flag.variable {
+            if let Some(variable) = flag.variable {
                 assert!(HELP.contains(variable), "{variable}");
             }
         }
