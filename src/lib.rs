@@ -44,7 +44,6 @@
 compile_error!("kentros runs on Linux: it waits for sockets with epoll");
 
 mod client;
-mod config;
 mod connection;
 mod counters;
 mod dashboard;
@@ -63,26 +62,25 @@ mod protocol;
 mod queue;
 mod registry;
 mod server;
+mod snapshot;
 mod stats;
 mod threads;
 
 pub use crate::client::Client;
-pub use crate::config::{HubConfig, ServerConfig};
 pub use crate::counters::Counters;
 pub use crate::demand::Demand;
 pub use crate::docker::{DockerHost, DockerSource};
 pub use crate::error::Error;
 pub use crate::handler::{Handler, Incoming};
-pub use crate::hub::{Hub, HubHandle};
+pub use crate::hub::{Hub, HubConfig, HubHandle};
 pub use crate::protocol::payload::{
     Beside, Container, ContainerStats, EngineState, EngineStatus, Mode, Project, ProjectStatus,
     ProjectTotals, StatusContainer, Unavailable,
 };
 pub use crate::protocol::{Message, STANDALONE};
-pub use crate::server::Server;
-pub use crate::stats::{
-    DemoSource, EngineInfo, Pace, Snapshot, SourceError, StatsSource, StatsStreamer,
-};
+pub use crate::server::{Server, ServerConfig};
+pub use crate::snapshot::Snapshot;
+pub use crate::stats::{DemoSource, EngineInfo, Pace, SourceError, StatsSource, StatsStreamer};
 
 /// The README's examples are tests too.
 #[cfg(doctest)]

@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::answer::{Attributes, Event, Inspected, Listed};
 use super::call::is_plain_id;
 use crate::protocol::payload::{Container, Project, ProjectStatus, StatusContainer, Unavailable};
-use crate::stats::totals::is_running;
+use crate::snapshot::totals::is_running;
 use crate::stats::usage::{Figure, moment};
 use crate::{Demand, STANDALONE};
 

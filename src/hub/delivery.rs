@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::outbox::Offered;
 use crate::protocol::unix_seconds;
 use crate::registry::{Projects, Shard, ViewId, receives};
-use crate::stats::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// One publish, encoded and framed.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The hub: the one place that knows every client, and its handle.
 
+mod config;
 mod delivery;
 mod fanout;
 pub(crate) mod link;
@@ -15,19 +16,20 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 
 use crate::client::Client;
-use crate::config::HubConfig;
 use crate::counters::{Counters, Tally};
 use crate::flusher::Flusher;
 use crate::frame::Frame;
 use crate::queue::Bounds;
 use crate::registry::Projects;
-use crate::stats::history::History;
-use crate::stats::{Pace, Snapshot, StatsSource, StatsStreamer, streamer};
+use crate::snapshot::Snapshot;
+use crate::snapshot::history::History;
 use crate::{Error, Message, threads};
 
 use delivery::Item;
+use link::StreamerLink;
 use run::{Command, Run};
 
+pub use config::HubConfig;
 pub(crate) use delivery::Shot;
 pub(crate) use run::{Answer, Question, Reply};
 
@@ -223,37 +225,17 @@ impl HubHandle {
         self.0.tally.read()
     }
 
-    /// Asks `source` for stats at each tick while somebody listens, and publishes them: a
-    /// snapshot as `container_stats` with its sums, a failure as `engine_status` and a line in
-    /// the log. A source that takes longer than the interval skips ticks.
-    ///
-    /// `pace` is a `Duration`, or a channel of ticks of your own. The streamer runs until the hub
-    /// stops; the handle it returns can stop it before and may be dropped.
-    ///
-    /// ```
-    /// use std::{collections::HashMap, time::Duration};
-    /// use kentros::{Hub, HubConfig};
-    ///
-    /// let hub = Hub::spawn(HubConfig::default())?;
-    /// hub.handle().start_stats_streamer(Duration::from_secs(1), || {
-    ///     let load = std::fs::read_to_string("/proc/loadavg")?;
-    ///     Ok::<_, std::io::Error>(HashMap::from([("host", load)]))
-    /// })?;
-    /// # Ok::<(), kentros::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`is_stopped`](Error::is_stopped) once the hub has stopped; or the operating system has no
-    /// thread to give.
-    pub fn start_stats_streamer(
+    /// Tells a streamer what is wanted from now on, and joins its thread at the end; `ended`
+    /// disconnects when the thread's body is left.
+    pub(crate) fn adopt(
         &self,
-        pace: impl Into<Pace>,
-        source: impl StatsSource,
-    ) -> Result<StatsStreamer, Error> {
-        let (streamer, link, thread, ended) = streamer::start(self, pace.into(), source)?;
+        link: StreamerLink,
+        thread: JoinHandle<()>,
+        ended: Receiver<()>,
+    ) -> Result<(), Error> {
         self.command(Command::Streamer(link))?;
         self.streamers().push((thread, ended));
-        Ok(streamer)
+        Ok(())
     }
 
     /// A client on a socket whose WebSocket handshake is done, with an id of this hub.
@@ -315,6 +297,7 @@ impl HubHandle {
         })
     }
 
+    /// Has the hub do something, after all that it was asked before; waits for room.
     fn command(&self, command: Command) -> Result<(), Error> {
         self.0.commands.send(command).map_err(|_| Error::stopped())
     }

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
 
-use super::SHUTTING_DOWN;
 use super::delivery::{Item, Parcel, Parcels, Shot};
 use super::fanout::Fanout;
 use super::link::StreamerLink;
+use super::{HubConfig, SHUTTING_DOWN};
 use crate::client::Client;
-use crate::config::HubConfig;
 use crate::counters::{self, Tally};
 use crate::flusher::Flusher;
 use crate::frame::Frame;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::config::ServerConfig;
+use super::ServerConfig;
 use crate::connection::{self, Rules};
 use crate::frame::Frame;
 use crate::http::api::Api;

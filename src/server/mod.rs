@@ -1,6 +1,7 @@
 //! The server: one port for the page, the endpoints and the WebSockets.
 
 mod accept;
+mod config;
 mod front;
 
 use std::io;
@@ -10,7 +11,6 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
-use crate::config::ServerConfig;
 use crate::http::route::STATS_SOCKET;
 use crate::poller::{Poller, Waker};
 use crate::stats::StatsHandler;
@@ -18,6 +18,8 @@ use crate::{Error, HubHandle, threads};
 
 use accept::Accept;
 use front::{Event, Front};
+
+pub use config::ServerConfig;
 
 /// Connections that may wait to be taken up; the kernel holds the rest.
 const INBOX: usize = 256;

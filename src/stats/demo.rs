@@ -10,12 +10,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use self::load::{Dice, Load, SERVICES, Service};
-use super::{Demand, EngineInfo, Snapshot, SourceError, StatsSource, totals};
+use super::{EngineInfo, SourceError, StatsSource};
 use crate::protocol::payload::{
     Beside, Container, ContainerStats, Mode, Project, ProjectStatus, StatusContainer, Unavailable,
 };
 use crate::protocol::{Message, STANDALONE};
-use crate::{Error, HubHandle};
+use crate::snapshot::totals;
+use crate::{Demand, Error, HubHandle, Snapshot};
 
 /// The Compose projects containers are dealt to, in this order.
 const PROJECTS: [&str; 24] = [

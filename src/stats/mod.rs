@@ -2,25 +2,20 @@
 
 mod demo;
 mod handler;
-pub(crate) mod history;
 mod pace;
-mod snapshot;
-pub(crate) mod streamer;
-pub(crate) mod totals;
+mod streamer;
 pub(crate) mod usage;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::HubHandle;
-use crate::demand::Demand;
 use crate::protocol::payload::Mode;
+use crate::{Demand, HubHandle, Snapshot};
 
 pub use demo::DemoSource;
 pub(crate) use handler::StatsHandler;
 pub use pace::Pace;
-pub use snapshot::Snapshot;
 pub use streamer::StatsStreamer;
 
 /// Why a source has no snapshot: shown to clients in `engine_status`, so say what to do.

@@ -10,7 +10,7 @@ use crate::hub::link::{self, HubLink, StreamerLink};
 use crate::hub::{Answer, Reply};
 use crate::protocol::payload::{EngineState, EngineStatus};
 use crate::protocol::unix_seconds;
-use crate::{Demand, Error, HubHandle, Message, threads};
+use crate::{Demand, Error, HubHandle, Message, Snapshot, threads};
 
 /// How long after the last listener has left the source may keep what it holds: a page that is
 /// loaded anew finds it warm.
@@ -37,13 +37,43 @@ impl StatsStreamer {
     }
 }
 
+impl HubHandle {
+    /// Asks `source` for stats at each tick while somebody listens, and publishes them: a
+    /// snapshot as `container_stats` with its sums, a failure as `engine_status` and a line in
+    /// the log. A source that takes longer than the interval skips ticks.
+    ///
+    /// `pace` is a `Duration`, or a channel of ticks of your own. The streamer runs until the hub
+    /// stops; the handle it returns can stop it before and may be dropped.
+    ///
+    /// ```
+    /// use std::{collections::HashMap, time::Duration};
+    /// use kentros::{Hub, HubConfig};
+    ///
+    /// let hub = Hub::spawn(HubConfig::default())?;
+    /// hub.handle().start_stats_streamer(Duration::from_secs(1), || {
+    ///     let load = std::fs::read_to_string("/proc/loadavg")?;
+    ///     Ok::<_, std::io::Error>(HashMap::from([("host", load)]))
+    /// })?;
+    /// # Ok::<(), kentros::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`is_stopped`](Error::is_stopped) once the hub has stopped; or the operating system has no
+    /// thread to give.
+    pub fn start_stats_streamer(
+        &self,
+        pace: impl Into<Pace>,
+        source: impl StatsSource,
+    ) -> Result<StatsStreamer, Error> {
+        let (streamer, link, thread, ended) = start(self, pace.into(), source)?;
+        self.adopt(link, thread, ended)?;
+        Ok(streamer)
+    }
+}
+
 type Started = (StatsStreamer, StreamerLink, JoinHandle<()>, Receiver<()>);
 
-pub(crate) fn start(
-    hub: &HubHandle,
-    pace: Pace,
-    source: impl StatsSource,
-) -> Result<Started, Error> {
+fn start(hub: &HubHandle, pace: Pace, source: impl StatsSource) -> Result<Started, Error> {
     let (stop, stopped) = bounded(1);
     let (ending, ended) = bounded::<()>(0);
     let (to_streamer, link) = link::pair();
@@ -156,7 +186,7 @@ impl<S: StatsSource> Run<S> {
         }
     }
 
-    fn collect(&mut self, demand: &Demand) -> Result<super::Snapshot, SourceError> {
+    fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
         threads::guarded("the source of stats", || self.source.collect(demand))
             .unwrap_or_else(|| Err("the source of stats panicked; the log has the message".into()))
     }

@@ -266,14 +266,12 @@ fn a_handler_may_echo_close_and_panic_and_only_that_client_notices() {
 
 #[test]
 fn a_closure_is_a_handler() {
-    let config = ServerConfig::default().websocket(
-        "/ws/echo",
-        |client: &Client, message: Incoming<'_>| {
+    let config =
+        ServerConfig::default().websocket("/ws/echo", |client: &Client, message: Incoming<'_>| {
             if let Incoming::Text(text) = message {
                 let _ = client.send_text(text);
             }
-        },
-    );
+        });
     let served = Served::with(HubConfig::default(), config);
     let mut client = served.client_at("/ws/echo");
     client.send_frame(Frame::text("hello"));

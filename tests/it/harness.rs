@@ -6,9 +6,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::never;
-use kentros::{
-    ContainerStats, Hub, HubConfig, HubHandle, Message, Server, ServerConfig, Snapshot,
-};
+use kentros::{ContainerStats, Hub, HubConfig, HubHandle, Message, Server, ServerConfig, Snapshot};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};

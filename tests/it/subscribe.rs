@@ -183,9 +183,8 @@ fn follow(client: &mut Ws, last: u64) {
 fn whoever_comes_while_publishing_goes_on_gets_the_newest_and_then_each_without_a_gap() {
     const LAST: u64 = 600;
     // Small: all of them together fit into a socket, so that nobody is slow.
-    let snapshot = |n: u64| {
-        Snapshot::from_payload(json!({"web": {"project_id": "shop", "n": n}})).unwrap()
-    };
+    let snapshot =
+        |n: u64| Snapshot::from_payload(json!({"web": {"project_id": "shop", "n": n}})).unwrap();
     let served = Served::new();
     let handle = served.handle();
     handle.publish_snapshot(snapshot(0)).unwrap();

@@ -119,7 +119,11 @@ fn a_message_of_4096_bytes_is_read_and_one_of_4097_is_too_big() {
     violate(&served, &[masked(0x01, &whole[..4000]), masked(0x80, &[b'x'; 97])].concat(), 1009);
     violate(&served, &masked(0x81, &message(300_000)), 1009);
     // Only the header of something without end.
-    violate(&served, &[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4], 1009);
+    violate(
+        &served,
+        &[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4],
+        1009,
+    );
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! One reading of every container, encoded once per project.
 
+pub(crate) mod history;
+pub(crate) mod totals;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,7 +10,6 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::totals;
 use crate::Error;
 use crate::protocol::STANDALONE;
 use crate::protocol::payload::{ContainerStats, Project, ProjectTotals};

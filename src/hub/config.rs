@@ -1,0 +1,41 @@
+//! Every setting of the hub, each with its default and the reason.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+/// How a hub delivers. The default suits most; change a field of it:
+///
+/// ```
+/// let mut config = kentros::HubConfig::default();
+/// config.queue_messages = 1_000;
+/// let hub = kentros::Hub::spawn(config)?;
+/// # Ok::<(), kentros::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HubConfig {
+    /// Messages that may wait for one slow client before it is evicted with 1008. 256: four
+    /// minutes of events at one a second, for a laptop lid closed for a moment.
+    pub queue_messages: usize,
+    /// Bytes that may wait for one slow client. 1 MiB: some three snapshots of 1,000 containers.
+    /// One message alone may always wait, however large.
+    pub queue_bytes: usize,
+    /// How long a client may take to read one message, from its first byte to its last. 10 s:
+    /// longer than a phone's radio sleeps, shorter than a person waits.
+    pub write_deadline: Duration,
+    /// Threads the fan-out is spread over, the hub's own included. As many as there are cores:
+    /// the last client then has a message soonest; one thread costs the least CPU.
+    pub shards: NonZeroUsize,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            queue_messages: 256,
+            queue_bytes: 1 << 20,
+            write_deadline: Duration::from_secs(10),
+            shards: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}
