@@ -249,14 +249,13 @@ pub(crate) fn row(project: &str, name: &str, bytes: u64) -> (String, ContainerSt
     (format!("{project}-{name}"), stats)
 }
 
-pub(crate) fn snapshot(rows: &[(String, ContainerStats)]) -> Snapshot {
+pub(crate) fn snapshot(rows: Vec<(String, ContainerStats)>) -> Snapshot {
     Snapshot::from_rows(rows, &[], Duration::MAX).unwrap()
 }
 
 /// A snapshot of one container of each project, whose memory is `bytes`.
 pub(crate) fn one_each(projects: &[&str], bytes: u64) -> Snapshot {
-    let rows: Vec<_> = projects.iter().map(|project| row(project, "web", bytes)).collect();
-    snapshot(&rows)
+    snapshot(projects.iter().map(|project| row(project, "web", bytes)).collect())
 }
 
 /// The keys of an object, in order.
