@@ -243,7 +243,10 @@ impl Run {
         for item in self.newest.in_order() {
             item.frames(&Projects::new(), &mut frames);
         }
-        self.give(client, frames);
+        let Some(parcel) = Parcel::from_frames(frames) else { return };
+        if parcel.welcome(client) == Offered::Gone {
+            self.unregister(client.id());
+        }
     }
 
     fn unregister(&mut self, client: u64) {
