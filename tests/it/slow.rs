@@ -1,1 +1,269 @@
-//! Later.
+//! Clients that do not read, or hardly: what they cost, and what becomes of them.
+
+use std::io::Read;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::tick;
+use kentros::{HubConfig, Message, ServerConfig};
+use serde_json::{Value, json};
+
+use crate::harness::{GUARD, Served, Ws, is_pause, numbered, row, snapshot, until};
+
+const KIB: usize = 1024;
+/// More than the kernel takes for a connection whose peer does not read.
+const FLOOD: usize = 16 * KIB * KIB;
+
+/// A message that has a number and a weight.
+fn heavy(n: usize, bytes: usize) -> Message {
+    Message::new("heavy", json!({"n": n, "weight": "x".repeat(bytes)}))
+}
+
+fn number(message: &Value) -> usize {
+    usize::try_from(message["payload"]["n"].as_u64().unwrap()).unwrap()
+}
+
+#[test]
+fn one_of_a_hundred_that_does_not_read_delays_none_of_the_others() {
+    let mut config = HubConfig::default();
+    // Whoever waited for it would wait for longer than the guard.
+    config.write_deadline = 2 * GUARD;
+    config.queue_messages = 1000;
+    config.queue_bytes = usize::MAX;
+    let served = Served::with(config, ServerConfig::default());
+    let handle = served.handle();
+    let mut stopped = served.narrow_client();
+    stopped.subscribe("flood");
+    let mut others: Vec<Ws> = (0..99).map(|_| served.client()).collect();
+    others.iter_mut().for_each(|client| {
+        client.subscribe("calm");
+    });
+    let mut rounds = |n: usize| {
+        let mut took: Vec<Duration> = (0..n)
+            .map(|n| {
+                let begun = Instant::now();
+                handle.broadcast(&numbered(n)).unwrap();
+                for client in &mut others {
+                    assert_eq!(client.expect("n")["payload"], n);
+                }
+                begun.elapsed()
+            })
+            .collect();
+        took.sort();
+        took[n / 2]
+    };
+    let before = rounds(50);
+    for n in 0..FLOOD / (64 * KIB) {
+        handle.broadcast_to_subscribers("flood", &heavy(n, 64 * KIB)).unwrap();
+    }
+    let after = rounds(100);
+    assert!(after < before * 20 + Duration::from_millis(20), "{before:?} before, {after:?} after");
+    assert_eq!(handle.client_count(), 100, "it was there all the time");
+    // And it was stopped: its bound is near.
+    for n in 0..1000 {
+        handle.broadcast_to_subscribers("flood", &numbered(n)).unwrap();
+    }
+    until("an eviction", || handle.counters().evicted_slow == 1);
+    assert_eq!(handle.client_count(), 99);
+    rounds(1);
+}
+
+/// Publishes to a client that does not read until it is evicted, then reads: how many messages
+/// were published, and how many of them came before the Close.
+fn evict(config: HubConfig, bytes: usize) -> (usize, usize) {
+    let served = Served::with(config, ServerConfig::default());
+    let handle = served.handle();
+    let mut client = served.narrow_client();
+    let mut published = 0;
+    loop {
+        handle.broadcast(&heavy(published, bytes)).unwrap();
+        published += 1;
+        until("delivered or evicted", || {
+            let counters = handle.counters();
+            counters.delivered + counters.evicted_slow == published as u64
+        });
+        if handle.counters().evicted_slow == 1 {
+            break;
+        }
+        assert!(published * bytes < 2 * FLOOD, "there is a bound");
+    }
+    assert_eq!(handle.client_count(), 0);
+    let mut received = 0;
+    loop {
+        let frame = client.frame();
+        match frame {
+            tungstenite::Message::Text(text) => {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(number(&message), received, "whole, in order, without a gap");
+                received += 1;
+            }
+            tungstenite::Message::Close(close) => {
+                let close = close.unwrap();
+                assert_eq!(u16::from(close.code), 1008);
+                assert!(close.reason.contains("slow"), "{close:?}");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(handle.counters().evicted_deadline, 0);
+    (published, received)
+}
+
+#[test]
+fn no_more_messages_wait_for_a_client_than_the_bound_and_it_is_told_1008() {
+    let mut config = HubConfig::default();
+    config.queue_messages = 10;
+    config.queue_bytes = usize::MAX;
+    let (published, received) = evict(config, 64 * KIB);
+    // The first of the ten is sent to its end where it was begun; the one too many is lost too.
+    let lost = published - received;
+    assert!((10..=11).contains(&lost), "{lost} of {published} lost");
+}
+
+#[test]
+fn no_more_bytes_wait_for_a_client_than_the_bound() {
+    let mut config = HubConfig::default();
+    config.queue_messages = usize::MAX;
+    config.queue_bytes = 500 * KIB;
+    let (published, received) = evict(config, 64 * KIB);
+    let lost = published - received;
+    assert!((7..=8).contains(&lost), "{lost} of {published} lost");
+}
+
+#[test]
+fn a_client_that_talks_while_it_is_evicted_gets_its_close_all_the_same() {
+    let served = Served::new();
+    let handle = served.handle();
+    let mut client = served.narrow_client();
+    while handle.counters().evicted_slow == 0 {
+        handle.broadcast(&heavy(0, 64 * KIB)).unwrap();
+    }
+    for _ in 0..5 {
+        client.send("subscribe", "shop");
+    }
+    client.send("dance", ());
+    assert_eq!(client.closed().0, 1008);
+}
+
+#[test]
+fn a_client_that_stopped_and_reads_on_has_the_newest_of_each_state_in_the_end() {
+    const EACH: usize = 150;
+    let mut config = HubConfig::default();
+    config.write_deadline = 2 * GUARD;
+    let served = Served::with(config, ServerConfig::default());
+    let handle = served.handle();
+    let mut client = served.narrow_client();
+    let before = handle.counters();
+    let mut received = 0;
+    // Stops and reads on, again and again, longer and shorter.
+    for stop in 0..4 {
+        for n in 0..EACH / (stop + 1) {
+            for topic in ["a", "b"] {
+                let message = heavy(n + stop * EACH, 64 * KIB).project(topic).latest();
+                handle.broadcast(&message).unwrap();
+            }
+        }
+        handle.broadcast(&Message::new("end", ())).unwrap();
+        let mut last = [None, None];
+        for message in client.all_until("end") {
+            received += 1;
+            let slot = &mut last[usize::from(message["project_id"] == "b")];
+            assert!(*slot < Some(number(&message)), "newer and newer");
+            *slot = Some(number(&message));
+        }
+        received += 1;
+        let newest = Some(EACH / (stop + 1) - 1 + stop * EACH);
+        assert_eq!(last, [newest, newest]);
+    }
+    let counters = handle.counters();
+    assert_eq!((counters.evicted_slow, counters.evicted_deadline), (0, 0));
+    assert!(counters.conflated > 0, "it did stop");
+    assert_eq!(counters.delivered - before.delivered - counters.conflated, received);
+}
+
+#[test]
+fn a_snapshot_larger_than_the_bound_makes_no_client_slow() {
+    let mut config = HubConfig::default();
+    config.write_deadline = 2 * GUARD;
+    config.queue_bytes = 100 * KIB;
+    let served = Served::with(config, ServerConfig::default());
+    let handle = served.handle();
+    let name = "x".repeat(10 * KIB);
+    // Some 2 MB each: 5,000 containers have as much.
+    let publish = |n: u64| {
+        let rows = (0..200).map(|id| row("shop", &format!("{name}{id}"), n)).collect();
+        handle.publish_snapshot(snapshot(rows)).unwrap();
+    };
+    publish(0);
+    let mut client = served.narrow_client();
+    for n in 1..=10 {
+        publish(n);
+    }
+    handle.broadcast(&Message::new("end", ())).unwrap();
+    let stats = client.all_until("end");
+    let newest = stats.iter().rfind(|m| m["type"] == "container_stats").unwrap();
+    let row = newest["payload"].as_object().unwrap().values().next().unwrap();
+    assert_eq!(row["memory_usage"], 10);
+    assert_eq!(handle.counters().evicted_slow, 0);
+}
+
+#[test]
+fn a_client_that_reads_a_little_now_and_then_is_gone_at_the_deadline() {
+    let mut config = HubConfig::default();
+    config.write_deadline = Duration::from_secs(1);
+    let served = Served::with(config, ServerConfig::default());
+    let handle = served.handle();
+    let mut dripper = served.narrow_client();
+    let mut good = served.client();
+    let begun = Instant::now();
+    handle.broadcast(&Message::new("large", "x".repeat(FLOOD))).unwrap();
+    let dripped = thread::spawn(move || {
+        dripper.stream().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut buffer = [0; 4 * KIB];
+        let (mut reads, mut bytes) = (0, 0);
+        for _ in tick(Duration::from_millis(10)) {
+            let mut stream = dripper.stream();
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => (reads, bytes) = (reads + 1, bytes + n),
+                Err(error) if is_pause(&error) => {}
+                Err(_) => break,
+            }
+            // What the kernel still holds would take minutes at this pace.
+            if begun.elapsed() > Duration::from_secs(3) {
+                break;
+            }
+        }
+        (reads, bytes)
+    });
+    assert_eq!(good.expect("large")["payload"].as_str().unwrap().len(), FLOOD);
+    until("an eviction", || handle.counters().evicted_deadline == 1);
+    let after = begun.elapsed();
+    assert!(after >= Duration::from_secs(1), "after {after:?} already");
+    assert!(after < Duration::from_secs(8), "only after {after:?}");
+    served.until_clients(1);
+    let (reads, bytes) = dripped.join().unwrap();
+    assert!(reads > 10 && bytes < FLOOD, "{reads} reads, {bytes} bytes");
+    assert_eq!(handle.counters().evicted_slow, 0);
+    handle.broadcast(&numbered(1)).unwrap();
+    good.expect("n");
+}
+
+#[test]
+fn a_handler_that_sends_to_a_client_that_does_not_read_waits_for_the_deadline_at_most() {
+    let (say, heard) = crossbeam_channel::unbounded();
+    let mut config = HubConfig::default();
+    config.write_deadline = Duration::from_millis(500);
+    let server = ServerConfig::default().websocket(
+        "/flood",
+        move |client: &kentros::Client, _: kentros::Incoming<'_>| {
+            let text = "x".repeat(FLOOD);
+            say.send(client.send_text(&text).is_err()).unwrap();
+        },
+    );
+    let served = Served::with(config, server);
+    let mut stopped = Ws::over(crate::harness::dial_narrow(served.addr()), served.addr(), "/flood");
+    stopped.send("go", ());
+    assert!(heard.recv_timeout(GUARD).unwrap(), "an error, and soon");
+}
