@@ -105,15 +105,7 @@ impl Client {
 
     /// Sends without waiting; the flusher gets what the socket does not take.
     pub(crate) fn offer(&self, frames: &[Frame], joined: &[u8]) -> Offered {
-        self.watched(self.0.outbox.offer(frames, joined))
-    }
-
-    /// The same for what it is to have first, however much that is.
-    pub(crate) fn welcome(&self, frames: &[Frame], joined: &[u8]) -> Offered {
-        self.watched(self.0.outbox.welcome(frames, joined))
-    }
-
-    fn watched(&self, offered: Offered) -> Offered {
+        let offered = self.0.outbox.offer(frames, joined);
         if let Offered::Waits { watch: true, .. } = offered {
             self.0.flusher.watch(&self.0.outbox);
         }

@@ -88,8 +88,8 @@ impl Outbox {
         self.write_deadline
     }
 
-    /// Puts `frame` before everything else without sending it: it leaves before the first frame
-    /// that is offered, or with [`flush`](Self::flush).
+    /// Puts `frame` before everything else without sending it: it leaves with the first frame
+    /// that follows, in one system call where both fit, or with [`flush`](Self::flush).
     pub(crate) fn preface(&self, frame: &Frame) {
         let mut state = self.lock();
         state.queue.push_rest(frame, 0);
@@ -99,38 +99,68 @@ impl Outbox {
     /// Sends `frames`, of which `joined` is the bytes, without blocking: one system call where
     /// nothing waits. What the socket does not take waits in the queue.
     pub(crate) fn offer(&self, frames: &[Frame], joined: &[u8]) -> Offered {
-        self.take(frames, joined, self.bounds)
-    }
-
-    /// The same for what a new client is to have first: it has had no chance to read yet, so no
-    /// bound makes it slow.
-    pub(crate) fn welcome(&self, frames: &[Frame], joined: &[u8]) -> Offered {
-        self.take(frames, joined, Bounds::NONE)
-    }
-
-    fn take(&self, frames: &[Frame], joined: &[u8], bounds: Bounds) -> Offered {
         let mut state = self.lock();
         if state.phase != Phase::Open {
             return Offered::Gone;
         }
-        // A preface waits for no readiness: nobody has tried to send it yet.
-        if !state.queue.is_empty()
-            && !state.watched
-            && self.flush_locked(&mut state) == Flushed::Shut
-        {
-            return Offered::Gone;
-        }
-        let taken = if state.queue.is_empty() {
+        if state.queue.is_empty() {
             match self.send(joined) {
                 Ok(taken) if taken == joined.len() => return Offered::Sent,
-                Ok(taken) => taken,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Ok(taken) => return self.keep(&mut state, frames, taken),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.keep(&mut state, frames, 0);
+                }
                 Err(_) => return self.shut_locked(&mut state),
             }
-        } else {
-            0
-        };
-        keep(&mut state, frames, taken, bounds)
+        }
+        let offered = self.queue_all(&mut state, frames);
+        // A preface waits for no readiness: nobody has tried to send it yet.
+        if state.watched || !matches!(offered, Offered::Waits { .. }) {
+            return offered;
+        }
+        match self.flush_locked(&mut state) {
+            Flushed::Empty => Offered::Sent,
+            Flushed::Shut => Offered::Gone,
+            _ => {
+                state.watched = true;
+                match offered {
+                    Offered::Waits { conflated, .. } => Offered::Waits { conflated, watch: true },
+                    other => other,
+                }
+            }
+        }
+    }
+
+    /// Queues what is left of `frames` after the socket took `taken` bytes of them.
+    fn keep(&self, state: &mut State, frames: &[Frame], mut taken: usize) -> Offered {
+        let mut rest = frames.iter();
+        for frame in rest.by_ref() {
+            if taken < frame.bytes().len() {
+                state.queue.push_rest(frame, taken);
+                state.begun = Some(Instant::now());
+                break;
+            }
+            taken -= frame.bytes().len();
+        }
+        match self.queue_all(state, rest.as_slice()) {
+            Offered::Waits { conflated, .. } => {
+                let watch = !std::mem::replace(&mut state.watched, true);
+                Offered::Waits { conflated, watch }
+            }
+            other => other,
+        }
+    }
+
+    fn queue_all(&self, state: &mut State, frames: &[Frame]) -> Offered {
+        let mut conflated = 0;
+        for frame in frames {
+            match state.queue.push(frame, self.bounds) {
+                Pushed::Queued => {}
+                Pushed::Conflated => conflated += 1,
+                Pushed::Full => return Offered::Full,
+            }
+        }
+        Offered::Waits { conflated, watch: false }
     }
 
     /// Sends what waits, as far as the socket takes it.
@@ -247,35 +277,6 @@ impl Outbox {
         // whole in any case.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Queues what is left of `frames` after the socket took `taken` bytes of them.
-fn keep(state: &mut State, frames: &[Frame], mut taken: usize, bounds: Bounds) -> Offered {
-    let mut rest = frames;
-    while let Some((frame, others)) = rest.split_first() {
-        if taken < frame.bytes().len() {
-            break;
-        }
-        taken -= frame.bytes().len();
-        rest = others;
-    }
-    if state.queue.is_empty()
-        && let Some((frame, others)) = rest.split_first()
-    {
-        state.queue.push_rest(frame, taken);
-        state.begun = Some(Instant::now());
-        rest = others;
-    }
-    let mut conflated = 0;
-    for frame in rest {
-        match state.queue.push(frame, bounds) {
-            Pushed::Queued => {}
-            Pushed::Conflated => conflated += 1,
-            Pushed::Full => return Offered::Full,
-        }
-    }
-    let watch = !std::mem::replace(&mut state.watched, true);
-    Offered::Waits { conflated, watch }
 }
 
 impl AsFd for Outbox {

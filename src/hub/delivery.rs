@@ -152,11 +152,6 @@ impl Parcel {
         client.offer(&self.frames, self.bytes())
     }
 
-    /// Gives it to a client that has had nothing yet.
-    pub(super) fn welcome(&self, client: &Client) -> Offered {
-        client.welcome(&self.frames, self.bytes())
-    }
-
     pub(super) fn len(&self) -> u64 {
         self.frames.len() as u64
     }

@@ -243,10 +243,7 @@ impl Run {
         for item in self.newest.in_order() {
             item.frames(&Projects::new(), &mut frames);
         }
-        let Some(parcel) = Parcel::from_frames(frames) else { return };
-        if parcel.welcome(client) == Offered::Gone {
-            self.unregister(client.id());
-        }
+        self.give(client, frames);
     }
 
     fn unregister(&mut self, client: u64) {
