@@ -88,8 +88,8 @@ impl Outbox {
         self.write_deadline
     }
 
-    /// Puts `frame` before everything else without sending it: it leaves with the first frame
-    /// that follows, in one system call where both fit, or with [`flush`](Self::flush).
+    /// Puts `frame` before everything else without sending it: it leaves just before the first
+    /// frame that follows, or with [`flush`](Self::flush).
     pub(crate) fn preface(&self, frame: &Frame) {
         let mut state = self.lock();
         state.queue.push_rest(frame, 0);
@@ -103,64 +103,39 @@ impl Outbox {
         if state.phase != Phase::Open {
             return Offered::Gone;
         }
+        // A preface waits for no readiness: nobody has tried to send it yet.
+        if !state.watched && self.flush_locked(&mut state) == Flushed::Shut {
+            return Offered::Gone;
+        }
+        let mut taken = 0;
         if state.queue.is_empty() {
             match self.send(joined) {
-                Ok(taken) if taken == joined.len() => return Offered::Sent,
-                Ok(taken) => return self.keep(&mut state, frames, taken),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return self.keep(&mut state, frames, 0);
-                }
+                Ok(all) if all == joined.len() => return Offered::Sent,
+                Ok(some) => taken = some,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return self.shut_locked(&mut state),
             }
+            state.begun = Some(Instant::now());
         }
-        let offered = self.queue_all(&mut state, frames);
-        // A preface waits for no readiness: nobody has tried to send it yet.
-        if state.watched || !matches!(offered, Offered::Waits { .. }) {
-            return offered;
-        }
-        match self.flush_locked(&mut state) {
-            Flushed::Empty => Offered::Sent,
-            Flushed::Shut => Offered::Gone,
-            _ => {
-                state.watched = true;
-                match offered {
-                    Offered::Waits { conflated, .. } => Offered::Waits { conflated, watch: true },
-                    other => other,
-                }
-            }
-        }
-    }
-
-    /// Queues what is left of `frames` after the socket took `taken` bytes of them.
-    fn keep(&self, state: &mut State, frames: &[Frame], mut taken: usize) -> Offered {
-        let mut rest = frames.iter();
-        for frame in rest.by_ref() {
-            if taken < frame.bytes().len() {
-                state.queue.push_rest(frame, taken);
-                state.begun = Some(Instant::now());
-                break;
-            }
-            taken -= frame.bytes().len();
-        }
-        match self.queue_all(state, rest.as_slice()) {
-            Offered::Waits { conflated, .. } => {
-                let watch = !std::mem::replace(&mut state.watched, true);
-                Offered::Waits { conflated, watch }
-            }
-            other => other,
-        }
-    }
-
-    fn queue_all(&self, state: &mut State, frames: &[Frame]) -> Offered {
         let mut conflated = 0;
         for frame in frames {
+            let out = taken.min(frame.bytes().len());
+            taken -= out;
+            if out == frame.bytes().len() {
+                continue;
+            }
+            if out > 0 {
+                state.queue.push_rest(frame, out);
+                continue;
+            }
             match state.queue.push(frame, self.bounds) {
                 Pushed::Queued => {}
                 Pushed::Conflated => conflated += 1,
                 Pushed::Full => return Offered::Full,
             }
         }
-        Offered::Waits { conflated, watch: false }
+        let watch = !std::mem::replace(&mut state.watched, true);
+        Offered::Waits { conflated, watch }
     }
 
     /// Sends what waits, as far as the socket takes it.
@@ -282,5 +257,31 @@ impl Outbox {
 impl AsFd for Outbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_preface_leaves_before_everything_even_before_the_close_of_a_client_evicted_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let bounds = Bounds { messages: 2, bytes: 8 };
+        let outbox = Outbox::new(socket, bounds, Duration::from_secs(10));
+        outbox.preface(&Frame::raw(b"101 "));
+        let frames = [Frame::raw(b"longer than the bound "), Frame::raw(b"b "), Frame::raw(b"c ")];
+        let joined: Vec<u8> = frames.iter().flat_map(Frame::bytes).copied().collect();
+        assert_eq!(outbox.offer(&frames, &joined), Offered::Sent);
+        assert!(outbox.close(&Frame::raw(b"close"), true, Duration::from_secs(10)));
+        let mut out = String::new();
+        peer.read_to_string(&mut out).unwrap();
+        assert_eq!(out, "101 longer than the bound b c close");
     }
 }

@@ -5,7 +5,8 @@ use std::io;
 
 use crate::frame::Frame;
 
-/// The most that may wait.
+/// The most that may wait. What is the newest of a topic does not count: of each topic one waits
+/// at most, beside one that is partly sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) messages: usize,
@@ -19,7 +20,8 @@ pub(crate) struct Queue {
     frames: VecDeque<Frame>,
     /// Bytes of the first frame that the socket has taken.
     sent: usize,
-    /// Bytes of all the frames, the sent ones of the first included.
+    /// How many frames without a topic wait, and their bytes, the sent ones included.
+    counted: usize,
     bytes: usize,
 }
 
@@ -45,18 +47,18 @@ impl Queue {
     /// An unsent frame of the same topic leaves; the new one still goes last, so that no client
     /// sees messages in another order than they were published in.
     pub(crate) fn push(&mut self, frame: &Frame, bounds: Bounds) -> Pushed {
-        let older = self.older(frame);
-        let freed = older.and_then(|i| self.frames.get(i)).map_or(0, |f| f.bytes().len());
-        let messages = self.frames.len() - usize::from(older.is_some()) + 1;
-        let bytes = self.bytes - freed + frame.bytes().len();
-        if messages > 1 && (messages > bounds.messages || bytes > bounds.bytes) {
+        let bytes = self.bytes + frame.bytes().len();
+        if frame.topic().is_none()
+            && self.counted > 0
+            && (self.counted >= bounds.messages || bytes > bounds.bytes)
+        {
             return Pushed::Full;
         }
+        let older = self.older(frame);
         if let Some(i) = older {
             self.frames.remove(i);
         }
-        self.bytes = bytes;
-        self.frames.push_back(frame.clone());
+        self.push_rest(frame, 0);
         if older.is_some() { Pushed::Conflated } else { Pushed::Queued }
     }
 
@@ -72,15 +74,22 @@ impl Queue {
     pub(crate) fn push_rest(&mut self, frame: &Frame, sent: usize) {
         debug_assert!(sent == 0 || self.frames.is_empty());
         self.sent += sent;
-        self.bytes += frame.bytes().len();
+        if frame.topic().is_none() {
+            self.counted += 1;
+            self.bytes += frame.bytes().len();
+        }
         self.frames.push_back(frame.clone());
     }
 
     /// Forgets what waits, except the first frame where it is partly sent: a frame once begun
     /// must end, or what follows it is no frame.
     pub(crate) fn clear_unsent(&mut self) {
-        self.frames.truncate(usize::from(self.sent > 0));
-        self.bytes = self.frames.iter().map(|f| f.bytes().len()).sum();
+        let begun = if self.sent > 0 { self.frames.pop_front() } else { None };
+        let sent = self.sent;
+        *self = Self::default();
+        if let Some(frame) = begun {
+            self.push_rest(&frame, sent);
+        }
     }
 
     /// Hands bytes to `send`, which says how many it took, until all are gone or it takes no
@@ -104,9 +113,13 @@ impl Queue {
             if self.sent < length {
                 break;
             }
-            self.frames.pop_front();
+            if let Some(frame) = self.frames.pop_front()
+                && frame.topic().is_none()
+            {
+                self.counted -= 1;
+                self.bytes -= length;
+            }
             self.sent = 0;
-            self.bytes -= length;
             whole += 1;
         }
         if self.frames.is_empty() {
@@ -180,6 +193,22 @@ mod tests {
         let mut queue = Queue::default();
         assert_eq!(queue.push(&large, BOUNDS), Pushed::Queued);
         assert_eq!(queue.push(&text(0), BOUNDS), Pushed::Full);
+    }
+
+    #[test]
+    fn states_always_fit_for_only_the_newest_of_each_waits() {
+        let mut queue = Queue::default();
+        for n in 0..8_u8 {
+            let topic: std::sync::Arc<str> = (n % 4).to_string().into();
+            let pushed = queue.push(&Frame::raw(&[n; 200]).latest(topic), BOUNDS);
+            assert_eq!(pushed, if n < 4 { Pushed::Queued } else { Pushed::Conflated });
+        }
+        for n in 0..3 {
+            assert_eq!(queue.push(&text(n), BOUNDS), Pushed::Queued);
+        }
+        assert_eq!(queue.push(&text(3), BOUNDS), Pushed::Full);
+        assert_eq!(drained(&mut queue).len(), 4 * 200 + 3 * 4);
+        assert_eq!((queue.counted, queue.bytes), (0, 0));
     }
 
     #[test]

@@ -16,10 +16,11 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct HubConfig {
     /// Messages that may wait for one slow client before it is evicted with 1008. 256: four
-    /// minutes of events at one a second, for a laptop lid closed for a moment.
+    /// minutes of events at one a second, for a laptop lid closed for a moment. A message that is
+    /// [`latest`](crate::Message::latest) does not count: a newer one takes its place.
     pub queue_messages: usize,
-    /// Bytes that may wait for one slow client. 1 MiB: some three snapshots of 1,000 containers.
-    /// One message alone may always wait, however large.
+    /// Bytes of them that may wait. 1 MiB: 256 messages of 4 KiB. One message alone may always
+    /// wait, however large.
     pub queue_bytes: usize,
     /// How long a client may take to read one message, from its first byte to its last. 10 s:
     /// longer than a phone's radio sleeps, shorter than a person waits.
