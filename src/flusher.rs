@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -23,8 +23,8 @@ pub(crate) struct Flusher {
 
 enum Order {
     Watch(Arc<Outbox>),
-    /// End once nothing is watched: every outbox has a deadline by then.
-    Finish,
+    /// End once nothing is watched, at this moment at the latest.
+    Finish(Instant),
 }
 
 impl Flusher {
@@ -32,7 +32,7 @@ impl Flusher {
         let poller = Poller::new()?;
         let (inbox, orders) = unbounded();
         let flusher = Self { inbox, waker: poller.waker() };
-        let run = Run { poller, orders, watched: HashMap::new(), tally, finishing: false };
+        let run = Run { poller, orders, watched: HashMap::new(), tally, finish: None };
         let thread = threads::spawn("kentros-flush", || run.run())?;
         Ok((flusher, thread))
     }
@@ -46,8 +46,9 @@ impl Flusher {
         }
     }
 
-    pub(crate) fn finish(&self) {
-        let _ = self.inbox.send(Order::Finish);
+    /// Ends the thread once nothing is watched, or after `limit`; whoever is left is cut then.
+    pub(crate) fn finish(&self, limit: Duration) {
+        let _ = self.inbox.send(Order::Finish(Instant::now() + limit));
         self.waker.wake();
     }
 }
@@ -58,7 +59,7 @@ struct Run {
     /// By the outbox's address, which is its token too: unique while this map holds it.
     watched: HashMap<u64, (Arc<Outbox>, Interest)>,
     tally: Arc<Tally>,
-    finishing: bool,
+    finish: Option<Instant>,
 }
 
 impl Run {
@@ -67,11 +68,11 @@ impl Run {
             while let Ok(order) = self.orders.try_recv() {
                 match order {
                     Order::Watch(outbox) => self.watch(outbox),
-                    Order::Finish => self.finishing = true,
+                    Order::Finish(at) => self.finish = Some(at),
                 }
             }
             let next = self.end_the_late();
-            if self.finishing && self.watched.is_empty() && self.orders.is_empty() {
+            if self.finish.is_some() && self.watched.is_empty() && self.orders.is_empty() {
                 return;
             }
             for token in self.poller.wait(next) {
@@ -82,57 +83,64 @@ impl Run {
 
     fn watch(&mut self, outbox: Arc<Outbox>) {
         let token = Arc::as_ptr(&outbox) as u64;
-        if !self.watched.contains_key(&token) {
-            if let Err(error) = self.poller.add(&*outbox, token, Interest::Write) {
-                log::warn!("cannot await a slow client's socket, so it is cut: {error}");
-                outbox.shut();
-                return;
-            }
-            self.watched.insert(token, (outbox, Interest::Write));
+        if self.watched.contains_key(&token) {
+            return;
         }
-        self.serve(token);
+        if let Err(error) = self.poller.add(&*outbox, token, Interest::Write) {
+            log::warn!("cannot await a slow client's socket, so it is cut: {error}");
+            outbox.shut();
+            return;
+        }
+        self.watched.insert(token, (outbox, Interest::Write));
     }
 
+    /// Does what an outbox's readiness allows.
     fn serve(&mut self, token: u64) {
         let Some((outbox, interest)) = self.watched.get_mut(&token) else { return };
-        let wanted = match outbox.flush() {
-            Flushed::Waits => Interest::Write,
-            Flushed::HalfClosed => Interest::End,
-            Flushed::Empty | Flushed::Shut => {
+        match (outbox.flush(), *interest) {
+            (Flushed::Waits, _) => {}
+            (Flushed::HalfClosed, Interest::Write) => {
+                *interest = Interest::End;
+                let _ = self.poller.change(&**outbox, token, Interest::End);
+            }
+            (Flushed::HalfClosed | Flushed::Empty | Flushed::Shut, _) => {
+                // Where only the end was awaited, it has come; the client's own thread may be too
+                // busy to see it, and the poller would tell it again and again.
+                if *interest == Interest::End {
+                    outbox.shut();
+                }
                 self.poller.remove(&**outbox);
                 self.watched.remove(&token);
-                return;
             }
-        };
-        if *interest != wanted {
-            *interest = wanted;
-            let _ = self.poller.change(&**outbox, token, wanted);
         }
     }
 
     /// Cuts whoever is past its deadline; tells the next one.
     fn end_the_late(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let mut next: Option<Instant> = None;
-        self.watched.retain(|_, (outbox, _)| match outbox.deadline() {
-            Some(deadline) if deadline <= now => {
-                if outbox.is_open() {
-                    counters::add(&self.tally.evicted_deadline, 1);
-                    log::info!(
-                        "a client took more than {:?} to read one message: evicted",
-                        outbox.write_deadline()
-                    );
+        let finish = self.finish;
+        let mut next = finish;
+        self.watched.retain(|_, (outbox, _)| {
+            match outbox.deadline().into_iter().chain(finish).min() {
+                Some(deadline) if deadline <= now => {
+                    if outbox.is_open() && finish.is_none() {
+                        counters::add(&self.tally.evicted_deadline, 1);
+                        log::info!(
+                            "a client took more than {:?} to read one message: evicted",
+                            outbox.write_deadline()
+                        );
+                    }
+                    self.poller.remove(&**outbox);
+                    outbox.shut();
+                    false
                 }
-                self.poller.remove(&**outbox);
-                outbox.shut();
-                false
-            }
-            deadline => {
-                next = match (next, deadline) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                };
-                true
+                deadline => {
+                    next = match (next, deadline) {
+                        (Some(a), Some(b)) => Some(a.min(b)),
+                        (a, b) => a.or(b),
+                    };
+                    true
+                }
             }
         });
         next

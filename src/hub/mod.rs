@@ -27,7 +27,7 @@ use crate::{Error, Message, threads};
 
 use delivery::Item;
 use link::StreamerLink;
-use run::{Command, Run};
+use run::{Command, GOODBYE, Run};
 
 pub use config::HubConfig;
 pub(crate) use delivery::Shot;
@@ -90,15 +90,10 @@ impl Hub {
         let (commands, inbox) = bounded(INBOX);
         let (stop, stopped) = bounded(0);
         let stopping = Arc::new(AtomicBool::new(false));
-        let run = Run::new(
-            &config,
-            inbox,
-            stopped,
-            Arc::clone(&stopping),
-            Arc::clone(&tally),
-            flusher.clone(),
-        );
-        let thread = threads::spawn("kentros-hub", || run.run()).map_err(no_thread)?;
+        let run = Run::new(&config, inbox, stopped, Arc::clone(&stopping), Arc::clone(&tally));
+        let thread = threads::spawn("kentros-hub", || run.run())
+            .inspect_err(|_| flusher.finish(Duration::ZERO))
+            .map_err(no_thread)?;
         let shared = Shared {
             config,
             commands,
@@ -136,6 +131,8 @@ impl Drop for Hub {
         for thread in self.threads.drain(..) {
             // A panic has been logged by the thread itself.
             let _ = thread.join();
+            // The first is the hub's own; the flusher's, the last, has the farewells to send.
+            self.handle.0.flusher.finish(GOODBYE);
         }
         let streamers = std::mem::take(&mut *self.handle.streamers());
         let deadline = Instant::now() + SOURCES_WAIT;

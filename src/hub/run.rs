@@ -13,7 +13,6 @@ use super::link::StreamerLink;
 use super::{HubConfig, SHUTTING_DOWN};
 use crate::client::Client;
 use crate::counters::{self, Tally};
-use crate::flusher::Flusher;
 use crate::frame::Frame;
 use crate::outbox::Offered;
 use crate::protocol::request::Refusal;
@@ -26,7 +25,7 @@ const TURN_BYTES: usize = 64 * 1024;
 /// How long somebody who asked over HTTP counts as a listener.
 const LINGER: Duration = Duration::from_secs(30);
 /// How long a client has to close when the hub stops.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What the hub is asked to do; in the order in which it is asked.
 pub(crate) enum Command {
@@ -95,7 +94,6 @@ pub(super) struct Run {
     stopping: Arc<AtomicBool>,
     registry: Registry<Client>,
     fanout: Fanout,
-    flusher: Flusher,
     tally: Arc<Tally>,
     write_deadline: Duration,
     newest: Newest,
@@ -114,7 +112,6 @@ impl Run {
         stopped: Receiver<()>,
         stopping: Arc<AtomicBool>,
         tally: Arc<Tally>,
-        flusher: Flusher,
     ) -> Self {
         let shards = config.shards.get();
         Self {
@@ -123,7 +120,6 @@ impl Run {
             stopping,
             registry: Registry::new(shards),
             fanout: Fanout::new(shards),
-            flusher,
             tally,
             write_deadline: config.write_deadline,
             newest: Newest::default(),
@@ -349,7 +345,6 @@ impl Run {
             client.end(&Frame::close(1001, SHUTTING_DOWN), false, GOODBYE);
         }
         self.tally.clients.store(0, Ordering::SeqCst);
-        self.flusher.finish();
     }
 }
 
