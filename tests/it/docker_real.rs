@@ -118,7 +118,8 @@ fn the_figures_are_those_of_docker_stats() {
         let (row, docker) = (reading.row(&container.id), &theirs[&container.id]);
         #[allow(clippy::cast_precision_loss)]
         let memory = row.memory_usage.unwrap() as f64;
-        let close = (memory - docker.memory).abs() <= docker.memory * 0.02 + 65_536.0;
+        // Beside 2 %, what the kernel charges a cgroup in advance on each core.
+        let close = (memory - docker.memory).abs() <= docker.memory * 0.02 + 393_216.0;
         assert!(close, "memory: {memory} here, {} there", docker.memory);
         assert_eq!(row.pids, Some(docker.pids), "{}", container.name);
         assert_eq!((row.network_rx, row.network_tx), (Some(0), Some(0)), "no network at all");
@@ -156,7 +157,8 @@ fn containers_come_and_go_while_one_watches() {
     let paused = until(&mut source, &demand, "paused", |r| r.cpu(&second.id) == Some(0.0));
     assert!(paused.row(&second.id).memory_usage.is_some());
     second.act("unpause");
-    second.act("restart");
+    // Without the ten seconds' grace: sleep heeds no signal.
+    engine.docker(&["restart", "-t", "0", &second.id]);
     until(&mut source, &demand, "back", |r| {
         assert!(r.cpu(&second.id).is_none_or(|cpu| cpu < 210.0), "a spike");
         has_cpu(r, &second.id)

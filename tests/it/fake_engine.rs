@@ -328,11 +328,11 @@ impl FakeEngine {
         assert!(!waited.timed_out(), "connections are still open");
     }
 
-    /// Waits for so many passes of the collector.
+    /// Waits for so many passes of the collector; not at all where the engine does not run.
     pub(crate) fn wait_for_passes(&self, passes: u64) {
         let state = self.state();
         let until = state.pass + passes;
-        let short = |state: &mut State| state.pass < until;
+        let short = |state: &mut State| state.running && state.pass < until;
         let (_state, waited) = self.shared.1.wait_timeout_while(state, GUARD, short).unwrap();
         assert!(!waited.timed_out());
     }

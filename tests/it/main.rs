@@ -6,6 +6,7 @@ mod broadcast;
 mod docker_faults;
 mod docker_real;
 mod docker_source;
+mod docker_watch;
 mod fake_engine;
 mod handshake;
 mod harness;
