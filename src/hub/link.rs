@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Answer;
 use crate::Demand;
@@ -38,17 +38,23 @@ pub(crate) fn pair() -> (StreamerLink, HubLink) {
 }
 
 impl StreamerLink {
-    /// `None`: nobody listens.
-    pub(super) fn set_demand(&self, demand: Option<Demand>) {
+    /// `None`: nobody listens. Tells whether the streamer is there still.
+    pub(super) fn set_demand(&self, demand: Option<Demand>) -> bool {
         *lock(&self.demand) = demand;
         // Full is as good: the notice is there already.
-        let _ = self.changed.try_send(());
+        !matches!(self.changed.try_send(()), Err(TrySendError::Disconnected(())))
     }
 
-    pub(super) fn check(&self, answer: Answer) {
-        if let Err(error) = self.checks.try_send(answer) {
-            error.into_inner()(Err("too many checks wait for the engine already".into()));
+    /// Has the streamer answer. One that is no longer there gives the answer back.
+    pub(super) fn check(&self, answer: Answer) -> Result<(), Answer> {
+        match self.checks.try_send(answer) {
+            Ok(()) => {}
+            Err(TrySendError::Full(answer)) => {
+                answer(Err("too many checks wait for the engine already".into()));
+            }
+            Err(TrySendError::Disconnected(answer)) => return Err(answer),
         }
+        Ok(())
     }
 }
 

@@ -231,7 +231,10 @@ impl HubHandle {
         ended: Receiver<()>,
     ) -> Result<(), Error> {
         self.command(Command::Streamer(link))?;
-        self.streamers().push((thread, ended));
+        let mut streamers = self.streamers();
+        streamers.retain(|(thread, _)| !thread.is_finished());
+        streamers.push((thread, ended));
+        drop(streamers);
         Ok(())
     }
 

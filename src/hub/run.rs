@@ -157,17 +157,15 @@ impl Run {
                 }
             }
             Command::Streamer(link) => {
-                link.set_demand(self.demand.clone());
-                self.streamers.push(link);
+                if link.set_demand(self.demand.clone()) {
+                    self.streamers.push(link);
+                }
             }
             Command::View(client, answer) => {
                 let _ = answer.send(self.registry.projects(client).cloned());
             }
             Command::Ask(Question::Alive, answer) => answer(Ok(Reply::Yes)),
-            Command::Ask(Question::Ready, answer) => match self.streamers.last() {
-                Some(link) => link.check(answer),
-                None => answer(Ok(Reply::Yes)),
-            },
+            Command::Ask(Question::Ready, answer) => self.check(answer),
             Command::Ask(Question::Latest(topic), answer) => {
                 let now = Instant::now();
                 self.interest = Some(now + LINGER);
@@ -295,6 +293,18 @@ impl Run {
         }
     }
 
+    /// Has the newest streamer say whether its source would answer; without any, all is well.
+    fn check(&mut self, mut answer: Answer) {
+        while let Some(link) = self.streamers.last() {
+            match link.check(answer) {
+                Ok(()) => return,
+                Err(back) => answer = back,
+            }
+            self.streamers.pop();
+        }
+        answer(Ok(Reply::Yes));
+    }
+
     /// Answers those whose question has an answer now.
     fn answer_waiting(&mut self) {
         if self.waiting.is_empty() {
@@ -312,9 +322,7 @@ impl Run {
         let demand =
             if self.interest.is_some() { Some(Demand::all()) } else { self.registry.demand() };
         if demand != self.demand {
-            for link in &self.streamers {
-                link.set_demand(demand.clone());
-            }
+            self.streamers.retain(|link| link.set_demand(demand.clone()));
             self.demand = demand;
         }
     }

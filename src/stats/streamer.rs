@@ -148,7 +148,7 @@ impl<S: StatsSource> Run<S> {
                 self.rest_at = None;
                 self.begun = true;
                 self.next = Some(Instant::now());
-                self.source.begin(&self.hub);
+                threads::guarded("the source of stats", || self.source.begin(&self.hub));
             }
             (None, Some(_)) => {
                 self.next = None;
@@ -207,7 +207,8 @@ impl<S: StatsSource> Run<S> {
 
     /// Tells the clients how the engine is, and the log, where that has changed.
     fn report(&mut self, state: EngineState, error: Option<String>) {
-        let info = self.source.engine();
+        let info = threads::guarded("the source of stats", || self.source.engine());
+        let info = info.unwrap_or_default();
         self.hub.engine_counted(state == EngineState::Connected, info.calls, info.errors);
         let pace = info.interval.unwrap_or(match self.pace {
             Pace::Every(interval) => interval,

@@ -1,1 +1,280 @@
-//! Later.
+//! From a source to the clients: when it is asked, and what becomes of what it says.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{after, unbounded};
+use kentros::{Demand, HubHandle, Snapshot, SourceError, StatsSource};
+use serde_json::{Value, json};
+
+use crate::harness::{GUARD, Served, keys, one_each, row, snapshot};
+use crate::source::{Call, Reading, Script};
+
+#[test]
+fn the_source_is_asked_only_while_somebody_listens() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    // Ticks of a time when nobody listens are no readings, then or later.
+    script.tick();
+    let mut first = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    script.answer(Reading::Rows(one_each(&["shop"], 0)));
+    assert!(matches!(script.call(), Call::Collect(_)), "the tick that waited");
+    let mut second = served.client();
+    script.read(Reading::Rows(one_each(&["shop"], 1)));
+    for client in [&mut first, &mut second] {
+        while client.find("container_stats")["payload"]["shop-web"]["memory_usage"] != 1 {}
+    }
+    first.close();
+    served.until_clients(1);
+    script.read(Reading::Rows(one_each(&["shop"], 2)));
+    second.close();
+    served.until_clients(0);
+    // The hub has told the streamer once it answers.
+    served.get("/healthz");
+    for _ in 0..5 {
+        script.tick();
+    }
+    served.get("/readyz");
+    assert_eq!(script.calls.try_iter().collect::<Vec<_>>(), [Call::Check], "nobody listens");
+}
+
+#[test]
+fn a_tick_is_a_snapshot_and_each_client_gets_it_once() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let mut client = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    for n in 0..10 {
+        assert_eq!(script.read(Reading::Rows(one_each(&["shop"], n))), Demand::all());
+        if n == 0 {
+            let status = client.expect("engine_status");
+            assert_eq!(status["payload"]["state"], "connected");
+            assert_eq!(status["payload"]["engine"], "Script");
+            assert_eq!(status["payload"]["error"], Value::Null);
+        }
+        let stats = client.expect("container_stats");
+        assert_eq!(stats["payload"]["shop-web"]["memory_usage"], n);
+        client.expect("project_stats");
+    }
+}
+
+#[test]
+fn whoever_comes_later_has_the_latest_at_once() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let mut first = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    script.read(Reading::Rows(one_each(&["shop"], 1)));
+    first.find("project_stats");
+    let mut later = served.client();
+    assert_eq!(later.expect("engine_status")["payload"]["state"], "connected");
+    assert_eq!(later.expect("container_stats")["payload"]["shop-web"]["memory_usage"], 1);
+    later.expect("project_stats");
+}
+
+#[test]
+fn an_error_becomes_an_engine_status_and_a_success_ends_it() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let mut client = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    let state = |message: &Value| {
+        let payload = &message["payload"];
+        (payload["state"].clone(), payload["error"].clone(), payload["since"].as_u64().unwrap())
+    };
+    script.read(Reading::Rows(one_each(&["shop"], 1)));
+    let (connected, none, since) = state(&client.find("engine_status"));
+    assert_eq!((connected, none), (json!("connected"), Value::Null));
+    assert!(since > 1_700_000_000);
+    script.read(Reading::Fails("the engine is gone: start it"));
+    let before = client.all_until("engine_status");
+    assert!(before.iter().all(|m| m["type"] != "engine_status"), "told at changes only");
+    // The same error is no news; another is.
+    script.read(Reading::Fails("the engine is gone: start it"));
+    script.read(Reading::Fails("permission denied"));
+    let (unreachable, why, since) = state(&client.expect("engine_status"));
+    assert_eq!((unreachable, why), (json!("unreachable"), json!("permission denied")));
+    let mut later = served.client();
+    assert_eq!(state(&later.expect("engine_status")).2, since, "since the first failure");
+    script.read(Reading::Rows(one_each(&["shop"], 2)));
+    assert_eq!(state(&client.expect("engine_status")).0, "connected");
+    assert_eq!(client.expect("container_stats")["payload"]["shop-web"]["memory_usage"], 2);
+}
+
+#[test]
+fn a_panic_of_the_source_becomes_an_engine_status_and_the_streamer_lives() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let mut client = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    for n in 0..3 {
+        script.read(Reading::Panics("a source of the tests panics"));
+        let status = client.find("engine_status");
+        assert_eq!(status["payload"]["state"], "unreachable");
+        assert!(status["payload"]["error"].as_str().unwrap().contains("panicked"), "{status}");
+        script.read(Reading::Rows(one_each(&["shop"], n)));
+        assert_eq!(client.expect("engine_status")["payload"]["state"], "connected");
+        assert_eq!(client.find("container_stats")["payload"]["shop-web"]["memory_usage"], n);
+    }
+}
+
+/// Panics wherever it can but in its readings.
+struct Clumsy;
+
+impl StatsSource for Clumsy {
+    fn collect(&mut self, _: &Demand) -> Result<Snapshot, SourceError> {
+        Ok(one_each(&["shop"], 1))
+    }
+
+    fn begin(&mut self, _: &HubHandle) {
+        panic!("a source of the tests panics at its beginning");
+    }
+
+    fn check(&mut self) -> Result<(), SourceError> {
+        panic!("a source of the tests panics at a check");
+    }
+
+    fn rest(&mut self) {
+        panic!("a source of the tests panics at its rest");
+    }
+}
+
+#[test]
+fn a_source_that_panics_anywhere_else_does_not_end_the_streamer_either() {
+    let served = Served::new();
+    let (tick, ticks) = unbounded();
+    let streamer = served.handle().start_stats_streamer(ticks, Clumsy).unwrap();
+    let answer = served.get("/readyz");
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("panicked"), "{answer:?}");
+    let mut client = served.client();
+    for _ in 0..2 {
+        tick.send(Instant::now()).unwrap();
+        client.find("container_stats");
+    }
+    streamer.stop();
+}
+
+#[test]
+fn a_late_reading_skips_the_ticks_it_missed() {
+    const INTERVAL: Duration = Duration::from_millis(50);
+    let served = Served::new();
+    let (say, heard) = unbounded();
+    let mut first = true;
+    let source = move || {
+        say.send(Instant::now()).unwrap();
+        if std::mem::take(&mut first) {
+            // Twenty ticks late.
+            after(20 * INTERVAL).recv().unwrap();
+            say.send(Instant::now()).unwrap();
+        }
+        Ok::<_, io::Error>(json!({}))
+    };
+    let _client = served.client();
+    let begun = Instant::now();
+    served.handle().start_stats_streamer(INTERVAL, source).unwrap();
+    let next = || heard.recv_timeout(GUARD).unwrap();
+    assert!(next() < begun + GUARD, "at once");
+    let late = next();
+    for n in 0..6 {
+        // The n-th after it belongs to a tick of its own, n intervals later at the least.
+        assert!(next() >= late + INTERVAL * n, "reading {n} after the late one");
+    }
+}
+
+#[test]
+fn the_readings_of_a_closure_are_filtered_by_their_project_id() {
+    let served = Served::new();
+    let (mut shop, mut alone, mut all) = (served.client(), served.client(), served.client());
+    shop.subscribe("shop");
+    alone.subscribe("_standalone");
+    let source = || {
+        let row = |project: &str| HashMap::from([("project_id", project.to_owned())]);
+        let rows = [("a", row("shop")), ("b", row("blog")), ("c", HashMap::new())];
+        Ok::<_, io::Error>(HashMap::from(rows))
+    };
+    served.handle().start_stats_streamer(Duration::from_millis(20), source).unwrap();
+    for _ in 0..3 {
+        assert_eq!(keys(&shop.find("container_stats")["payload"]), ["a"]);
+        assert_eq!(keys(&alone.find("container_stats")["payload"]), ["c"]);
+        assert_eq!(keys(&all.find("container_stats")["payload"]), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn a_closure_whose_value_is_no_object_is_an_error_in_words() {
+    let served = Served::new();
+    let mut client = served.client();
+    let source = || Ok::<_, io::Error>([1, 2, 3]);
+    served.handle().start_stats_streamer(Duration::from_millis(20), source).unwrap();
+    let status = client.expect("engine_status");
+    assert_eq!(status["payload"]["state"], "unreachable");
+    assert!(status["payload"]["error"].as_str().unwrap().contains("object"), "{status}");
+}
+
+#[test]
+fn a_stopped_streamer_has_let_go_of_its_source_and_the_hub_goes_on() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let mut client = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    script.read(Reading::Rows(one_each(&["shop"], 1)));
+    client.find("container_stats");
+    let Script { streamer, calls, .. } = script;
+    streamer.stop();
+    assert_eq!(calls.try_iter().collect::<Vec<_>>(), [Call::Rest, Call::Dropped]);
+    let script = Script::start(&served.handle());
+    assert_eq!(script.call(), Call::Begin, "another takes its place");
+    script.read(Reading::Rows(snapshot(vec![row("shop", "web", 2), row("shop", "db", 3)])));
+    let stats = client.find("container_stats");
+    assert_eq!(keys(&stats["payload"]), ["shop-db", "shop-web"]);
+    assert_eq!(client.expect("project_stats")["payload"]["shop"]["sampled"], 2);
+    assert_eq!(served.get("/readyz").status, 200);
+}
+
+#[test]
+fn a_hub_without_any_streamer_left_is_ready_as_one_that_never_had_one() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    script.streamer.stop();
+    let answer = served.get("/readyz");
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[test]
+fn a_dropped_handle_leaves_the_streamer_running_and_an_end_of_ticks_ends_the_readings_alone() {
+    let served = Served::new();
+    let (tick, ticks) = unbounded();
+    let source = || Ok::<_, io::Error>(json!({"a": {}}));
+    drop(served.handle().start_stats_streamer(ticks, source).unwrap());
+    let mut client = served.client();
+    tick.send(Instant::now()).unwrap();
+    client.find("container_stats");
+    drop(tick);
+    client.subscribe("shop");
+    assert_eq!(served.get("/readyz").status, 200);
+}
+
+#[test]
+fn the_history_of_what_a_client_receives_is_sent_on_request() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let mut client = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    client.send("history", json!({"seconds": 300}));
+    let empty = client.expect("history");
+    assert_eq!(empty["payload"], json!({"t": [], "containers": {}}));
+    script.read(Reading::Rows(one_each(&["blog", "shop"], 7)));
+    client.find("project_stats");
+    client.send("history", json!({"seconds": 300}));
+    let history = client.expect("history");
+    assert_eq!(history["payload"]["t"].as_array().unwrap().len(), 1);
+    assert_eq!(keys(&history["payload"]["containers"]), ["blog-web", "shop-web"]);
+    assert_eq!(history["payload"]["containers"]["shop-web"]["memory_usage"], json!([7]));
+    assert_eq!(history["payload"]["containers"]["shop-web"]["cpu_percent"], json!([null]));
+    client.subscribe("shop");
+    client.send("history", json!({"seconds": 1}));
+    assert_eq!(keys(&client.find("history")["payload"]["containers"]), ["shop-web"]);
+}
