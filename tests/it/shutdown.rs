@@ -1,1 +1,407 @@
-//! Later.
+//! The end: within five seconds, whatever the clients, the handlers and the sources do.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded, unbounded};
+use kentros::{
+    Client, Handler, Hub, HubConfig, HubHandle, Incoming, Message, Server, ServerConfig, Snapshot,
+};
+use serde_json::json;
+use tungstenite::Message as Frame;
+
+use crate::harness::{GUARD, SHUTDOWN, Served, Ws, dial, dial_narrow, numbered, one_each, until};
+use crate::raw::{get, handshake, masked, read_close};
+use crate::source::{Call, Script};
+
+/// Which goes first, and how.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    HubFirst,
+    ServerFirst,
+    HubDropped,
+    ServerDropped,
+}
+
+const WAYS: [Way; 4] = [Way::HubFirst, Way::ServerFirst, Way::HubDropped, Way::ServerDropped];
+
+/// Ends both, each within its limit.
+#[track_caller]
+fn end(way: Way, Served { server, hub }: Served) {
+    let steps: [Box<dyn FnOnce()>; 2] = match way {
+        Way::HubFirst => [Box::new(|| hub.shutdown()), Box::new(|| server.shutdown())],
+        Way::ServerFirst => [Box::new(|| server.shutdown()), Box::new(|| hub.shutdown())],
+        Way::HubDropped => [Box::new(|| drop(hub)), Box::new(|| drop(server))],
+        Way::ServerDropped => [Box::new(|| drop(server)), Box::new(|| drop(hub))],
+    };
+    for step in steps {
+        let begun = Instant::now();
+        step();
+        let took = begun.elapsed();
+        assert!(took < SHUTDOWN, "{way:?}: a shutdown took {took:?}");
+    }
+}
+
+/// A large message for those that do not read.
+fn flood(handle: &HubHandle) {
+    let text = "x".repeat(64 * 1024);
+    for _ in 0..200 {
+        handle.broadcast_to_subscribers("flood", &Message::new("flood", &text)).unwrap();
+    }
+}
+
+fn two_hundred_clients(way: Way) {
+    let mut config = HubConfig::default();
+    config.queue_messages = 1000;
+    config.queue_bytes = usize::MAX;
+    let served = Served::with(config, ServerConfig::default());
+    let handle = served.handle();
+    let mut reading: Vec<Ws> = (0..150).map(|_| served.client()).collect();
+    for client in &mut reading {
+        client.subscribe("calm");
+    }
+    // These never read, and much waits for them; those never close.
+    let mut stopped: Vec<Ws> = (0..10).map(|_| served.narrow_client()).collect();
+    for client in &mut stopped {
+        client.subscribe("flood");
+    }
+    let mut silent: Vec<TcpStream> = (0..40).map(|_| served.raw_client()).collect();
+    for stream in &mut silent {
+        let request = br#"{"type":"subscribe","payload":"calm"}"#;
+        stream.write_all(&masked(0x81, request)).unwrap();
+    }
+    flood(&handle);
+    assert_eq!(handle.client_count(), 200);
+    let readers = thread::spawn(move || {
+        for mut client in reading {
+            assert_eq!(client.closed().0, 1001);
+        }
+    });
+    end(way, served);
+    readers.join().unwrap();
+    for mut stream in silent {
+        assert_eq!(read_close(&mut stream), 1001, "{way:?}");
+    }
+    assert_eq!(handle.client_count(), 0);
+    drop(stopped);
+}
+
+#[test]
+fn two_hundred_clients_are_told_1001_in_time_whatever_they_do() {
+    both_ways(two_hundred_clients);
+}
+
+#[test]
+fn dropping_is_shutting_down() {
+    for way in WAYS {
+        let served = Served::new();
+        let clients: Vec<Ws> = (0..20).map(|_| served.client()).collect();
+        let readers = thread::spawn(move || {
+            for mut client in clients {
+                assert_eq!(client.closed().0, 1001, "{way:?}");
+            }
+        });
+        end(way, served);
+        readers.join().unwrap();
+    }
+}
+
+/// The same in both orders, at once: each mostly waits.
+fn both_ways(test: impl Fn(Way) + Sync) {
+    let test = &test;
+    thread::scope(|scope| {
+        for way in [Way::HubFirst, Way::ServerFirst] {
+            scope.spawn(move || test(way));
+        }
+    });
+}
+
+#[test]
+fn a_client_evicted_a_moment_before_does_not_hold_the_shutdown_up() {
+    both_ways(|way| {
+        let served = Served::new();
+        let handle = served.handle();
+        let mut client = served.narrow_client();
+        client.subscribe("flood");
+        flood(&handle);
+        until("an eviction", || handle.counters().evicted_slow == 1);
+        end(way, served);
+    });
+}
+
+#[test]
+fn a_client_of_a_handler_that_does_not_read_does_not_hold_the_shutdown_up() {
+    both_ways(|way| {
+        let (say, said) = unbounded();
+        let flood = move |client: &Client, _: Incoming<'_>| {
+            say.send(()).unwrap();
+            let _ = client.send_text(&"x".repeat(16 << 20));
+        };
+        let config = ServerConfig::default().websocket("/flood", flood);
+        let served = Served::with(HubConfig::default(), config);
+        let stream = dial_narrow(served.addr());
+        let mut client = Ws::over(stream, served.addr(), "/flood");
+        client.send("go", ());
+        said.recv_timeout(GUARD).unwrap();
+        // It has begun, and cannot end.
+        client.stream().peek(&mut [0]).unwrap();
+        end(way, served);
+    });
+}
+
+#[test]
+fn after_the_end_each_call_returns_at_once_that_it_has_stopped() {
+    let (say, heard) = unbounded();
+    let keep = move |client: &Client, _: Incoming<'_>| say.send(client.clone()).unwrap();
+    let config = ServerConfig::default().websocket("/keep", keep);
+    for way in WAYS {
+        let served = Served::with(HubConfig::default(), config.clone());
+        let handle = served.handle();
+        let mut ws = served.client_at("/keep");
+        ws.send("hello", ());
+        let client: Client = heard.recv_timeout(GUARD).unwrap();
+        let reader = thread::spawn(move || ws.closed());
+        end(way, served);
+        let begun = Instant::now();
+        let source = || Ok::<_, std::io::Error>(json!({}));
+        let outcomes = [
+            handle.broadcast(&numbered(1)),
+            handle.broadcast_to_subscribers("shop", &numbered(1)),
+            handle.publish_snapshot(one_each(&["shop"], 1)),
+            handle.register(&client),
+            handle.unregister(&client),
+            handle.start_stats_streamer(Duration::from_secs(1), source).map(drop),
+            client.send(&numbered(1)),
+            client.send_text("hello"),
+            client.send_binary(b"hello"),
+        ];
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            assert!(outcome.unwrap_err().is_stopped(), "{way:?}: call {n}");
+        }
+        client.close(1000, "");
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert_eq!(handle.client_count(), 0);
+        assert_eq!(reader.join().unwrap().0, 1001, "{way:?}");
+    }
+}
+
+#[test]
+fn what_was_published_before_the_end_arrives_before_the_close() {
+    let served = Served::new();
+    let mut clients: Vec<Ws> = (0..5).map(|_| served.client()).collect();
+    for n in 0..100 {
+        served.handle().broadcast(&numbered(n)).unwrap();
+    }
+    let readers = thread::spawn(move || {
+        for client in &mut clients {
+            for n in 0..100 {
+                assert_eq!(client.expect("n")["payload"], n);
+            }
+            assert_eq!(client.closed().0, 1001);
+        }
+    });
+    end(Way::HubFirst, served);
+    readers.join().unwrap();
+}
+
+#[test]
+fn whoever_publishes_or_connects_meanwhile_is_told_and_never_hangs() {
+    for way in WAYS {
+        let served = Served::new();
+        let addr = served.addr();
+        let (warm, warmed) = bounded(0);
+        let publishers: Vec<_> = (0..3)
+            .map(|_| {
+                let (handle, warm) = (served.handle(), warm.clone());
+                thread::spawn(move || {
+                    for n in 0.. {
+                        if n == 100 {
+                            let _ = warm.send(());
+                        }
+                        if let Err(error) = handle.broadcast(&numbered(n)) {
+                            assert!(error.is_stopped(), "{error}");
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let (done, ended) = bounded::<()>(0);
+        let comers: Vec<_> = (0..3)
+            .map(|_| {
+                let ended = ended.clone();
+                thread::spawn(move || {
+                    while !ended.try_recv().is_err_and(|e| e.is_disconnected()) {
+                        // Refused, reset, cut or told: everything but a hang.
+                        let Ok(mut stream) = TcpStream::connect(addr) else { continue };
+                        stream.set_read_timeout(Some(GUARD)).unwrap();
+                        let _ = stream.write_all(handshake().as_bytes());
+                        let mut bytes = [0; 512];
+                        loop {
+                            match stream.read(&mut bytes) {
+                                Ok(0) => break,
+                                Ok(_) => {}
+                                Err(error) => {
+                                    assert!(!crate::harness::is_pause(&error), "it hangs");
+                                    break;
+                                }
+                            }
+                            if ended.try_recv().is_err_and(|e| e.is_disconnected()) {
+                                break;
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..3 {
+            warmed.recv_timeout(GUARD).unwrap();
+        }
+        end(way, served);
+        drop(done);
+        for thread in publishers.into_iter().chain(comers) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_server_whose_hub_has_stopped_tells_whoever_comes_and_its_port_is_free_in_the_end() {
+    let Served { server, hub } = Served::new();
+    let addr = server.local_addr();
+    hub.shutdown();
+    assert_eq!(Ws::over(dial(addr), addr, "/ws/stats").closed().0, 1001);
+    assert_eq!(get(addr, "/").status, 200);
+    server.shutdown();
+    assert!(TcpStream::connect(addr).is_err());
+    let hub = Hub::spawn(HubConfig::default()).unwrap();
+    let server = Server::bind(addr, hub.handle(), ServerConfig::default()).unwrap();
+    assert_eq!(get(addr, "/healthz").status, 200);
+    drop(server);
+}
+
+#[test]
+fn the_source_has_been_let_go_of_when_the_hub_is_down() {
+    for way in WAYS {
+        let served = Served::new();
+        let script = Script::start(&served.handle());
+        let client = served.client();
+        assert_eq!(script.call(), Call::Begin);
+        drop(client);
+        end(way, served);
+        assert_eq!(script.calls.try_iter().collect::<Vec<_>>(), [Call::Rest, Call::Dropped]);
+    }
+}
+
+#[test]
+fn a_source_that_never_returns_does_not_hold_the_shutdown_up() {
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let client = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    script.tick();
+    assert!(matches!(script.call(), Call::Collect(_)));
+    drop(client);
+    end(Way::HubFirst, served);
+    assert!(script.calls.try_recv().is_err(), "it is in its reading still");
+}
+
+/// A handler that waits for ever, or for as long as the test does.
+struct Stuck(Receiver<()>, Arc<AtomicUsize>);
+
+impl Handler for Stuck {
+    fn message(&self, _: &Client, message: Incoming<'_>) {
+        if message == Incoming::Text("stick") {
+            // The first is the test's, which knows then that this is reached.
+            let _ = self.0.recv();
+            let _ = self.0.recv();
+        }
+    }
+
+    fn close(&self, _: &Client) {
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_handler_that_never_returns_does_not_hold_the_shutdown_up_and_the_others_are_told() {
+    let (stick, stuck) = bounded(0);
+    let closed = Arc::new(AtomicUsize::new(0));
+    let config = ServerConfig::default().websocket("/stuck", Stuck(stuck, Arc::clone(&closed)));
+    let served = Served::with(HubConfig::default(), config);
+    let mut clients: Vec<Ws> = (0..10).map(|_| served.client_at("/stuck")).collect();
+    clients[0].send_frame(Frame::text("stick"));
+    stick.send_timeout((), GUARD).unwrap();
+    let readers = thread::spawn(move || {
+        for mut client in clients {
+            assert_eq!(client.closed().0, 1001);
+        }
+    });
+    end(Way::ServerFirst, served);
+    assert_eq!(closed.load(Ordering::SeqCst), 9, "their threads have ended, but for the stuck one");
+    readers.join().unwrap();
+    drop(stick);
+}
+
+/// Set for the child that counts its threads: in the test's own process other tests run.
+const CHILD: &str = "KENTROS_IT_CHILD";
+
+#[test]
+fn no_thread_and_no_descriptor_is_left() {
+    if std::env::var_os(CHILD).is_some() {
+        return leave_nothing();
+    }
+    let name = "shutdown::no_thread_and_no_descriptor_is_left";
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{words}");
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "it ran");
+}
+
+fn leave_nothing() {
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    for way in WAYS {
+        let served = Served::new();
+        let handle = served.handle();
+        let interval = Duration::from_millis(20);
+        let source = || Snapshot::from_payload(json!({"a": {}})).map(|_| HashMap::from([("a", 1)]));
+        handle.start_stats_streamer(interval, source).unwrap();
+        let mut clients: Vec<Ws> = (0..20).map(|_| served.client()).collect();
+        clients[0].find("container_stats");
+        let names = threads();
+        for name in ["kentros-hub", "kentros-flush", "kentros-accept", "kentros-http"] {
+            assert!(names.iter().any(|n| n == name), "{name} in {names:?}");
+        }
+        assert!(names.iter().any(|n| n == "kentros-stats"), "{names:?}");
+        assert_eq!(names.iter().filter(|n| n.starts_with("client-")).count(), 20, "{names:?}");
+        drop(clients);
+        end(way, served);
+        // A joined thread may show for a moment more: the kernel tells of its end first.
+        until("the end of each thread", || ours(&threads()).is_empty());
+    }
+    assert_eq!(descriptors(), before);
+}
+
+/// The names of this process's threads.
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .collect()
+}
+
+fn ours(names: &[String]) -> Vec<&String> {
+    names.iter().filter(|n| n.starts_with("kentros-") || n.starts_with("client-")).collect()
+}

@@ -30,8 +30,12 @@ fn a_client_gets_the_rows_and_sums_of_its_projects_only() {
     assert_eq!(shop.subscribe("shop"), json!(["shop"]));
     assert_eq!(two.subscribe(json!(["blog", STANDALONE])), json!([STANDALONE, "blog"]));
     assert_eq!(none.subscribe("there is no such project"), json!(["there is no such project"]));
-    let rows =
-        vec![row("blog", "a", 1), row("shop", "b", 2), row("shop", "c", 3), row(STANDALONE, "d", 4)];
+    let rows = vec![
+        row("blog", "a", 1),
+        row("shop", "b", 2),
+        row("shop", "c", 3),
+        row(STANDALONE, "d", 4),
+    ];
     served.handle().publish_snapshot(snapshot(rows)).unwrap();
     assert_eq!(keys(&shop.expect("container_stats")["payload"]), ["shop-b", "shop-c"]);
     let sums = shop.expect("project_stats");

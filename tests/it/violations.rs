@@ -176,6 +176,7 @@ fn a_close_is_echoed_with_its_code_and_ends_the_stream_whoever_is_first() {
     let mut stream = then(&served, &masked(0x88, b""));
     assert_eq!(read_frame(&mut stream), Some((0x88, Vec::new())));
     assert_eq!(read_frame(&mut stream), None);
+    drop(stream);
     served.until_clients(0);
 }
 
