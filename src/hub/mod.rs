@@ -195,10 +195,9 @@ impl HubHandle {
         // Counted before the client can see any answer: whoever is connected is counted.
         self.0.tally.clients.fetch_add(1, Ordering::SeqCst);
         let sent = self.command(Command::Register(client.clone()));
-        if sent.is_err() {
-            self.0.tally.clients.fetch_sub(1, Ordering::SeqCst);
-        } else if self.0.stopping.load(Ordering::SeqCst) {
-            // The hub may have taken its last command before this one.
+        if sent.is_err() || self.0.stopping.load(Ordering::SeqCst) {
+            // The hub may have taken its last command before this one, and its last count.
+            self.0.tally.clients.store(0, Ordering::SeqCst);
             client.close(1001, SHUTTING_DOWN);
         }
         sent
@@ -288,6 +287,10 @@ impl HubHandle {
         topic: Option<String>,
         item: impl FnOnce(Option<Arc<str>>) -> Result<Item, Error>,
     ) -> Result<(), Error> {
+        if self.0.stopping.load(Ordering::SeqCst) {
+            // A busy publisher must not keep the hub from its end.
+            return Err(Error::stopped());
+        }
         let topic: Option<Arc<str>> = topic.map(Into::into);
         let item = item(topic.clone())?;
         let command = Command::Publish { topic, item };

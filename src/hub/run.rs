@@ -24,6 +24,8 @@ const TURN_MESSAGES: usize = 256;
 const TURN_BYTES: usize = 64 * 1024;
 /// How long somebody who asked over HTTP counts as a listener.
 const LINGER: Duration = Duration::from_secs(30);
+/// How long somebody may wait for an answer; who asked over HTTP has given up by then.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How long a client has to close when the hub stops.
 pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -170,9 +172,10 @@ impl Run {
                 let now = Instant::now();
                 self.interest = Some(now + LINGER);
                 self.demand_changed();
-                let until = now + LINGER;
-                self.waiting.push(Waiting { topic, answer, until });
-                self.answer_waiting();
+                match self.newest.reply(topic) {
+                    Some(reply) => answer(Ok(reply)),
+                    None => self.waiting.push(Waiting { topic, answer, until: now + ANSWER }),
+                }
             }
         }
     }
@@ -229,7 +232,7 @@ impl Run {
     fn register(&mut self, client: &Client) {
         if !self.registry.add(client.id(), client.clone()) {
             // It was in already, and counted twice for a moment.
-            self.tally.clients.fetch_sub(1, Ordering::SeqCst);
+            self.count_one_less();
             return;
         }
         self.demand_changed();
@@ -242,8 +245,15 @@ impl Run {
 
     fn unregister(&mut self, client: u64) {
         if self.registry.remove(client).is_some() {
-            self.tally.clients.fetch_sub(1, Ordering::SeqCst);
+            self.count_one_less();
             self.demand_changed();
+        }
+    }
+
+    fn count_one_less(&self) {
+        // From the stop on there are none, whatever was counted: `HubHandle::register`.
+        if !self.stopping.load(Ordering::SeqCst) {
+            self.tally.clients.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -342,7 +352,7 @@ impl Run {
 
     /// What was published before the stop still goes out; then every client is told.
     fn say_goodbye(mut self) {
-        // From here on `HubHandle::register` closes its client itself.
+        // From here on `HubHandle::register` closes its client itself, and nothing is published.
         self.stopping.store(true, Ordering::SeqCst);
         for _ in 0..self.commands.len() {
             if let Ok(command) = self.commands.try_recv() {
