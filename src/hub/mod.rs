@@ -23,7 +23,7 @@ use crate::queue::Bounds;
 use crate::registry::Projects;
 use crate::snapshot::Snapshot;
 use crate::snapshot::history::History;
-use crate::{Error, Message, threads};
+use crate::{Error, Message, limits, threads};
 
 use delivery::Item;
 use link::StreamerLink;
@@ -242,7 +242,8 @@ impl HubHandle {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         let config = &self.0.config;
         let bounds = Bounds { messages: config.queue_messages, bytes: config.queue_bytes };
-        Client::new(id, peer, socket, bounds, config.write_deadline, self.0.flusher.clone())
+        let write_deadline = limits::time(config.write_deadline);
+        Client::new(id, peer, socket, bounds, write_deadline, self.0.flusher.clone())
     }
 
     /// Subscribes a client to projects, or ends subscriptions; it is answered by the hub itself.

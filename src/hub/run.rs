@@ -17,7 +17,7 @@ use crate::frame::Frame;
 use crate::outbox::Offered;
 use crate::protocol::request::Refusal;
 use crate::registry::{MAX_SUBSCRIPTIONS, Projects, Registry};
-use crate::{Demand, Message};
+use crate::{Demand, Message, limits};
 
 /// The most messages, and bytes of them, that one turn sends together.
 const TURN_MESSAGES: usize = 256;
@@ -123,7 +123,7 @@ impl Run {
             registry: Registry::new(shards),
             fanout: Fanout::new(shards),
             tally,
-            write_deadline: config.write_deadline,
+            write_deadline: limits::time(config.write_deadline),
             newest: Newest::default(),
             streamers: Vec::new(),
             demand: None,

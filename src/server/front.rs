@@ -112,8 +112,8 @@ impl Front {
         let rules = Rules {
             max_message: config.max_message,
             max_rate: config.max_rate,
-            ping_interval: config.ping_interval,
-            silence_limit: config.silence_limit,
+            ping_interval: limits::time(config.ping_interval),
+            silence_limit: limits::time(config.silence_limit),
         };
         Self {
             hub,

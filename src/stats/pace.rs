@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use crate::limits;
+
 /// When a streamer asks its source: at an interval, or at ticks of your own.
 ///
 /// ```
@@ -26,8 +28,7 @@ pub enum Pace {
 
 impl From<Duration> for Pace {
     fn from(interval: Duration) -> Self {
-        // Faster would only keep the engine and the hub busy.
-        Self::Every(interval.max(Duration::from_millis(10)))
+        Self::Every(limits::time(interval))
     }
 }
 
