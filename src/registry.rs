@@ -11,6 +11,10 @@ use crate::demand::Demand;
 /// The most projects one client may subscribe to.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 256;
 
+/// The most projects that a demand names. To put more together at each subscription would keep
+/// the hub from its work, and who asks for so many asks for about all there is.
+const MAX_DEMAND: usize = 256;
+
 pub(crate) type ViewId = u64;
 
 /// A set of projects that at least one client wants; empty: every project.
@@ -177,7 +181,8 @@ impl<C> Registry<C> {
     pub(crate) fn demand(&self) -> Option<Demand> {
         if self.views.is_empty() {
             None
-        } else if self.by_projects.contains_key(&Projects::new()) {
+        } else if self.by_projects.contains_key(&Projects::new()) || self.wanted.len() > MAX_DEMAND
+        {
             Some(Demand::all())
         } else {
             Some(Demand::only(self.wanted.keys()))
@@ -329,6 +334,18 @@ mod tests {
         assert_eq!(registry.subscribe(1, &all), Ok(()));
         assert_eq!(registry.subscribe(1, &ids(["one more"])), Err(TooMany));
         assert_eq!(registry.projects(1).unwrap().len(), MAX_SUBSCRIPTIONS);
+    }
+
+    #[test]
+    fn a_demand_for_very_many_projects_is_one_for_all() {
+        let mut registry = Registry::new(1);
+        for id in 0..=MAX_DEMAND as u64 {
+            registry.add(id, ());
+            registry.subscribe(id, &[id.to_string()]).unwrap();
+        }
+        assert_eq!(registry.demand(), Some(Demand::all()));
+        registry.remove(0);
+        assert!(!registry.demand().unwrap().wants("0"));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::Message;
 /// The longest stretch of history a client may ask for, seconds.
 const MAX_HISTORY: u64 = 300;
 
+/// The longest project id, bytes. Compose names its containers by it, and those are host names.
+const MAX_ID: usize = 255;
+
 /// A client's message, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -61,7 +64,7 @@ fn projects(payload: Value) -> Result<Vec<String>, Refusal> {
         _ => None,
     };
     match ids {
-        Some(ids) if ids.iter().all(|id| !id.is_empty()) => Ok(ids),
+        Some(ids) if ids.iter().all(|id| (1..=MAX_ID).contains(&id.len())) => Ok(ids),
         _ => {
             Err(Refusal::new("bad_payload", "the payload must be a project id or an array of them"))
         }
@@ -107,6 +110,13 @@ mod tests {
         assert_eq!(one, Request::Subscribe(vec!["shop".into()]));
         let two = parse(r#"{"type":"unsubscribe","payload":["a","b"],"timestamp":1}"#).unwrap();
         assert_eq!(two, Request::Unsubscribe(vec!["a".into(), "b".into()]));
+    }
+
+    #[test]
+    fn the_longest_project_id_is_taken_and_the_next_refused() {
+        let text = |n| format!(r#"{{"type":"subscribe","payload":"{}"}}"#, "x".repeat(n));
+        assert!(parse(&text(MAX_ID)).is_ok());
+        assert_eq!(refused(&text(MAX_ID + 1)), "bad_payload");
     }
 
     #[test]
