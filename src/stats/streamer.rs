@@ -164,6 +164,8 @@ impl<S: StatsSource> Run<S> {
         self.hub.history().clear();
         if std::mem::take(&mut self.begun) {
             threads::guarded("the source of stats", || self.source.rest());
+            // Again: the source may have published until now.
+            self.hub.forget(OF_THE_MOMENT);
         }
     }
 
