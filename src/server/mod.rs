@@ -24,6 +24,10 @@ pub use config::ServerConfig;
 /// Connections that may wait to be taken up; the kernel holds the rest.
 const INBOX: usize = 256;
 
+/// Connections the kernel holds, where it lets us. The 128 of the standard library are fewer than
+/// reconnect at once after a restart, and each that is dropped tries again a second later.
+const BACKLOG: i32 = 4096;
+
 /// A server in front of a hub. It runs until [`shutdown`](Self::shutdown) or until it is dropped.
 ///
 /// ```
@@ -119,6 +123,7 @@ fn listen(addr: impl ToSocketAddrs) -> Result<(TcpListener, SocketAddr), Error> 
         Error::io(format!("cannot listen on {}{hint}", names.join(", ")), error)
     };
     let listener = TcpListener::bind(addrs.as_slice()).map_err(failed)?;
+    rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
     let addr = listener.local_addr().map_err(failed)?;
     Ok((listener, addr))
 }
