@@ -11,7 +11,7 @@ use ureq::{Agent, Body, BodyReader};
 
 use super::call::Call;
 use super::error::EngineError;
-use super::host::{Address, DockerHost};
+use super::host::DockerHost;
 use super::transport::{EngineConnector, NoResolver};
 
 /// The most one call may take.
@@ -59,9 +59,14 @@ impl Client {
             .output_buffer_size(4 << 10)
             .max_response_header_size(16 << 10)
             .max_idle_connections(connections)
-            .max_idle_connections_per_host(connections)
-            .build();
-        let agent = Agent::with_parts(config, EngineConnector(host.clone()), NoResolver);
+            .max_idle_connections_per_host(connections);
+        #[cfg(feature = "tls")]
+        let config = match &host.tls {
+            Some(tls) => config.tls_config(tls.config()),
+            None => config,
+        };
+        let config = config.build();
+        let agent = Agent::with_parts(config, EngineConnector::new(host.clone()), NoResolver);
         Self { agent, host: host.clone(), version: version.to_owned(), tally: Arc::clone(tally) }
     }
 
@@ -125,11 +130,7 @@ impl Client {
         call: Call<'_>,
         deadline: Option<Instant>,
     ) -> Result<ureq::http::Response<Body>, EngineError> {
-        let authority = match &self.host.0 {
-            Address::Unix(_) => "docker",
-            Address::Tcp(authority) => authority,
-        };
-        let url = format!("http://{authority}{}", call.path(&self.version));
+        let url = format!("{}{}", self.host.base(), call.path(&self.version));
         let request = self.agent.get(&url).config();
         let request = match deadline {
             Some(deadline) => {

@@ -2,17 +2,17 @@
 
 use std::{fmt, io};
 
-use super::host::DockerHost;
+use super::host::{DockerHost, TLS_REMEDY};
 
 /// Why a call to the engine gave nothing.
 #[derive(Debug)]
 pub(super) enum EngineError {
     /// No connection.
-    Unreachable(DockerHost, io::Error),
+    Unreachable(String, io::Error),
     /// Connected, but no answer in time.
-    Silent(DockerHost),
+    Silent(String),
     /// The connection ended before the answer did.
-    Lost(DockerHost),
+    Lost(String),
     /// An HTTP status other than 200, and the engine's message.
     Status(u16, String),
     /// An answer that no engine gives: what was wrong with it.
@@ -46,14 +46,14 @@ impl EngineError {
                 | Kind::ConnectionReset
                 | Kind::ConnectionAborted
                 | Kind::BrokenPipe
-                | Kind::NotConnected => Self::Lost(host.clone()),
-                Kind::TimedOut | Kind::WouldBlock => Self::Silent(host.clone()),
+                | Kind::NotConnected => Self::Lost(host.to_string()),
+                Kind::TimedOut | Kind::WouldBlock => Self::Silent(host.to_string()),
                 Kind::InvalidData => Self::Garbled(error.to_string()),
-                _ => Self::Unreachable(host.clone(), error),
+                _ => Self::Unreachable(host.to_string(), error),
             },
-            ureq::Error::Timeout(_) => Self::Silent(host.clone()),
+            ureq::Error::Timeout(_) => Self::Silent(host.to_string()),
             ureq::Error::HostNotFound => {
-                Self::Unreachable(host.clone(), io::Error::other("its name resolves to no address"))
+                Self::Unreachable(host.to_string(), io::Error::other("its name resolves to no address"))
             }
             error => Self::Garbled(error.to_string()),
         }
@@ -83,11 +83,9 @@ impl fmt::Display for EngineError {
             },
             Self::Silent(host) => write!(f, "the engine at {host} does not answer"),
             Self::Lost(host) => write!(f, "the engine at {host} ended the connection"),
-            Self::Status(400, message) if message.contains("HTTPS server") => write!(
-                f,
-                "the engine wants TLS, which is not built in: use its Unix socket, or forward it \
-                 with `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST`"
-            ),
+            Self::Status(400, message) if message.contains("HTTPS server") => {
+                write!(f, "the engine wants TLS: {TLS_REMEDY}")
+            }
             Self::Status(403, message) => write!(
                 f,
                 "the engine, or a proxy before it, forbids a call ({message}); a socket proxy must \

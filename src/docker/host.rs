@@ -1,9 +1,11 @@
 //! Where a Docker Engine listens.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use crate::Error;
 
 /// Docker's own default for its API without TLS.
@@ -19,7 +21,13 @@ const DEFAULT_PORT: u16 = 2375;
 /// # Ok::<(), kentros::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DockerHost(pub(super) Address);
+pub struct DockerHost {
+    pub(super) address: Address,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
+    /// Spoken without asking for the engine's own.
+    pub(super) api_version: Option<String>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
@@ -31,9 +39,76 @@ pub(super) enum Address {
 impl Default for DockerHost {
     /// The socket of an engine installed by root.
     fn default() -> Self {
-        Self(Address::Unix(PathBuf::from("/var/run/docker.sock")))
+        Self::at(Address::Unix(PathBuf::from("/var/run/docker.sock")))
     }
 }
+
+impl DockerHost {
+    fn at(address: Address) -> Self {
+        Self {
+            address,
+            #[cfg(feature = "tls")]
+            tls: None,
+            api_version: None,
+        }
+    }
+
+    /// The same engine over TLS, with the `ca.pem`, `cert.pem` and `key.pem` of `folder`, as
+    /// `DOCKER_CERT_PATH` names it. A Unix socket takes no TLS and stays as it is.
+    ///
+    /// # Errors
+    /// If the feature `tls` is not built in, or a file cannot be read.
+    pub fn with_tls(self, folder: &Path) -> Result<Self, Error> {
+        #[cfg(feature = "tls")]
+        return match self.address {
+            Address::Unix(_) => Ok(self),
+            Address::Tcp(_) => Ok(Self { tls: Some(Tls::read(folder)?), ..self }),
+        };
+        #[cfg(not(feature = "tls"))]
+        match self.address {
+            Address::Unix(_) => Ok(self),
+            Address::Tcp(_) => Err(Error::invalid(format!(
+                "TLS with the certificates in {} is not built in: {TLS_REMEDY}",
+                folder.display()
+            ))),
+        }
+    }
+
+    /// The same engine, spoken to in this version of its API whatever it offers, as
+    /// `DOCKER_API_VERSION` says.
+    ///
+    /// # Errors
+    /// If this is no version from 1.41 on.
+    pub fn with_api_version(self, version: &str) -> Result<Self, Error> {
+        let minor = version.strip_prefix("1.").and_then(|minor| minor.parse::<u32>().ok());
+        if minor.is_none_or(|minor| minor < 41) {
+            return Err(Error::invalid(format!(
+                "API version {version:?}: 1.41 or a later one is wanted"
+            )));
+        }
+        Ok(Self { api_version: Some(version.to_owned()), ..self })
+    }
+
+    /// What an HTTP URL for this engine begins with.
+    pub(super) fn base(&self) -> String {
+        #[cfg(feature = "tls")]
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        #[cfg(not(feature = "tls"))]
+        let scheme = "http";
+        match &self.address {
+            Address::Unix(_) => format!("{scheme}://docker"),
+            Address::Tcp(authority) => format!("{scheme}://{authority}"),
+        }
+    }
+}
+
+/// What to do where the engine wants TLS and this build has none, or no certificates.
+#[cfg(not(feature = "tls"))]
+pub(super) const TLS_REMEDY: &str = "build with `--features tls`, use the engine's Unix socket, or \
+     forward it with `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST`";
+#[cfg(feature = "tls")]
+pub(super) const TLS_REMEDY: &str =
+    "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem";
 
 impl FromStr for DockerHost {
     type Err = Error;
@@ -45,16 +120,13 @@ impl FromStr for DockerHost {
             return refuse("write unix:///path/to/docker.sock or tcp://host:port");
         };
         match scheme {
-            "unix" if rest.starts_with('/') => Ok(Self(Address::Unix(PathBuf::from(rest)))),
+            "unix" if rest.starts_with('/') => Ok(Self::at(Address::Unix(PathBuf::from(rest)))),
             "unix" => refuse("the path of a socket is absolute: unix:///var/run/docker.sock"),
             "tcp" | "http" => match authority(rest) {
-                Some(authority) => Ok(Self(Address::Tcp(authority))),
+                Some(authority) => Ok(Self::at(Address::Tcp(authority))),
                 None => refuse("write tcp://host:port, without a path"),
             },
-            "https" => refuse(
-                "TLS is not built in: forward the socket, as with \
-                 `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST`, and use unix:///tmp/docker.sock",
-            ),
+            "https" => refuse(&format!("write tcp://host:port for TLS too, and {TLS_REMEDY}")),
             "ssh" => refuse(
                 "ssh is not built in: forward the socket with \
                  `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST` and use unix:///tmp/docker.sock",
@@ -85,7 +157,7 @@ fn authority(rest: &str) -> Option<String> {
 
 impl fmt::Display for DockerHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.address {
             Address::Unix(path) => write!(f, "unix://{}", path.display()),
             Address::Tcp(authority) => write!(f, "tcp://{authority}"),
         }
@@ -114,10 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn an_api_version_is_1_41_or_later() {
+        let version = |version| DockerHost::default().with_api_version(version);
+        assert_eq!(version("1.43").unwrap().api_version.as_deref(), Some("1.43"));
+        for nonsense in ["1.40", "2.0", "v1.43", "", "1."] {
+            assert!(version(nonsense).unwrap_err().is_invalid(), "{nonsense}");
+        }
+    }
+
+    #[test]
     fn refuses_the_rest_and_says_what_to_do() {
         for (text, remedy) in [
             ("ssh://me@server", "ssh -NL"),
-            ("https://server:2376", "TLS is not built in"),
+            ("https://server:2376", "tcp://host:port for TLS too"),
             ("npipe:////./pipe/docker_engine", "tcp://"),
             ("/var/run/docker.sock", "unix:///path"),
             ("unix://docker.sock", "absolute"),

@@ -23,6 +23,8 @@ mod rows;
 mod sample;
 mod session;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod watch;
 

@@ -207,7 +207,10 @@ pub(super) fn identify(
     let client = Client::new(host, "", CONNECTIONS, tally);
     let headers = client.ping(deadline)?;
     let podman = headers.contains_key("libpod-api-version");
-    let theirs = header(&headers, "api-version")
+    let theirs = host
+        .api_version
+        .as_deref()
+        .or(header(&headers, "api-version"))
         .and_then(number)
         .ok_or_else(|| EngineError::Garbled("it names no API version".to_owned()))?;
     if theirs < OLDEST {
@@ -219,7 +222,10 @@ pub(super) fn identify(
         Err(error) if error.is_answer() => (header(&headers, "server").and_then(server), None),
         Err(error) => return Err(error),
     };
-    let api = text(theirs.min(NEWEST).max(lowest.unwrap_or(OLDEST)));
+    let api = host.api_version.clone().unwrap_or_else(|| {
+        // The lower of ours and theirs, unless they no longer speak that.
+        text(theirs.min(NEWEST).max(lowest.unwrap_or(OLDEST)))
+    });
     let info = EngineInfo {
         engine: Some(if podman { "Podman" } else { "Docker Engine" }.to_owned()),
         version: version.filter(|version| !version.is_empty()),

@@ -14,6 +14,8 @@ use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+#[cfg(feature = "tls")]
+use ureq::unversioned::transport::RustlsConnector;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, TcpConnector,
     Transport,
@@ -23,7 +25,21 @@ use super::host::{Address, DockerHost};
 
 /// Connects to the engine, whatever the request's URL says.
 #[derive(Debug)]
-pub(super) struct EngineConnector(pub(super) DockerHost);
+pub(super) struct EngineConnector {
+    host: DockerHost,
+    #[cfg(feature = "tls")]
+    tls: RustlsConnector,
+}
+
+impl EngineConnector {
+    pub(super) fn new(host: DockerHost) -> Self {
+        Self {
+            host,
+            #[cfg(feature = "tls")]
+            tls: RustlsConnector::default(),
+        }
+    }
+}
 
 impl Connector for EngineConnector {
     type Out = Box<dyn Transport>;
@@ -33,7 +49,7 @@ impl Connector for EngineConnector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<Self::Out>, Error> {
-        match &self.0.0 {
+        match &self.host.address {
             Address::Unix(path) => {
                 let socket = UnixSocket::connect(path, details.timeout)?;
                 let socket = Arc::new(socket);
@@ -59,7 +75,18 @@ impl Connector for EngineConnector {
                 };
                 let transport =
                     Connector::<()>::connect(&TcpConnector::default(), &resolved, None)?;
-                Ok(transport.map(|transport| Box::new(transport) as Box<dyn Transport>))
+                let transport =
+                    transport.map(|transport| Box::new(transport) as Box<dyn Transport>);
+                // It wraps the transport where the URL says https, and only there.
+                #[cfg(feature = "tls")]
+                let transport = match transport {
+                    Some(transport) => self
+                        .tls
+                        .connect(&resolved, Some(transport))?
+                        .map(|transport| Box::new(transport) as Box<dyn Transport>),
+                    None => None,
+                };
+                Ok(transport)
             }
         }
     }

@@ -214,7 +214,17 @@ impl Given {
             }
             None => find::engine(around)?,
         };
-        found.host.parse().map_err(|error: kentros::Error| format!("{}: {error}", found.by))
+        let host = || {
+            let mut host: DockerHost = found.host.parse()?;
+            if let Some(folder) = &found.certificates {
+                host = host.with_tls(folder)?;
+            }
+            match (around.variable)("DOCKER_API_VERSION") {
+                Some(version) => host.with_api_version(&version),
+                None => Ok(host),
+            }
+        };
+        host().map_err(|error: kentros::Error| format!("{}: {error}", found.by))
     }
 }
 
