@@ -21,23 +21,31 @@ pub(super) enum Behaviour {
     Stream,
 }
 
+/// What a probe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Behaves(Behaviour),
+    /// This container hangs.
+    Hung,
+    /// This container has no sample, for a reason of its own.
+    Nothing,
+}
+
 /// Asks for two samples of a running container, one after the other. The first may have waited
 /// or not; the second, right after it, waits for a whole pass unless the engine reads directly.
-/// `None` where this container cannot tell.
-pub(super) fn ask(client: &Client, id: &str) -> Result<Option<Behaviour>, EngineError> {
+pub(super) fn ask(client: &Client, id: &str) -> Result<Found, EngineError> {
     let call = |limit| client.get::<Sample>(Call::OneShot(id), Instant::now() + limit);
     match call(FIRST_LIMIT) {
-        // A stream tells no less of a container that hangs, and works with every engine.
-        Err(EngineError::Silent(_)) => return Ok(Some(Behaviour::Stream)),
-        Err(error) if error.is_answer() => return Ok(None),
+        Err(EngineError::Silent(_)) => return Ok(Found::Hung),
+        Err(error) if error.is_answer() => return Ok(Found::Nothing),
         Err(error) => return Err(error),
         Ok(_) => {}
     }
     let start = Instant::now();
     match call(DIRECT_WITHIN) {
-        Ok(_) if start.elapsed() < DIRECT_WITHIN => Ok(Some(Behaviour::Direct)),
-        Ok(_) | Err(EngineError::Silent(_)) => Ok(Some(Behaviour::Stream)),
-        Err(error) if error.is_answer() => Ok(None),
+        Ok(_) if start.elapsed() < DIRECT_WITHIN => Ok(Found::Behaves(Behaviour::Direct)),
+        Ok(_) | Err(EngineError::Silent(_)) => Ok(Found::Behaves(Behaviour::Stream)),
+        Err(error) if error.is_answer() => Ok(Found::Nothing),
         Err(error) => Err(error),
     }
 }

@@ -17,7 +17,7 @@ use super::error::EngineError;
 use super::host::DockerHost;
 use super::inventory::{Inventory, Target};
 use super::podman::Frames;
-use super::probe::{self, Behaviour};
+use super::probe::{self, Behaviour, Found};
 use super::rows::Rows;
 use super::stream::Streams;
 use super::watch::{Shared, Watch, lock};
@@ -38,6 +38,9 @@ const DOUBT_AFTER: Duration = Duration::from_millis(2_500);
 /// Connections kept alive: four workers' and the lister's.
 const CONNECTIONS: usize = 5;
 
+/// Containers probed in one reading, and hung ones before a stream is tried.
+const PROBES: usize = 3;
+
 /// An engine that answers, and all that reads it.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -45,6 +48,9 @@ pub(super) struct Session {
     inventory: Shared,
     rows: Rows,
     sampler: Sampler,
+    /// The container to probe next, and how many hung.
+    probed: usize,
+    hung: usize,
     /// When a sample last came, or there was none to come.
     heard: Instant,
     pub(super) info: EngineInfo,
@@ -96,6 +102,8 @@ impl Session {
             inventory,
             rows: Rows::default(),
             sampler: Sampler::Unknown,
+            probed: 0,
+            hung: 0,
             heard: Instant::now(),
             info,
             watch,
@@ -165,8 +173,8 @@ impl Session {
 
     /// Reads what the sampler gives; whether it gave anything.
     fn read(&mut self, targets: &[Target], start: Instant) -> Result<bool, SourceError> {
-        if let (Sampler::Unknown, Some(target)) = (&self.sampler, targets.first()) {
-            match probe::ask(&self.client, &target.id)? {
+        if matches!(self.sampler, Sampler::Unknown) {
+            match self.probe(targets)? {
                 Some(behaviour) => self.sample(behaviour)?,
                 None => return Ok(false),
             }
@@ -185,6 +193,26 @@ impl Session {
                 frames.frame(targets, &mut self.rows, deadline)
             }
         })
+    }
+
+    /// How the engine behaves, tried on one container after the other: a container may be gone,
+    /// or have no sample, or hang.
+    fn probe(&mut self, targets: &[Target]) -> Result<Option<Behaviour>, EngineError> {
+        let start = self.probed;
+        for target in targets.iter().cycle().skip(start).take(targets.len().min(PROBES)) {
+            self.probed = (self.probed + 1) % targets.len();
+            match probe::ask(&self.client, &target.id)? {
+                Found::Behaves(behaviour) => return Ok(Some(behaviour)),
+                Found::Nothing => {}
+                // Over a second is gone: the next one is for the next reading.
+                Found::Hung => {
+                    self.hung += 1;
+                    // A stream tells no less of what hangs, and works with every engine.
+                    return Ok((self.hung >= PROBES).then_some(Behaviour::Stream));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn sample(&mut self, behaviour: Behaviour) -> Result<(), SourceError> {

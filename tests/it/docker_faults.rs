@@ -4,7 +4,7 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kentros::{DockerHost, DockerSource, StatsSource, Unavailable};
+use kentros::{DockerHost, DockerSource, Mode, StatsSource, Unavailable};
 
 use crate::docker_source::{Reading, is_quarter, read, until, until_cpu};
 use crate::fake_engine::{Fake, FakeEngine, Fault, Kind};
@@ -233,6 +233,19 @@ fn one_fails(kind: Kind, call: &str, fault: Fault) {
     };
     // One that hung is left alone for some seconds; any other comes back sooner.
     until(&engine, &mut source, "back", soon).unwrap();
+}
+
+#[test]
+fn a_container_that_hangs_from_the_start_spoils_no_probe() {
+    let engine = FakeEngine::start(Kind::Direct);
+    let bad = engine.add(Fake::new("bad", "shop"));
+    let good: Vec<String> =
+        (0..2).map(|n| engine.add(Fake::new(&format!("good{n}"), "shop"))).collect();
+    engine.fault(&format!("oneshot {bad}"), Fault::Hang);
+    let mut source = DockerSource::new(engine.host());
+    let good: Vec<&str> = good.iter().map(String::as_str).collect();
+    until_cpu(&engine, &mut source, &good);
+    assert_eq!(source.engine().mode, Some(Mode::Direct));
 }
 
 #[test]
