@@ -109,8 +109,8 @@ fn the_demo_serves_its_dashboard_and_its_stats_marked_as_a_demo() {
     let status = client.find("engine_status");
     assert_eq!(status["payload"]["mode"], "demo");
     assert_eq!(status["payload"]["interval_ms"], 100);
-    let stats = client.find("container_stats");
-    assert!(stats["payload"].as_object().unwrap().len() > 5, "{stats}");
+    let rows = client.find("container_stats");
+    assert!(rows["payload"].as_object().unwrap().len() > 5, "{rows}");
     assert_eq!(get(addr, "/readyz").status, 200);
     let projects: Value = serde_json::from_str(&get(addr, "/api/v1/projects").body).unwrap();
     let projects = projects["payload"].as_array().unwrap();

@@ -7,7 +7,7 @@ use kentros::{
 };
 use serde_json::Value;
 
-use crate::harness::{Served, dial, one_each};
+use crate::harness::{Served, dial, keys, one_each};
 use crate::raw::{Answer, get};
 use crate::source::{Call, Reading, Script};
 
@@ -99,7 +99,7 @@ fn a_page_of_ones_own_takes_the_dashboards_place() {
 
 #[test]
 fn a_large_page_reaches_a_slow_reader_whole() {
-    let body: String = (0..400_000).map(|n| format!("{n:09}\n")).collect();
+    let body = "a line of the page\n".repeat(200_000);
     let config = ServerConfig::default().page("/large", "text/plain", body.clone());
     let served = Served::with(HubConfig::default(), config);
     let mut stream = crate::harness::dial_narrow(served.addr());
@@ -208,4 +208,37 @@ fn the_demo_is_marked_and_its_endpoints_answer() {
     let stats = json(&get(addr, "/api/v1/stats"));
     assert!(stats["payload"].as_object().unwrap().len() > 5, "{stats}");
     assert_eq!(get(addr, "/readyz").status, 200);
+}
+
+#[test]
+fn one_projects_stats_have_an_address_of_their_own() {
+    let served = Served::new();
+    served.handle().publish_snapshot(one_each(&["blog", "shop", "a b"], 7)).unwrap();
+    let stats = json(&served.get("/api/v1/projects/shop/stats"));
+    assert_eq!(stats["type"], "container_stats");
+    assert_eq!(keys(&stats["payload"]), ["shop-web"]);
+    let stats = json(&served.get("/api/v1/projects/a%20b/stats"));
+    assert_eq!(keys(&stats["payload"]), ["a b-web"]);
+    let answer = served.get("/api/v1/projects/nothing/stats");
+    assert_eq!(answer.status, 404);
+    assert!(answer.body.contains("nothing"), "{answer:?}");
+}
+
+#[test]
+fn the_metrics_have_a_line_for_each_known_figure_and_the_hubs_own() {
+    let served = Served::new();
+    let _client = served.client();
+    served.handle().publish_snapshot(one_each(&["shop"], 7)).unwrap();
+    served.get("/healthz");
+    let answer = served.get("/metrics");
+    assert_eq!(answer.status, 200);
+    assert!(answer.field("content-type").starts_with("text/plain; version=0.0.4"), "{answer:?}");
+    let lines: Vec<&str> = answer.body.lines().filter(|line| !line.starts_with('#')).collect();
+    let of = |name: &str| -> Vec<&&str> { lines.iter().filter(|l| l.starts_with(name)).collect() };
+    let memory = of("container_memory_usage_bytes{");
+    assert_eq!(memory.len(), 1, "{lines:#?}");
+    assert!(memory[0].contains("container_label_com_docker_compose_project=\"shop\""));
+    assert!(memory[0].ends_with(" 7"), "{memory:?}");
+    assert!(of("container_network_receive_bytes_total").is_empty(), "unknown is no line");
+    assert!(lines.contains(&"kentros_clients 1"), "{lines:#?}");
 }

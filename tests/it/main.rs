@@ -11,6 +11,7 @@ mod fake_engine;
 mod handshake;
 mod harness;
 mod http;
+mod keepalive;
 mod order;
 mod raw;
 mod real_engine;

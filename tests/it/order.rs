@@ -36,7 +36,7 @@ fn every_client_sees_each_producers_messages_in_order_while_others_come_and_go()
     config.queue_bytes = 1 << 30;
     let served = Served::with(config, ServerConfig::default());
     let mut stay: Vec<Ws> = (0..70).map(|_| served.client()).collect();
-    let (_going, gone) = bounded::<()>(0);
+    let (going, gone) = bounded::<()>(0);
     thread::scope(|scope| {
         let producers: Vec<_> = (0..PRODUCERS)
             .map(|producer| {
@@ -91,7 +91,7 @@ fn every_client_sees_each_producers_messages_in_order_while_others_come_and_go()
         for producer in producers {
             producer.join().unwrap();
         }
-        drop(_going);
+        drop(going);
     });
     served.handle().broadcast(&Message::new("end", ())).unwrap();
     for client in &mut stay {

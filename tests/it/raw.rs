@@ -112,11 +112,11 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         n @ ..126 => frame.push(0x80 | u8::try_from(n).unwrap()),
         n @ ..65_536 => {
-            frame.push(0x80 | 126);
+            frame.push(0xfe);
             frame.extend(u16::try_from(n).unwrap().to_be_bytes());
         }
         n => {
-            frame.push(0x80 | 127);
+            frame.push(0xff);
             frame.extend(u64::try_from(n).unwrap().to_be_bytes());
         }
     }

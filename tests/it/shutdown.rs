@@ -331,13 +331,13 @@ impl Handler for Stuck {
 
 #[test]
 fn a_handler_that_never_returns_does_not_hold_the_shutdown_up_and_the_others_are_told() {
-    let (stick, stuck) = bounded(0);
+    let (hold, held) = bounded(0);
     let closed = Arc::new(AtomicUsize::new(0));
-    let config = ServerConfig::default().websocket("/stuck", Stuck(stuck, Arc::clone(&closed)));
+    let config = ServerConfig::default().websocket("/stuck", Stuck(held, Arc::clone(&closed)));
     let served = Served::with(HubConfig::default(), config);
     let mut clients: Vec<Ws> = (0..10).map(|_| served.client_at("/stuck")).collect();
     clients[0].send_frame(Frame::text("stick"));
-    stick.send_timeout((), GUARD).unwrap();
+    hold.send_timeout((), GUARD).unwrap();
     let readers = thread::spawn(move || {
         for mut client in clients {
             assert_eq!(client.closed().0, 1001);
@@ -346,7 +346,7 @@ fn a_handler_that_never_returns_does_not_hold_the_shutdown_up_and_the_others_are
     end(Way::ServerFirst, served);
     assert_eq!(closed.load(Ordering::SeqCst), 9, "their threads have ended, but for the stuck one");
     readers.join().unwrap();
-    drop(stick);
+    drop(hold);
 }
 
 /// Set for the child that counts its threads: in the test's own process other tests run.

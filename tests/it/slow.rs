@@ -35,9 +35,9 @@ fn one_of_a_hundred_that_does_not_read_delays_none_of_the_others() {
     let mut stopped = served.narrow_client();
     stopped.subscribe("flood");
     let mut others: Vec<Ws> = (0..99).map(|_| served.client()).collect();
-    others.iter_mut().for_each(|client| {
+    for client in &mut others {
         client.subscribe("calm");
-    });
+    }
     let mut rounds = |n: usize| {
         let mut took: Vec<Duration> = (0..n)
             .map(|n| {
@@ -219,7 +219,7 @@ fn a_client_that_reads_a_little_now_and_then_is_gone_at_the_deadline() {
     let begun = Instant::now();
     handle.broadcast(&Message::new("large", "x".repeat(FLOOD))).unwrap();
     let (enough, told) = bounded::<()>(0);
-    let dripped = thread::spawn(move || {
+    let reader = thread::spawn(move || {
         dripper.stream().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
         let mut buffer = [0; 4 * KIB];
         let (mut reads, mut bytes) = (0, 0);
@@ -241,7 +241,7 @@ fn a_client_that_reads_a_little_now_and_then_is_gone_at_the_deadline() {
     assert!(after < Duration::from_secs(10), "only after {after:?}");
     served.until_clients(1);
     drop(enough);
-    let (reads, bytes) = dripped.join().unwrap();
+    let (reads, bytes) = reader.join().unwrap();
     assert!(reads > 10 && bytes < FLOOD, "{reads} reads, {bytes} bytes");
     assert_eq!(handle.counters().evicted_slow, 0);
     handle.broadcast(&numbered(1)).unwrap();
@@ -253,14 +253,14 @@ fn a_handler_that_sends_to_a_client_that_does_not_read_waits_for_the_deadline_at
     let (say, heard) = crossbeam_channel::unbounded();
     let mut config = HubConfig::default();
     config.write_deadline = Duration::from_millis(500);
-    let server = ServerConfig::default().websocket(
+    let flood = ServerConfig::default().websocket(
         "/flood",
         move |client: &kentros::Client, _: kentros::Incoming<'_>| {
             let text = "x".repeat(FLOOD);
             say.send(client.send_text(&text).is_err()).unwrap();
         },
     );
-    let served = Served::with(config, server);
+    let served = Served::with(config, flood);
     let mut stopped = Ws::over(crate::harness::dial_narrow(served.addr()), served.addr(), "/flood");
     stopped.send("go", ());
     assert!(heard.recv_timeout(GUARD).unwrap(), "an error, and soon");
