@@ -235,7 +235,7 @@ fn the_metrics_have_a_line_for_each_known_figure_and_the_hubs_own() {
     assert!(answer.field("content-type").starts_with("text/plain; version=0.0.4"), "{answer:?}");
     let lines: Vec<&str> = answer.body.lines().filter(|line| !line.starts_with('#')).collect();
     let of = |name: &str| -> Vec<&&str> { lines.iter().filter(|l| l.starts_with(name)).collect() };
-    let memory = of("container_memory_usage_bytes{");
+    let memory = of("container_memory_working_set_bytes{");
     assert_eq!(memory.len(), 1, "{lines:#?}");
     assert!(memory[0].contains("container_label_com_docker_compose_project=\"shop\""));
     assert!(memory[0].ends_with(" 7"), "{memory:?}");

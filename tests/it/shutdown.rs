@@ -331,9 +331,9 @@ impl Handler for Stuck {
 
 #[test]
 fn a_handler_that_never_returns_does_not_hold_the_shutdown_up_and_the_others_are_told() {
-    let (hold, held) = bounded(0);
+    let (hold, stuck) = bounded(0);
     let closed = Arc::new(AtomicUsize::new(0));
-    let config = ServerConfig::default().websocket("/stuck", Stuck(held, Arc::clone(&closed)));
+    let config = ServerConfig::default().websocket("/stuck", Stuck(stuck, Arc::clone(&closed)));
     let served = Served::with(HubConfig::default(), config);
     let mut clients: Vec<Ws> = (0..10).map(|_| served.client_at("/stuck")).collect();
     clients[0].send_frame(Frame::text("stick"));
