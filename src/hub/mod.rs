@@ -266,7 +266,7 @@ impl HubHandle {
     }
 
     /// What the streamers have read, for those who come later. Held for as long as it takes to
-    /// add a reading or to write one answer.
+    /// add a reading or to copy it.
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }

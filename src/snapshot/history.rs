@@ -17,7 +17,7 @@ const SPACING: f64 = 0.9;
 const GRACE: u64 = 10;
 
 /// Figures of every container over time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     /// When each reading was, Unix seconds; the first is reading number `first`.
     times: VecDeque<f64>,
@@ -25,7 +25,7 @@ pub(crate) struct History {
     containers: HashMap<String, Track>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Track {
     project: String,
     /// The number of the reading that the first point belongs to.

@@ -1,5 +1,7 @@
 //! The stats socket, `/ws/stats`: clients that listen, and may choose their projects.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::protocol::request::{self, Request};
 use crate::{Client, Handler, HubHandle, Incoming, Message};
 
@@ -7,23 +9,29 @@ use crate::{Client, Handler, HubHandle, Incoming, Message};
 #[derive(Debug)]
 pub(crate) struct StatsHandler {
     hub: HubHandle,
+    /// Held while an answer with history is written: one at a time, for each takes megabytes.
+    writing: Mutex<()>,
 }
 
 impl StatsHandler {
     pub(crate) fn new(hub: HubHandle) -> Self {
-        Self { hub }
+        Self { hub, writing: Mutex::new(()) }
     }
 
     /// Answers on the client's own thread: five minutes of a thousand containers are megabytes,
     /// which the hub has no time to write.
     fn history(&self, client: &Client, seconds: u64) {
         let Some(view) = self.hub.view(client.id()) else { return };
-        let payload = self.hub.history().payload(seconds, &view);
-        let answer = serde_json::value::RawValue::from_string(payload);
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        // A copy: the streamer, which adds to the history, must not wait for the writing.
+        let history = self.hub.history().clone();
+        let answer = serde_json::value::RawValue::from_string(history.payload(seconds, &view));
         debug_assert!(answer.is_ok(), "the history is JSON");
-        if let Ok(payload) = answer {
+        let answer = answer.map(|payload| Message::new("history", payload));
+        drop((history, writing));
+        if let Ok(answer) = answer {
             // A client that is gone needs no answer.
-            let _ = client.send(&Message::new("history", payload));
+            let _ = client.send(&answer);
         }
     }
 }
