@@ -178,12 +178,12 @@ impl Front {
         self.step(id);
     }
 
-    /// Ends the request that has waited longest, where it has waited long: whoever drips its head
-    /// must not keep others out.
+    /// Ends the request whose time is over first, where it has waited long or has its answer:
+    /// whoever drips its head or lingers after the answer must not keep others out.
     fn make_room(&mut self, now: Instant) -> bool {
         let Some(&(_, id)) = self.deadlines.first() else { return false };
-        let waited = self.requests.get(&id).map(|request| now - request.since);
-        if waited.is_none_or(|waited| waited < PATIENCE) {
+        let Some(Request { since, stage, .. }) = self.requests.get(&id) else { return false };
+        if now - *since < PATIENCE && !matches!(stage, Stage::Drain) {
             return false;
         }
         self.end(id);
