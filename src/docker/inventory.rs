@@ -15,6 +15,9 @@ use crate::{Demand, STANDALONE};
 /// The most containers told of. Beyond it the oldest stopped ones are left out, so that thousands
 /// of forgotten containers cost neither memory nor bytes on the wire.
 const MAX_CONTAINERS: usize = 5_000;
+/// Lists that may still say what was before an event: Docker 20.10 tells of an end up to 100 ms
+/// before its own list knows, and lists of what changed are half a second apart.
+const MAX_BEHIND: u8 = 4;
 
 /// The containers of one engine.
 #[derive(Debug, Default)]
@@ -38,6 +41,8 @@ struct Entry {
     limits: Limits,
     exit_code: Option<i64>,
     oom_killed: bool,
+    /// The state before the last event, and how many more lists may say it.
+    before: Option<(String, u8)>,
 }
 
 /// What an inspection told of a container.
@@ -117,7 +122,11 @@ impl Inventory {
     fn update(&mut self, list: Vec<Listed>) {
         for listed in list {
             let entry = self.entries.entry(listed.id.clone()).or_default();
-            entry.update(listed);
+            if entry.is_ahead_of(&listed) {
+                self.touched.insert(listed.id);
+            } else {
+                entry.update(listed);
+            }
         }
         for event in self.meanwhile.take().unwrap_or_default() {
             self.apply(&event);
@@ -266,6 +275,17 @@ impl Entry {
         Self { container, project, ..Self::default() }
     }
 
+    /// Whether an event has told more than this list knows yet.
+    fn is_ahead_of(&mut self, listed: &Listed) -> bool {
+        match self.before.take() {
+            Some((before, left @ 1..)) if listed.state.eq_ignore_ascii_case(&before) => {
+                self.before = Some((before, left - 1));
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn update(&mut self, listed: Listed) {
         self.project = listed.labels.project().unwrap_or(STANDALONE).to_owned();
         if listed.host_config.network_mode.is_some() {
@@ -293,6 +313,7 @@ impl Entry {
 
     fn apply(&mut self, action: &str, detail: Option<&str>, attributes: &Attributes) {
         let container = &mut self.container;
+        let before = container.state.clone();
         if !attributes.name.is_empty() {
             container.name.clone_from(&attributes.name);
         }
@@ -317,6 +338,10 @@ impl Entry {
             "oom" => self.oom_killed = true,
             "health_status" => container.health = detail.map(str::to_owned),
             _ => {}
+        }
+        if container.state != before {
+            container.status.clear();
+            self.before = Some((before, MAX_BEHIND));
         }
     }
 

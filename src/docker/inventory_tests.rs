@@ -156,6 +156,32 @@ fn an_event_while_a_list_is_under_way_is_not_undone_by_it() {
 }
 
 #[test]
+fn an_event_is_not_undone_by_a_list_that_lags_behind_it() {
+    let up = || Listed { status: "Up 5 seconds".to_owned(), ..one("a", "running") };
+    let mut inventory = Inventory::default();
+    inventory.listed(vec![up()]);
+    inventory.apply(&event("a", "die", ""));
+    for _ in 0..MAX_BEHIND {
+        let asked = inventory.listing();
+        assert_eq!(asked, ["a"], "it is listed again");
+        inventory.listed_only(&asked, vec![up()]);
+        let container = inventory.projects()[0].containers[0].clone();
+        assert_eq!((container.state.as_str(), container.status.as_str()), ("exited", ""));
+    }
+    // It stands by it: then it is so.
+    let asked = inventory.listing();
+    inventory.listed_only(&asked, vec![up()]);
+    assert_eq!(state(&inventory), "running");
+    assert!(!inventory.is_touched());
+
+    inventory.apply(&event("a", "die", ""));
+    let asked = inventory.listing();
+    inventory.listed_only(&asked, vec![one("a", "restarting")]);
+    assert_eq!(state(&inventory), "restarting", "any other state is news");
+    assert!(!inventory.is_touched());
+}
+
+#[test]
 fn what_was_touched_is_listed_by_name() {
     let mut inventory = Inventory::default();
     inventory.listed(vec![one("a", "running"), one("b", "running")]);
