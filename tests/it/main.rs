@@ -3,6 +3,8 @@
 
 mod binary;
 mod broadcast;
+mod browser;
+mod devtools;
 mod docker_faults;
 mod docker_real;
 mod docker_source;

@@ -1,0 +1,356 @@
+//! The dashboard in a real browser.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kentros::{
+    DemoSource, DockerSource, Hub, HubConfig, Message, Server, ServerConfig, StatsSource,
+};
+use serde_json::{Value, json};
+
+use crate::devtools::{Browser, Page};
+use crate::harness::{Served, until};
+use crate::real_engine::{RealEngine, unique};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Markup that would run, if it were markup.
+const MARKUP: &str = r#"<img src=x onerror="document.title='run'"><b id=run>&amp;"#;
+
+/// A hub and a server, whose stats come from this source.
+fn serve(interval: Duration, source: impl StatsSource) -> Served {
+    let served = Served::new();
+    served.handle().start_stats_streamer(interval, source).unwrap();
+    served
+}
+
+/// Opens the dashboard in a new window.
+fn open(browser: &Browser, served: &Served) -> Page {
+    let mut page = browser.page();
+    page.goto(&format!("http://{}/", served.addr()));
+    page
+}
+
+/// Nothing was wrong, and nobody else was asked for anything.
+#[track_caller]
+fn assert_clean(page: &mut Page, served: &Served) {
+    assert_eq!(page.complaints(), Vec::<String>::new());
+    let (http, ws) = (format!("http://{}/", served.addr()), format!("ws://{}/", served.addr()));
+    let requests = page.requests();
+    assert!(requests.iter().any(|url| url.starts_with(&ws)), "no socket in {requests:?}");
+    for url in requests {
+        let own = url.starts_with(&http) || url.starts_with(&ws) || url.starts_with("data:");
+        assert!(own, "the page asked {url}");
+    }
+}
+
+/// JavaScript: the row of this container, by its id.
+fn row(id: &str) -> String {
+    format!(r#"document.querySelector('td.id[title="{id}"]')?.closest('tr')"#)
+}
+
+/// JavaScript: the text of a cell of this container's row.
+fn cell(id: &str, class: &str) -> String {
+    format!("{}?.querySelector('.{class}')?.textContent", row(id))
+}
+
+/// JavaScript: the text of the element with this id, none where it is hidden.
+fn shown(id: &str) -> String {
+    format!("((e) => e.checkVisibility() ? e.textContent : '')(document.getElementById('{id}'))")
+}
+
+#[test]
+fn a_real_container_shows_and_changes() {
+    const TEST: &str = "a_real_container_shows_and_changes";
+    let Some(browser) = Browser::find(TEST) else { return };
+    let Some(engine) = RealEngine::find(TEST) else { return };
+    let project = unique("browser");
+    let busy = engine.start(&project, "burner", &["/bin/sh", "-c", "while :; do :; done"]);
+    let served = serve(SECOND, DockerSource::new(engine.host.clone()));
+    let mut page = open(browser, &served);
+
+    page.until("the container's row", &row(&busy.id));
+    assert_eq!(page.eval(&cell(&busy.id, "name")), busy.name);
+    assert_eq!(page.eval(&cell(&busy.id, "service")), "burner");
+    let heading =
+        format!("{}.closest('tbody').querySelector('.heading').textContent", row(&busy.id));
+    assert_eq!(page.eval(&heading), project);
+    page.until("its state", &format!("{} === 'running'", cell(&busy.id, "state")));
+
+    let cpu = cell(&busy.id, "cpu .left");
+    let busy_now =
+        format!("((text) => text?.endsWith('%') && parseFloat(text) > 20 && text)({cpu})");
+    let first = page.until("more than 20 % CPU", &busy_now);
+    let changed = format!("((text) => text?.endsWith('%') && text !== {first} && text)({cpu})");
+    page.until("another figure", &changed);
+    assert_clean(&mut page, &served);
+
+    busy.act("kill");
+    page.until("the end", &format!("{} === 'exited'", cell(&busy.id, "state")));
+    // 137 is 128 + SIGKILL.
+    page.until("how it ended", &format!("{}?.includes('(137)')", cell(&busy.id, "note")));
+    assert_clean(&mut page, &served);
+}
+
+#[test]
+fn markup_in_labels_is_text() {
+    const TEST: &str = "markup_in_labels_is_text";
+    let Some(browser) = Browser::find(TEST) else { return };
+    let Some(engine) = RealEngine::find(TEST) else { return };
+    let project = unique(MARKUP);
+    let container = engine.start(&project, MARKUP, &["/bin/sleep", "1000"]);
+    let served = serve(SECOND, DockerSource::new(engine.host.clone()));
+    let mut page = open(browser, &served);
+
+    page.until("the container's row", &row(&container.id));
+    assert_eq!(page.eval(&cell(&container.id, "service")), MARKUP);
+    let heading =
+        format!("{}.closest('tbody').querySelector('.heading').textContent", row(&container.id));
+    assert_eq!(page.eval(&heading), project);
+    // Its figures are there too: the snapshot, keyed by such a project, was read.
+    page.until("its figures", &format!("parseInt({}) >= 1", cell(&container.id, "pids")));
+    assert_no_markup(&mut page);
+    assert_clean(&mut page, &served);
+}
+
+#[test]
+fn markup_of_a_source_is_text() {
+    const TEST: &str = "markup_of_a_source_is_text";
+    let Some(browser) = Browser::find(TEST) else { return };
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let served = serve(SECOND / 10, move || {
+        if failing.load(Ordering::Relaxed) {
+            return Err(MARKUP);
+        }
+        Ok(
+            json!({"<i>": {"name": MARKUP, "project_id": MARKUP, "cpu_percent": MARKUP, "pids": null,
+            "unavailable": {"pids": MARKUP}}}),
+        )
+    });
+    let container = json!({"id": "<u>", "name": MARKUP, "service_name": MARKUP, "image": MARKUP,
+        "state": MARKUP, "status": MARKUP, "health": MARKUP, "ports": [MARKUP]});
+    let project =
+        json!([{"id": MARKUP, "name": MARKUP, "status": MARKUP, "containers": [container]}]);
+    served.handle().broadcast(&Message::new("project_list", project).latest()).unwrap();
+    let mut page = open(browser, &served);
+
+    page.until("both rows", &format!("{} && {}", row("<i>"), row("<u>")));
+    for id in ["<i>", "<u>"] {
+        assert_eq!(page.eval(&cell(id, "name")), MARKUP);
+    }
+    assert_eq!(page.eval(&cell("<u>", "state")), MARKUP);
+    fails.store(true, Ordering::Relaxed);
+    page.until("the error as text", &format!("{}.includes({:?})", shown("trouble"), MARKUP));
+    assert_no_markup(&mut page);
+    assert_clean(&mut page, &served);
+}
+
+/// Nothing but the page's own kinds of element is in it, and nothing ran.
+#[track_caller]
+fn assert_no_markup(page: &mut Page) {
+    let foreign =
+        "[...document.querySelectorAll('img, b, body script, main i:not(.meter), u')].length";
+    assert_eq!(page.eval(foreign), 0);
+    assert_eq!(page.eval("document.title"), "kentros");
+}
+
+#[test]
+fn five_hundred_containers() {
+    let Some(browser) = Browser::find("five_hundred_containers") else { return };
+    let served = serve(SECOND, DemoSource::new(500));
+    let mut page = browser.page();
+    // The page's own time, whatever else the machine does.
+    page.call("Performance.enable", json!({"timeDomain": "threadTicks"}));
+    page.goto(&format!("http://{}/", served.addr()));
+
+    page.until("500 rows", "document.querySelectorAll('tr.container').length === 500");
+    page.until(
+        "a figure in each row that runs",
+        "[...document.querySelectorAll('tr.container:not(.off)')]
+            .every((row) => /^[\\d.]+%$/.test(row.querySelector('.cpu .left').textContent))",
+    );
+    let worked = page.metric("TaskDuration");
+    let paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000";
+    let painted_after = page.eval(paint).as_f64().unwrap();
+    println!(
+        "painted after {painted_after:.3} s, 500 rows and their figures: {worked:.3} s of work"
+    );
+    // Some four and thirty times what an idle machine takes.
+    assert!(painted_after < 5.0, "painted after {painted_after} s");
+    assert!(worked < 1.0, "{worked} s of work");
+
+    assert_eq!(page.eval("document.querySelectorAll('tr.project').length"), 25);
+    page.until("totals that are the sum of their rows", "[...document.querySelectorAll('tbody')].every((group) => {
+        const pids = (row) => Number(row.querySelector('.pids').textContent);
+        const [head, ...rows] = group.rows;
+        const running = rows.filter((row) => !row.classList.contains('off'));
+        return pids(head) > 0 && pids(head) === running.map(pids).reduce((a, b) => a + b)
+            && head.querySelector('.quiet').textContent.startsWith(`${running.length} of ${running.length} sampled`)
+            && /^[\\d.]+%$/.test(head.querySelector('.cpu .left').textContent);
+    })");
+    let summary = page.eval("document.getElementById('summary').textContent");
+    assert!(summary.as_str().unwrap().contains(" of 500"), "{summary}");
+
+    assert_eq!(page.eval(&shown("demo")), "Demo");
+    assert_eq!(page.eval("document.title"), "kentros (demo)");
+    assert_clean(&mut page, &served);
+}
+
+#[test]
+fn light_dark_and_narrow() {
+    let Some(browser) = Browser::find("light_dark_and_narrow") else { return };
+    let served = serve(SECOND, DemoSource::new(40));
+    let mut page = open(browser, &served);
+    page.until("rows", "document.querySelectorAll('tr.container').length === 40");
+    page.until("figures", "/%$/.test(document.querySelector('.container .cpu .left').textContent)");
+
+    for width in [320, 390, 600, 768, 940, 1024, 1280, 1920] {
+        page.resize(width, 800, 1.0);
+        let wide = page
+            .eval("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(wide, 0, "a window of {width} px scrolls sideways");
+        let outside = page.eval("[...document.querySelectorAll('header *, #summary *, tr:nth-child(-n+5) > *')]
+            .filter((e) => e.checkVisibility() && !e.closest('.unseen') && e.getBoundingClientRect().right > innerWidth + 0.5)
+            .map((e) => e.outerHTML)");
+        assert_eq!(outside, json!([]), "cut off in a window of {width} px");
+    }
+
+    let mut pictures = Vec::new();
+    for (name, width, scheme) in
+        [("light", 1280, "light"), ("dark", 1280, "dark"), ("phone", 390, "light")]
+    {
+        page.resize(width, 800, 1.0);
+        page.prefer(scheme);
+        let [ground, text, quiet, accent] = brightness(&mut page);
+        assert_eq!(ground < 0.1, scheme == "dark", "the ground is {ground} in {scheme}");
+        // WCAG 2.2, 1.4.3 and 1.4.11: 4.5 for text, 3 for signs.
+        for (what, colour, least) in
+            [("text", text, 4.5), ("quiet", quiet, 4.5), ("accent", accent, 3.0)]
+        {
+            let contrast = (colour.max(ground) + 0.05) / (colour.min(ground) + 0.05);
+            assert!(contrast > least, "{what} has a contrast of {contrast} in {scheme}");
+        }
+        let picture = page.picture();
+        // For a person to look at: target/tmp/dashboard-*.png.
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("dashboard-{name}.png"));
+        fs::write(file, &picture).unwrap();
+        assert_eq!(picture[16..20], width.to_be_bytes(), "a PNG's width");
+        assert!(!pictures.contains(&picture), "{name} looks like another");
+        pictures.push(picture);
+    }
+    assert_clean(&mut page, &served);
+}
+
+/// The relative luminance (WCAG 2.2) of the ground, the text, quiet text and the accent.
+fn brightness(page: &mut Page) -> [f64; 4] {
+    let luminances = page.eval("(() => {
+        const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+        const luminance = (colour) => {
+            canvas.fillStyle = colour;
+            canvas.fillRect(0, 0, 1, 1);
+            const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data]
+                .map((x) => x / 255).map((x) => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const style = (selector) => getComputedStyle(document.querySelector(selector));
+        return [style('body').backgroundColor, style('body').color, style('.quiet').color,
+            style('h1 svg').stroke].map(luminance);
+    })()");
+    serde_json::from_value(luminances).unwrap()
+}
+
+#[test]
+fn the_page_lives_again_after_a_restart() {
+    let Some(browser) = Browser::find("the_page_lives_again_after_a_restart") else { return };
+    let served = serve(SECOND / 10, DemoSource::new(20));
+    let addr = served.addr();
+    let mut page = open(browser, &served);
+    page.until("a live page", &format!("{} === 'Live'", shown("link-text")));
+    page.until("rows", "document.querySelectorAll('tr.container').length === 20");
+    assert_clean(&mut page, &served);
+
+    served.server.shutdown();
+    served.hub.shutdown();
+    page.until("the loss", &format!("{}.startsWith('Reconnecting')", shown("link-text")));
+    page.until("stale figures", "document.body.classList.contains('stale')");
+    assert_eq!(page.eval("document.querySelectorAll('tr.container').length"), 20);
+
+    let hub = Hub::spawn(HubConfig::default()).unwrap();
+    hub.handle().start_stats_streamer(SECOND / 10, DemoSource::new(30)).unwrap();
+    let _again = Server::bind(addr, hub.handle(), ServerConfig::default()).unwrap();
+    page.until("a live page again", &format!("{} === 'Live'", shown("link-text")));
+    page.until(
+        "the new server's rows",
+        "document.querySelectorAll('tr.container').length === 30
+        && !document.body.classList.contains('stale')",
+    );
+    let sockets = page.requests().iter().filter(|url| url.starts_with("ws://")).count();
+    assert!(sockets < 12, "{sockets} attempts: the page does not wait between them");
+}
+
+#[test]
+fn the_page_says_that_the_engine_is_gone() {
+    const WHY: &str = "nothing listens at /run/engine.sock";
+    let Some(browser) = Browser::find("the_page_says_that_the_engine_is_gone") else { return };
+    let gone = Arc::new(AtomicBool::new(true));
+    let is_gone = Arc::clone(&gone);
+    let mut n = 0;
+    let served = serve(SECOND / 10, move || {
+        if is_gone.load(Ordering::Relaxed) {
+            return Err(WHY);
+        }
+        n += 1;
+        Ok::<Value, _>(json!({"c0ffee": {"name": "web", "project_id": "shop", "pids": n}}))
+    });
+    let mut page = open(browser, &served);
+    page.until("the trouble, before any row", &format!("{}.includes('{WHY}')", shown("empty")));
+    assert_eq!(page.eval(&shown("engine")), "Docker Engine unreachable");
+
+    gone.store(false, Ordering::Relaxed);
+    page.until(
+        "figures",
+        &format!("{} && {} === 'Live'", cell("c0ffee", "pids"), shown("link-text")),
+    );
+    assert_eq!(page.eval(&shown("trouble")), "");
+
+    gone.store(true, Ordering::Relaxed);
+    page.until("the trouble, above the rows", &format!("{}.includes('{WHY}')", shown("trouble")));
+    page.until("since when", &format!("{}.startsWith('Stale since')", shown("link-text")));
+    assert_eq!(page.eval("document.body.classList.contains('stale')"), true);
+    let last = page.eval(&cell("c0ffee", "pids"));
+
+    gone.store(false, Ordering::Relaxed);
+    page.until(
+        "life",
+        &format!("{} === 'Live' && {} !== {last}", shown("link-text"), cell("c0ffee", "pids")),
+    );
+    assert_eq!(page.eval("document.body.classList.contains('stale')"), false);
+    assert_clean(&mut page, &served);
+}
+
+/// What [`assert_clean`] forbids, the driver sees.
+#[test]
+fn the_driver_sees_what_is_wrong() {
+    let Some(browser) = Browser::find("the_driver_sees_what_is_wrong") else { return };
+    let html = "<!doctype html><title>bad</title><script>document.title = 'run'</script>
+        <img src=http://other.test/x.png><script src=bad.js></script>";
+    let script = "console.error('logged'); fetch('/missing'); throw new Error('thrown')";
+    let config = ServerConfig::default().page("/bad", "text/html", html).page(
+        "/bad.js",
+        "text/javascript",
+        script,
+    );
+    let served = Served::with(HubConfig::default(), config);
+    let mut page = browser.page();
+    page.goto(&format!("http://{}/bad", served.addr()));
+    for due in ["Content Security Policy", "other.test/x.png", "logged", "thrown", "/missing"] {
+        until(due, || page.complaints().iter().any(|complaint| complaint.contains(due)));
+    }
+    assert_eq!(page.eval("document.title"), "bad");
+    // No such host is found, but that it was asked for is seen.
+    page.call("Page.navigate", json!({"url": "http://another.test/"}));
+    until("the request", || page.requests().iter().any(|url| url == "http://another.test/"));
+}

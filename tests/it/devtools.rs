@@ -1,0 +1,295 @@
+//! A headless Chromium, driven over its debugging port:
+//! <https://chromedevtools.github.io/devtools-protocol/>.
+//!
+//! Without a Chromium the tests print that they were skipped; with `KENTROS_TEST_BROWSER=require`
+//! they fail instead. All tests of a run share one, each in a window and a context of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+
+use crossbeam_channel::bounded;
+use serde_json::{Value, json};
+use tungstenite::client::client_with_config;
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{Message as Frame, WebSocket};
+
+use crate::harness::{GUARD, dial};
+
+/// Under these names it is packaged.
+const PROGRAMS: [&str; 4] =
+    ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
+
+/// No sandbox, because CI is root; no host but this one, whatever a page or Chromium itself asks.
+const FLAGS: [&str; 10] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--remote-debugging-port=0",
+];
+
+/// Runs Chromium until its own standard input ends. That pipe is this process's: however the tests
+/// end, Chromium ends with them, and its profile goes.
+const KEEPER: &str = r#"
+profile=$1; shift
+mkdir -p "$profile"
+TMPDIR=$profile "$@" --user-data-dir="$profile" about:blank </dev/null &
+exec 2>/dev/null
+cat >/dev/null
+kill $!; wait $!
+# A helper of Chromium may still write.
+until rm -rf "$profile"; do :; done
+"#;
+
+/// A Chromium that listens.
+#[derive(Debug)]
+pub(crate) struct Browser {
+    /// Where it listens: `ws://127.0.0.1:PORT/devtools/browser/ID`.
+    url: String,
+    /// Holds the pipe that keeps it alive.
+    _keeper: Child,
+}
+
+impl Browser {
+    /// The browser, or `None`, said plainly, where there is none.
+    pub(crate) fn find(test: &str) -> Option<&'static Self> {
+        static FOUND: OnceLock<Result<Browser, String>> = OnceLock::new();
+        match FOUND.get_or_init(Self::start) {
+            Ok(browser) => Some(browser),
+            Err(why) => {
+                let required = std::env::var("KENTROS_TEST_BROWSER").is_ok_and(|v| v == "require");
+                assert!(!required, "{test} needs a browser: {why}");
+                println!("SKIPPED {test}: no browser: {why}");
+                None
+            }
+        }
+    }
+
+    fn start() -> Result<Self, String> {
+        let program = PROGRAMS.iter().find_map(|name| on_path(name));
+        let program = program.ok_or_else(|| format!("none of {PROGRAMS:?} is installed"))?;
+        let profile = std::env::temp_dir().join(format!("kentros-browser-{}", std::process::id()));
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .arg(profile)
+            .arg(&program)
+            .args(FLAGS)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // An interrupt of the tests must not reach the keeper before it has tidied up.
+            .process_group(0)
+            .spawn()
+            .map_err(|error| format!("sh: {error}"))?;
+        let said = BufReader::new(keeper.stderr.take().expect("a pipe"));
+        let (found, url) = bounded(1);
+        // Reads on to the end: a full pipe would stop Chromium.
+        thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                if let Some(url) = line.strip_prefix("DevTools listening on ") {
+                    let _ = found.try_send(url.to_owned());
+                }
+            }
+        });
+        let url = url.recv_timeout(GUARD);
+        let url = url.map_err(|_| format!("{} told no DevTools port", program.display()))?;
+        Ok(Self { url, _keeper: keeper })
+    }
+
+    /// A new window, empty, 1280 by 800, as a visitor who was never here.
+    pub(crate) fn page(&self) -> Page {
+        let authority = self.url.trim_start_matches("ws://").split('/').next().expect("an address");
+        let stream = dial(authority.parse().expect("an address"));
+        // Answers are delayed on purpose where the page waits for something.
+        stream.set_read_timeout(Some(3 * GUARD)).unwrap();
+        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let (socket, _) = client_with_config(&self.url, stream, Some(config)).unwrap();
+        let mut page = Page { socket, session: None, calls: 0, events: Vec::new() };
+        let context = page.call("Target.createBrowserContext", json!({"disposeOnDetach": true}));
+        let context = &context["browserContextId"];
+        let target = json!({"url": "about:blank", "newWindow": true, "browserContextId": context});
+        let target = page.call("Target.createTarget", target);
+        let target = json!({"targetId": target["targetId"], "flatten": true});
+        let session = page.call("Target.attachToTarget", target);
+        page.session = Some(session["sessionId"].as_str().expect("a session").to_owned());
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            page.call(&format!("{domain}.enable"), json!({}));
+        }
+        page.resize(1280, 800, 1.0);
+        page
+    }
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// One window, which closes when it is dropped, and the events of it.
+#[derive(Debug)]
+pub(crate) struct Page {
+    socket: WebSocket<TcpStream>,
+    session: Option<String>,
+    calls: u64,
+    events: Vec<Value>,
+}
+
+impl Page {
+    /// Calls a method; events that come meanwhile are kept.
+    #[track_caller]
+    pub(crate) fn call(&mut self, method: &str, params: impl Into<Value>) -> Value {
+        self.calls += 1;
+        let mut call = json!({"id": self.calls, "method": method, "params": params.into()});
+        if let Some(session) = &self.session {
+            call["sessionId"] = json!(session);
+        }
+        self.socket.send(Frame::text(call.to_string())).unwrap();
+        loop {
+            let frame = self.socket.read().unwrap_or_else(|error| panic!("{method}: {error}"));
+            let Frame::Text(text) = frame else { continue };
+            let mut message: Value = serde_json::from_str(&text).unwrap();
+            if message["id"] == self.calls {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].take();
+            }
+            self.events.push(message);
+        }
+    }
+
+    /// Opens a URL and waits until it is loaded.
+    #[track_caller]
+    pub(crate) fn goto(&mut self, url: &str) {
+        let answer = self.call("Page.navigate", json!({"url": url}));
+        assert!(answer["errorText"].is_null(), "{url}: {}", answer["errorText"]);
+        self.eval(
+            "document.readyState === 'complete'
+                || new Promise((done) => addEventListener('load', () => done(true)))",
+        );
+    }
+
+    /// The value of an expression in the page; a promise is waited for.
+    #[track_caller]
+    pub(crate) fn eval(&mut self, expression: &str) -> Value {
+        let params = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let mut answer = self.call("Runtime.evaluate", params);
+        let thrown = &answer["exceptionDetails"];
+        assert!(thrown.is_null(), "{expression}: {}", thrown["exception"]["description"]);
+        answer["result"]["value"].take()
+    }
+
+    /// Waits until an expression is true in the page, looking at every frame: its value.
+    #[track_caller]
+    pub(crate) fn until(&mut self, what: &str, condition: &str) -> Value {
+        let guard = GUARD.as_millis();
+        let answer = self.eval(&format!(
+            "new Promise((done) => {{
+                const late = setTimeout(() => done({{ late: document.body.innerText }}), {guard});
+                const look = () => {{
+                    const value = {condition};
+                    if (!value) return requestAnimationFrame(look);
+                    clearTimeout(late);
+                    done({{ value }});
+                }};
+                look();
+            }})"
+        ));
+        if let Some(shown) = answer["late"].as_str() {
+            let shown: String = shown.chars().take(2000).collect();
+            panic!("{what}: not within {guard} ms; the page shows:\n{shown}");
+        }
+        answer["value"].clone()
+    }
+
+    /// Makes the window this large, CSS pixels, at so many device pixels for each.
+    pub(crate) fn resize(&mut self, width: u32, height: u32, scale: f64) {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600});
+        self.call("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// What the visitor prefers: `light` or `dark`.
+    pub(crate) fn prefer(&mut self, scheme: &str) {
+        let feature = json!({"name": "prefers-color-scheme", "value": scheme});
+        self.call("Emulation.setEmulatedMedia", json!({"features": [feature]}));
+    }
+
+    /// A picture of the window, PNG.
+    pub(crate) fn picture(&mut self) -> Vec<u8> {
+        let answer = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        base64(answer["data"].as_str().expect("a picture"))
+    }
+
+    /// One of Chromium's own measurements, once `Performance` is enabled: seconds, bytes, counts.
+    pub(crate) fn metric(&mut self, name: &str) -> f64 {
+        let answer = self.call("Performance.getMetrics", json!({}));
+        let metrics = answer["metrics"].as_array().expect("metrics");
+        let metric = metrics.iter().find(|metric| metric["name"] == name);
+        metric.and_then(|metric| metric["value"].as_f64()).expect(name)
+    }
+
+    /// The URLs asked for so far.
+    pub(crate) fn requests(&mut self) -> Vec<String> {
+        self.flush();
+        let events = self.events.iter().filter_map(|event| match event["method"].as_str()? {
+            "Network.requestWillBeSent" => event["params"]["request"]["url"].as_str(),
+            "Network.webSocketCreated" => event["params"]["url"].as_str(),
+            _ => None,
+        });
+        events.map(str::to_owned).collect()
+    }
+
+    /// What was wrong so far: errors and warnings on the console, exceptions, what the browser
+    /// itself has to say (a violation of the security policy, a request that failed).
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        self.flush();
+        let events = self.events.iter().filter(|event| {
+            let params = &event["params"];
+            match event["method"].as_str() {
+                Some("Runtime.exceptionThrown") => true,
+                Some("Runtime.consoleAPICalled") => {
+                    matches!(params["type"].as_str(), Some("error" | "warning" | "assert"))
+                }
+                Some("Log.entryAdded") => {
+                    matches!(params["entry"]["level"].as_str(), Some("error" | "warning"))
+                }
+                _ => false,
+            }
+        });
+        events.map(|event| event["params"].to_string()).collect()
+    }
+
+    /// Events come in order: after an answer, those of before it are here.
+    fn flush(&mut self) {
+        self.eval("0");
+    }
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(text.len()), 0_u32, 0);
+    for letter in text.bytes() {
+        let six = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => break,
+        };
+        bits = bits << 6 | u32::from(six);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held).to_le_bytes()[0]);
+        }
+    }
+    bytes
+}
