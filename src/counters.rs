@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Figures of a hub since its start; see [`HubHandle::counters`](crate::HubHandle::counters).
 ///
-/// For a message that no stopped client missed, `delivered + conflated + dropped` is the number of
-/// clients it was for.
+/// Clients that were not evicted have been sent, or still are, `delivered - conflated` messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -15,7 +14,7 @@ pub struct Counters {
     pub published: u64,
     /// Messages handed to a client: written to its socket, or waiting for it.
     pub delivered: u64,
-    /// Messages that waited for a slow client and were replaced by a newer one of their topic.
+    /// Messages of those that waited for a slow client until a newer one of their topic came.
     pub conflated: u64,
     /// Clients evicted because more waited for them than the bounds allow.
     pub evicted_slow: u64,
