@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Figures of a hub since its start; see [`HubHandle::counters`](crate::HubHandle::counters).
 ///
-/// Clients that were not evicted have been sent, or still are, `delivered - conflated` messages.
+/// What clients received of the hub's messages is `delivered - conflated`, less what waited for a
+/// client when it was evicted or went away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -14,7 +15,7 @@ pub struct Counters {
     pub published: u64,
     /// Messages handed to a client: written to its socket, or waiting for it.
     pub delivered: u64,
-    /// Messages of those that waited for a slow client until a newer one of their topic came.
+    /// Messages that waited for a slow client and were replaced by a newer one of their topic.
     pub conflated: u64,
     /// Clients evicted because more waited for them than the bounds allow.
     pub evicted_slow: u64,

@@ -21,5 +21,6 @@ mod shutdown;
 mod slow;
 mod source;
 mod streamer;
+mod stuck;
 mod subscribe;
 mod violations;

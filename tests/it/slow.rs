@@ -85,7 +85,7 @@ fn evict(config: HubConfig, bytes: usize) -> (usize, usize) {
         if handle.counters().evicted_slow == 1 {
             break;
         }
-        assert!(published * bytes < 2 * FLOOD, "there is a bound");
+        assert!(published * bytes < FLOOD, "there is a bound");
     }
     assert_eq!(handle.client_count(), 0);
     let mut received = 0;
@@ -209,23 +209,27 @@ fn a_snapshot_larger_than_the_bound_makes_no_client_slow() {
 }
 
 #[test]
-fn a_client_that_reads_a_little_now_and_then_is_gone_at_the_deadline() {
+fn a_client_that_reads_steadily_but_too_slowly_is_gone_at_the_deadline() {
+    const PACE: Duration = Duration::from_millis(10);
     let mut config = HubConfig::default();
     config.write_deadline = Duration::from_secs(1);
     let served = Served::with(config, ServerConfig::default());
     let handle = served.handle();
-    let dripper = served.narrow_client();
+    let mut slow = served.client();
     let mut good = served.client();
+    slow.subscribe("flood");
+    good.subscribe("calm");
+    // Several seconds' worth for it, and it makes the kernel take more all the time.
+    let message = Message::new("large", "x".repeat(FLOOD));
     let begun = Instant::now();
-    handle.broadcast(&Message::new("large", "x".repeat(FLOOD))).unwrap();
+    handle.broadcast_to_subscribers("flood", &message).unwrap();
     let (enough, told) = bounded::<()>(0);
     let reader = thread::spawn(move || {
-        dripper.stream().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-        let mut buffer = [0; 4 * KIB];
+        slow.stream().set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut buffer = vec![0; 30 * KIB];
         let (mut reads, mut bytes) = (0, 0);
-        // A little a hundred times a second, until the end of the stream or of the test.
-        while told.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout) {
-            match dripper.stream().read(&mut buffer) {
+        while told.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
+            match slow.stream().read(&mut buffer) {
                 Ok(0) => break,
                 Ok(n) => (reads, bytes) = (reads + 1, bytes + n),
                 Err(error) if is_pause(&error) => {}
@@ -234,15 +238,13 @@ fn a_client_that_reads_a_little_now_and_then_is_gone_at_the_deadline() {
         }
         (reads, bytes)
     });
-    assert_eq!(good.expect("large")["payload"].as_str().unwrap().len(), FLOOD);
     until("an eviction", || handle.counters().evicted_deadline == 1);
     let after = begun.elapsed();
     assert!(after >= Duration::from_secs(1), "after {after:?} already");
-    assert!(after < Duration::from_secs(10), "only after {after:?}");
     served.until_clients(1);
     drop(enough);
     let (reads, bytes) = reader.join().unwrap();
-    assert!(reads > 10 && bytes < FLOOD, "{reads} reads, {bytes} bytes");
+    assert!(reads > 5 && bytes < FLOOD, "{reads} reads, {bytes} bytes");
     assert_eq!(handle.counters().evicted_slow, 0);
     handle.broadcast(&numbered(1)).unwrap();
     good.expect("n");
