@@ -86,18 +86,23 @@ impl Direct {
     }
 
     /// Samples these containers, from `now` until all have answered or the time is up. Whether
-    /// any did.
-    pub(super) fn sweep(&mut self, targets: &[Target], rows: &mut Rows, now: Instant) -> bool {
+    /// any did; an error when no connection can be made.
+    pub(super) fn sweep(
+        &mut self,
+        targets: &[Target],
+        rows: &mut Rows,
+        now: Instant,
+    ) -> Result<bool, EngineError> {
         let wanted: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
         self.hung.retain(|id, _| wanted.contains(id.as_str()));
         self.awaited.retain(|id| wanted.contains(id.as_str()));
         let mut any = false;
         while let Ok(answer) = self.answers.try_recv() {
-            any |= self.take(answer, rows);
+            any |= self.take(answer, rows)?;
         }
         if self.awaited.is_empty() {
             if !self.pace.is_due(self.sweep, now) {
-                return any;
+                return Ok(any);
             }
             self.sweep = now;
             self.ask(targets, now);
@@ -105,10 +110,10 @@ impl Direct {
         let deadline = now + self.pace.patience();
         while !self.awaited.is_empty() {
             let Ok(answer) = self.answers.recv_deadline(deadline) else { break };
-            any |= self.take(answer, rows);
+            any |= self.take(answer, rows)?;
         }
         self.finish();
-        any
+        Ok(any)
     }
 
     fn ask(&mut self, targets: &[Target], now: Instant) {
@@ -131,14 +136,15 @@ impl Direct {
         }
     }
 
-    fn take(&mut self, answer: Answer, rows: &mut Rows) -> bool {
+    fn take(&mut self, answer: Answer, rows: &mut Rows) -> Result<bool, EngineError> {
         self.asked.remove(&answer.id);
         self.awaited.remove(&answer.id);
         match answer.sample {
             Ok(reading) => {
                 self.hung.remove(&answer.id);
-                rows.take(&answer.id, reading, answer.at)
+                Ok(rows.take(&answer.id, reading, answer.at))
             }
+            Err(error @ EngineError::Unreachable(..)) => Err(error),
             Err(error) => {
                 if matches!(error, EngineError::Silent(_)) {
                     let length = self.hung.get(&answer.id).map_or(FIRST_REST, |r| r.length * 2);
@@ -147,7 +153,7 @@ impl Direct {
                 } else if !error.is_gone() {
                     log::debug!("no sample of {}: {error}", answer.id);
                 }
-                false
+                Ok(false)
             }
         }
     }

@@ -182,7 +182,7 @@ impl Session {
         let deadline = start + PASS_LIMIT;
         Ok(match &mut self.sampler {
             Sampler::Unknown => false,
-            Sampler::Direct(direct) => direct.sweep(targets, &mut self.rows, Instant::now()),
+            Sampler::Direct(direct) => direct.sweep(targets, &mut self.rows, Instant::now())?,
             Sampler::Stream(streams) => {
                 streams.pass(&self.client, targets, &mut self.rows, deadline)
             }
