@@ -52,9 +52,10 @@ impl EngineError {
                 _ => Self::Unreachable(host.to_string(), error),
             },
             ureq::Error::Timeout(_) => Self::Silent(host.to_string()),
-            ureq::Error::HostNotFound => {
-                Self::Unreachable(host.to_string(), io::Error::other("its name resolves to no address"))
-            }
+            ureq::Error::HostNotFound => Self::Unreachable(
+                host.to_string(),
+                io::Error::other("its name resolves to no address"),
+            ),
             error => Self::Garbled(error.to_string()),
         }
     }

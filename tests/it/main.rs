@@ -23,4 +23,6 @@ mod source;
 mod streamer;
 mod stuck;
 mod subscribe;
+#[cfg(feature = "tls")]
+mod tls;
 mod violations;
