@@ -1,9 +1,10 @@
 //! The requests of `/ws/stats`, and what each client gets after them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::thread;
 
 use crossbeam_channel::bounded;
-use kentros::{Message, STANDALONE, Snapshot};
+use kentros::{Message, STANDALONE};
 use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
@@ -167,57 +168,67 @@ fn the_source_is_asked_for_what_the_clients_together_want() {
     assert_eq!(script.read(empty()), kentros::Demand::only(["b", "c"]));
 }
 
-/// What the newest snapshot says it is.
-fn sequence(stats: &Value) -> u64 {
-    stats["payload"]["web"]["n"].as_u64().unwrap()
-}
+/// The producers of the test below, each with a state of its own, and how often it changes.
+const PRODUCERS: [&str; 3] = ["a", "b", "c"];
+const LAST: u64 = 600;
 
-/// Reads snapshots up to number `last`, and asserts that none is missing and none comes twice.
+/// Reads each producer's state up to its last, and asserts that after the newest there was then
+/// none is missing and none comes twice. Tells how far the producers were, together, at first.
 #[track_caller]
-fn follow(client: &mut Ws, last: u64) {
-    let mut at = sequence(&client.find("container_stats"));
-    while at < last {
-        let next = sequence(&client.find("container_stats"));
-        assert_eq!(next, at + 1, "after {at}");
-        at = next;
+fn follow(client: &mut Ws) -> u64 {
+    let mut at: HashMap<String, u64> = HashMap::new();
+    let mut first = 0;
+    while at.len() < PRODUCERS.len() || at.values().any(|&n| n < LAST) {
+        let message = client.next();
+        let n = message["payload"].as_u64().unwrap_or_else(|| panic!("{message}"));
+        match at.insert(message["type"].to_string(), n) {
+            Some(last) => assert_eq!(n, last + 1, "{message}"),
+            None => first += n,
+        }
     }
+    first
 }
 
 #[test]
 fn whoever_comes_while_publishing_goes_on_gets_the_newest_and_then_each_without_a_gap() {
-    const LAST: u64 = 600;
-    // Small: all of them together fit into a socket, so that nobody is slow.
-    let snapshot =
-        |n: u64| Snapshot::from_payload(json!({"web": {"project_id": "shop", "n": n}})).unwrap();
     let served = Served::new();
     let handle = served.handle();
-    handle.publish_snapshot(snapshot(0)).unwrap();
-    // The publisher is never far ahead of the clients that come: else all come after its end.
+    let publish = &|producer: &str, n: u64| {
+        let message = Message::new(producer, n).latest();
+        handle.broadcast_to_subscribers("shop", &message).unwrap();
+    };
+    for producer in PRODUCERS {
+        publish(producer, 0);
+    }
+    // The producers wait now and then for one more to come: else all come after their end.
     let (go, told) = bounded::<()>(0);
-    let publisher = std::thread::spawn(move || {
-        for n in 1..=LAST {
-            if n % 20 == 0 {
-                let _ = told.recv();
-            }
-            handle.publish_snapshot(snapshot(n)).unwrap();
+    let firsts: BTreeSet<u64> = thread::scope(|scope| {
+        for producer in PRODUCERS {
+            let told = told.clone();
+            scope.spawn(move || {
+                for n in 1..=LAST {
+                    if n % 30 == 0 {
+                        let _ = told.recv();
+                    }
+                    publish(producer, n);
+                }
+            });
         }
+        drop(told);
+        let comers: Vec<_> = (0..30)
+            .map(|n| {
+                let _ = go.send(());
+                let mut client = served.client();
+                scope.spawn(move || {
+                    if n % 2 == 0 {
+                        client.subscribe("shop");
+                    }
+                    follow(&mut client)
+                })
+            })
+            .collect();
+        drop(go);
+        comers.into_iter().map(|comer| comer.join().unwrap()).collect()
     });
-    let mut clients = Vec::new();
-    let mut firsts = BTreeSet::new();
-    while clients.len() < 30 {
-        let _ = go.send(());
-        // One gets everything, one subscribes at once, both in the midst of it.
-        let mut client = served.client();
-        firsts.insert(sequence(&client.find("container_stats")));
-        clients.push(client);
-        let mut client = served.client();
-        client.subscribe("shop");
-        clients.push(client);
-    }
-    drop(go);
-    for client in &mut clients {
-        follow(client, LAST);
-    }
-    publisher.join().unwrap();
     assert!(firsts.len() > 3, "they came in the midst of it: {firsts:?}");
 }
