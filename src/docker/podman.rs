@@ -24,13 +24,13 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Starts the reader.
-    pub(super) fn start(client: &Client) -> io::Result<Self> {
+    /// Starts the reader. `swapped`: this Podman confuses what is received and sent.
+    pub(super) fn start(client: &Client, swapped: bool) -> io::Result<Self> {
         let client = client.apart();
         let board = Arc::new(Board::default());
         let (mine, shared) = (client.clone(), Arc::clone(&board));
         let thread = threads::spawn("kentros-podman", move || {
-            if let Err(error) = read(&mine, &shared) {
+            if let Err(error) = read(&mine, &shared, swapped) {
                 log::debug!("Podman's stream of samples: {error}");
             }
             shared.close();
@@ -69,7 +69,7 @@ impl Drop for Frames {
     }
 }
 
-fn read(client: &Client, board: &Board) -> Result<(), EngineError> {
+fn read(client: &Client, board: &Board, swapped: bool) -> Result<(), EngineError> {
     let mut lines = client.lines(Call::PodmanStats)?;
     while let Some(line) = lines.next()? {
         let frame: PodmanFrame = parse(line)?;
@@ -78,7 +78,7 @@ fn read(client: &Client, board: &Board) -> Result<(), EngineError> {
         }
         let now = Instant::now();
         for sample in frame.stats.unwrap_or_default() {
-            board.post(&sample.container_id, sample.reading(), now);
+            board.post(&sample.container_id, sample.reading(swapped), now);
         }
     }
     Ok(())

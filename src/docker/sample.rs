@@ -219,11 +219,13 @@ struct PodmanNetwork {
 }
 
 impl PodmanSample {
-    /// The reading, or `None` where there is no clock in it.
-    pub(super) fn reading(&self) -> Option<Reading> {
+    /// The reading, or `None` where there is no clock in it. `swapped`: before 4.4 Podman calls
+    /// what a container sends its input (podman issue 16618).
+    pub(super) fn reading(&self, swapped: bool) -> Option<Reading> {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.system_nano)).ok()?;
         let cpus = self.per_cpu.as_ref().map_or(0, Vec::len);
         let totals = self.net_input.zip(self.net_output);
+        let totals = if swapped { totals.map(|(input, output)| (output, input)) } else { totals };
         let each = self.network.as_ref().map(|networks| {
             networks.values().fold((0, 0), |(rx, tx), n| (add(rx, n.rx_bytes), add(tx, n.tx_bytes)))
         });

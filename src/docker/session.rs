@@ -4,6 +4,7 @@
 //! the threads all go with it. After a restart of the engine everything is therefore asked anew,
 //! and no rate is taken across the gap.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ use crate::{Demand, EngineInfo, HubHandle, Snapshot, SourceError};
 const NEWEST: (u32, u32) = (1, 51);
 /// The oldest that has one-shots: Docker 20.10.
 const OLDEST: (u32, u32) = (1, 41);
+/// The first Podman that calls received what is received (podman pull request 16628).
+const SWAPPED_BEFORE: (u32, u32) = (4, 4);
 /// The longest a reading takes, all in all: a shutdown waits for it.
 const READING_LIMIT: Duration = Duration::from_millis(1_900);
 /// The longest a reading waits for the samples of a stream.
@@ -110,7 +113,7 @@ impl Session {
         };
         match known {
             Some((info, behaviour)) if *info == session.identity() => session.sample(*behaviour)?,
-            _ if podman => session.sampler = Sampler::Podman(Frames::start(&session.client)?),
+            _ if podman => session.sampler = Sampler::Podman(session.frames()?),
             _ => {}
         }
         Ok(session)
@@ -179,6 +182,9 @@ impl Session {
                 None => return Ok(false),
             }
         }
+        if matches!(&self.sampler, Sampler::Podman(frames) if frames.has_ended()) {
+            self.sampler = Sampler::Podman(self.frames()?);
+        }
         let deadline = start + PASS_LIMIT;
         Ok(match &mut self.sampler {
             Sampler::Unknown => false,
@@ -186,13 +192,13 @@ impl Session {
             Sampler::Stream(streams) => {
                 streams.pass(&self.client, targets, &mut self.rows, deadline)
             }
-            Sampler::Podman(frames) => {
-                if frames.has_ended() {
-                    *frames = Frames::start(&self.client)?;
-                }
-                frames.frame(targets, &mut self.rows, deadline)
-            }
+            Sampler::Podman(frames) => frames.frame(targets, &mut self.rows, deadline),
         })
+    }
+
+    fn frames(&self) -> io::Result<Frames> {
+        let version = self.info.version.as_deref().and_then(number);
+        Frames::start(&self.client, version.is_some_and(|version| version < SWAPPED_BEFORE))
     }
 
     /// How the engine behaves, tried on one container after the other: a container may be gone,
@@ -274,9 +280,10 @@ fn server(header: &str) -> Option<String> {
     version.split_whitespace().next().map(str::to_owned)
 }
 
+/// Major and minor.
 fn number(version: &str) -> Option<(u32, u32)> {
-    let (major, minor) = version.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 fn text((major, minor): (u32, u32)) -> String {
@@ -290,6 +297,7 @@ mod tests {
     #[test]
     fn versions_compare_as_numbers() {
         assert!(number("1.9") < number("1.41"));
+        assert_eq!(number("4.3.1"), Some((4, 3)));
         assert_eq!(number("1.41").map(text).as_deref(), Some("1.41"));
         for nonsense in ["", "1", "1.x", "v1.41"] {
             assert_eq!(number(nonsense), None, "{nonsense}");

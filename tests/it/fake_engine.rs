@@ -543,9 +543,15 @@ impl Connection<'_> {
     }
 
     fn version(&self) -> io::Result<()> {
-        let api = lock(self.shared).api;
+        let (api, podman) = {
+            let state = lock(self.shared);
+            (state.api, state.kind == Kind::Podman)
+        };
         let mut version: Value = recorded(include_str!("../fixtures/docker-20.10-version.json"));
         version["ApiVersion"] = api.into();
+        if podman {
+            version["Version"] = "4.3.1".into();
+        }
         self.json(200, &version.to_string())
     }
 
