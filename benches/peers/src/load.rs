@@ -1,0 +1,335 @@
+//! The load: many WebSocket clients on one thread, by readiness, and a record of what they get.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::{frames, stamp};
+
+/// Source addresses the clients are spread over: one has 28,000 ports, fewer after a run.
+const ADDRESSES: usize = 8;
+/// Handshakes under way at a time.
+const WINDOW: usize = 256;
+/// Bytes read at a time.
+const BUFFER: usize = 256 * 1024;
+/// The most a message's answer to the handshake may be.
+const HEAD: usize = 4096;
+/// How long the connecting may stand still.
+const STALL: Duration = Duration::from_secs(15);
+
+/// Clients of one server.
+pub struct Load {
+    target: Target,
+    epoll: OwnedFd,
+    clients: Vec<Client>,
+    buffer: Vec<u8>,
+    pub record: Record,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub addr: SocketAddr,
+    pub host: String,
+    pub path: String,
+}
+
+struct Client {
+    socket: Option<TcpStream>,
+    stage: Stage,
+    /// What has come of a frame, or of the answer to the handshake.
+    pending: Vec<u8>,
+    /// The number that the next message must bear.
+    next: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Handshake,
+    Open,
+    /// Open, and never read from.
+    Stopped,
+}
+
+/// What the clients got.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Microseconds of each delivery of a stamped message.
+    pub latencies: Vec<u32>,
+    /// By the message's number.
+    pub messages: Vec<Arrival>,
+    /// Every text or binary message, and its bytes.
+    pub deliveries: u64,
+    pub bytes: u64,
+    /// Messages that were skipped, and such that came again or late.
+    pub gaps: u64,
+    pub duplicates: u64,
+    pub pings: u64,
+    /// How connections ended: `1013`, `503`, `reset`; how often.
+    pub ends: BTreeMap<String, u64>,
+    /// When the last delivery came.
+    pub last: u64,
+    /// Handshakes that have no answer yet.
+    under_way: usize,
+}
+
+/// When a message arrived.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrival {
+    pub stamp: u64,
+    pub last: u64,
+    pub clients: u64,
+}
+
+impl Load {
+    pub fn new(target: Target) -> io::Result<Self> {
+        Ok(Self {
+            target,
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            clients: Vec::new(),
+            buffer: vec![0; BUFFER],
+            record: Record::default(),
+        })
+    }
+
+    /// Connects `count` more clients, a window at a time. Those that are turned away count as
+    /// done; the record says how. Tells how long it took.
+    pub fn connect(&mut self, count: usize) -> io::Result<Duration> {
+        let begun = Instant::now();
+        let first = self.clients.len();
+        let mut moved = (begun, 0);
+        loop {
+            let started = self.clients.len() - first;
+            let under_way = self.record.under_way;
+            let done = started - under_way;
+            if done >= count {
+                return Ok(begun.elapsed());
+            }
+            if done > moved.1 {
+                moved = (Instant::now(), done);
+            } else if moved.0.elapsed() > STALL {
+                return Err(io::Error::other(format!("{under_way} handshakes stand still")));
+            }
+            for _ in 0..WINDOW.saturating_sub(under_way).min(count - started) {
+                self.start()?;
+            }
+            self.turn(Duration::from_millis(100))?;
+        }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let family =
+            if self.target.addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        if self.target.addr.ip().is_loopback() && self.target.addr.is_ipv4() {
+            let last = 1 + (self.clients.len() % ADDRESSES) as u8;
+            rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), 0))?;
+        }
+        match rustix::net::connect(&socket, &self.target.addr) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let token = EventData::new_u64(self.clients.len() as u64);
+        epoll::add(&self.epoll, &socket, token, EventFlags::OUT)?;
+        self.record.under_way += 1;
+        self.clients.push(Client {
+            socket: Some(socket.into()),
+            stage: Stage::Connecting,
+            pending: Vec::new(),
+            next: 0,
+        });
+        Ok(())
+    }
+
+    /// How many clients are connected.
+    pub fn open(&self) -> usize {
+        self.clients.iter().filter(|c| c.socket.is_some() && c.stage == Stage::Open).count()
+    }
+
+    /// Sends a text message from every client; `text` is told the client's number.
+    pub fn say(&mut self, text: impl Fn(usize) -> String) {
+        for (number, client) in self.clients.iter().enumerate() {
+            if let Some(mut socket) = client.socket.as_ref() {
+                // Small, and the first: it fits.
+                let _ = socket.write(&frames::masked(1, text(number).as_bytes()));
+            }
+        }
+    }
+
+    /// The last `count` clients read no more.
+    pub fn stop_reading(&mut self, count: usize) -> io::Result<()> {
+        for client in self.clients.iter_mut().rev().take(count) {
+            if let Some(socket) = &client.socket {
+                sockopt::set_socket_recv_buffer_size(socket, 4096)?;
+                epoll::delete(&self.epoll, socket)?;
+            }
+            client.stage = Stage::Stopped;
+        }
+        Ok(())
+    }
+
+    /// Reads until `done` says so, or until `deadline`.
+    pub fn run(&mut self, deadline: Instant, done: impl Fn(&Record) -> bool) -> io::Result<()> {
+        while !done(&self.record) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.turn(left.min(Duration::from_millis(100)))?;
+        }
+        Ok(())
+    }
+
+    /// Waits once for readiness and does what it allows.
+    fn turn(&mut self, timeout: Duration) -> io::Result<()> {
+        let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
+        let mut events = [MaybeUninit::<Event>::uninit(); 512];
+        let (events, _) = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok(events) => events,
+            Err(Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for event in events {
+            self.step(event.data.u64() as usize);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, number: usize) {
+        let client = &mut self.clients[number];
+        let Some(socket) = &mut client.socket else { return };
+        if client.stage == Stage::Connecting {
+            let request = format!(
+                "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                self.target.path, self.target.host,
+            );
+            let token = EventData::new_u64(number as u64);
+            let sent = socket.write_all(request.as_bytes());
+            let sent = sent
+                .and_then(|()| Ok(epoll::modify(&self.epoll, &*socket, token, EventFlags::IN)?));
+            match sent {
+                Ok(()) => client.stage = Stage::Handshake,
+                Err(error) => self.record.end(client, &name(&error)),
+            }
+            return;
+        }
+        match socket.read(&mut self.buffer) {
+            Ok(0) => self.record.end(client, "end of file"),
+            Ok(n) => self.record.take(client, &self.buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => self.record.end(client, &name(&error)),
+        }
+    }
+}
+
+fn name(error: &io::Error) -> String {
+    format!("{:?}", error.kind()).to_lowercase()
+}
+
+impl Record {
+    /// Forgets what was delivered, to begin a measurement.
+    pub fn clear(&mut self) {
+        let ends = std::mem::take(&mut self.ends);
+        *self = Self { ends, under_way: self.under_way, ..Self::default() };
+    }
+
+    fn end(&mut self, client: &mut Client, how: &str) {
+        client.socket = None;
+        if matches!(client.stage, Stage::Connecting | Stage::Handshake) {
+            self.under_way -= 1;
+        }
+        *self.ends.entry(how.to_owned()).or_default() += 1;
+    }
+
+    fn take(&mut self, client: &mut Client, bytes: &[u8]) {
+        if client.stage == Stage::Open && client.pending.is_empty() {
+            let used = self.frames(client, bytes);
+            client.pending.extend_from_slice(&bytes[used..]);
+            return;
+        }
+        let mut pending = std::mem::take(&mut client.pending);
+        pending.extend_from_slice(bytes);
+        let mut used = 0;
+        if client.stage == Stage::Handshake {
+            let Some(head) = pending.windows(4).position(|w| w == b"\r\n\r\n") else {
+                if pending.len() > HEAD {
+                    return self.end(client, "no answer to the handshake");
+                }
+                client.pending = pending;
+                return;
+            };
+            let status = String::from_utf8_lossy(pending.get(9..12).unwrap_or_default());
+            if status != "101" {
+                return self.end(client, &status);
+            }
+            client.stage = Stage::Open;
+            self.under_way -= 1;
+            used = head + 4;
+        }
+        used += self.frames(client, &pending[used..]);
+        pending.drain(..used);
+        if !pending.is_empty() {
+            client.pending = pending;
+        }
+    }
+
+    /// Takes every whole frame; tells how many bytes they are.
+    fn frames(&mut self, client: &mut Client, bytes: &[u8]) -> usize {
+        let now = stamp::now();
+        let mut used = 0;
+        while let Some(frame) = frames::first(&bytes[used..]) {
+            used += frame.length;
+            match frame.opcode {
+                1 | 2 => self.message(client, frame.payload, now),
+                8 => {
+                    let code = frame.payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                    let code = code.map_or("close".to_owned(), |code| code.to_string());
+                    if let Some(mut socket) = client.socket.as_ref() {
+                        let _ = socket.write(&frames::masked(8, frame.payload));
+                    }
+                    self.end(client, &code);
+                    return bytes.len();
+                }
+                9 => {
+                    self.pings += 1;
+                    if let Some(mut socket) = client.socket.as_ref() {
+                        let _ = socket.write(&frames::masked(10, frame.payload));
+                    }
+                }
+                _ => {}
+            }
+        }
+        used
+    }
+
+    fn message(&mut self, client: &mut Client, payload: &[u8], now: u64) {
+        self.deliveries += 1;
+        self.bytes += payload.len() as u64;
+        self.last = now;
+        let Some((number, stamp)) = stamp::read(payload) else { return };
+        if number < client.next {
+            self.duplicates += 1;
+            return;
+        }
+        self.gaps += number - client.next;
+        client.next = number + 1;
+        self.latencies.push((now.saturating_sub(stamp) / 1000).min(u32::MAX.into()) as u32);
+        let index = number as usize;
+        if self.messages.len() <= index {
+            self.messages.resize(index + 1, Arrival::default());
+        }
+        let arrival = &mut self.messages[index];
+        *arrival = Arrival { stamp, last: now, clients: arrival.clients + 1 };
+    }
+}

@@ -1,0 +1,153 @@
+//! kentros beside its peers, in one run on one machine; and a load for any WebSocket server.
+//!
+//! Each server is a process of its own. One thread here plays all clients and one publishes: a
+//! message bears its number and the moment it was made, so that each delivery's latency, gaps and
+//! repetitions show. What a server costs is asked of the kernel. The servers take turns, round by
+//! round, and ratios are made within a round, so that a busy machine disturbs them alike.
+
+mod frames;
+mod load;
+mod measure;
+mod peer;
+mod process;
+mod publish;
+mod scenario;
+mod serve;
+mod stamp;
+mod table;
+mod watch;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use lexopt::{Arg, Parser, ValueExt};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use peer::Peer;
+use scenario::{Choice, Scenario};
+
+const HELP: &str = "\
+kentros beside its peers on this machine, and a load for any WebSocket server
+
+cargo run --release -- [options]
+  --quick             two scenarios, within two minutes
+  --list              name the scenarios and the peers, and what is not installed
+  --scenario NAME     only this one; may come again
+  --peer NAME         only this one; may come again
+  --rounds N          turns of each server, of which medians are told (5; quick: 3)
+  --clients N --size B --rate R --seconds S
+                      one scenario of your own: N clients, R messages a second of B bytes
+
+  --url ws://host:port/path [--clients N] [--seconds S] [--say TEXT]
+                      a load on a server that runs: what its clients get, each second;
+                      each client sends TEXT first
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    // Both ends of each connection may need it: the servers inherit it.
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+
+    let mut choice = Choice::default();
+    let (mut names, mut peers, mut list) = (Vec::<String>::new(), Vec::new(), false);
+    let (mut rounds, mut url, mut say) = (None, None, None::<String>);
+    let mut args = Parser::from_env();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Arg::Value(word) if word == "serve" => {
+                let name = args.value()?.string()?;
+                return serve::run(&name, args.value()?.parse()?);
+            }
+            Arg::Long("quick") => choice.quick = true,
+            Arg::Long("list") => list = true,
+            Arg::Long("scenario") => names.push(args.value()?.string()?),
+            Arg::Long("peer") => peers.push(peer(&args.value()?.string()?)?),
+            Arg::Long("rounds") => rounds = Some(args.value()?.parse()?),
+            Arg::Long("clients") => choice.clients = Some(args.value()?.parse()?),
+            Arg::Long("size") => choice.size = Some(args.value()?.parse()?),
+            Arg::Long("rate") => choice.rate = Some(args.value()?.parse()?),
+            Arg::Long("seconds") => choice.seconds = Some(args.value()?.parse()?),
+            Arg::Long("url") => url = Some(args.value()?.string()?),
+            Arg::Long("say") => say = Some(args.value()?.string()?),
+            Arg::Short('h') | Arg::Long("help") => {
+                print!("{HELP}");
+                return Ok(());
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if let Some(url) = url {
+        let (clients, seconds) = (choice.clients.unwrap_or(1000), choice.seconds.unwrap_or(10.0));
+        return Ok(watch::watch(watch::target(&url)?, clients, say.as_deref(), seconds)?);
+    }
+    let peers = there(if peers.is_empty() { Peer::ALL.to_vec() } else { peers });
+    let mut scenarios = scenario::all(&peers, &choice);
+    if list {
+        for scenario in scenarios {
+            println!("{:<10} {}", scenario.name, scenario.about);
+        }
+        return Ok(());
+    }
+    if let Some(name) = names.iter().find(|name| scenarios.iter().all(|s| s.name != **name)) {
+        return Err(format!("there is no scenario {name:?}: --list names them").into());
+    }
+    if !names.is_empty() {
+        scenarios.retain(|scenario| names.iter().any(|name| name == scenario.name));
+    }
+    for scenario in &scenarios {
+        play(scenario, rounds.unwrap_or(if choice.quick { 3 } else { 5 }));
+    }
+    Ok(())
+}
+
+fn peer(name: &str) -> Result<Peer, String> {
+    let found = Peer::ALL.into_iter().find(|peer| peer.name() == name);
+    found.ok_or_else(|| format!("there is no peer {name:?}"))
+}
+
+/// Those that can run; tells how to install the others.
+fn there(mut peers: Vec<Peer>) -> Vec<Peer> {
+    peers.retain(|peer| match peer.missing() {
+        None => {
+            println!("{:<10} {}", peer.name(), peer.about());
+            true
+        }
+        Some(how) => {
+            println!("{:<10} not here: {how}", peer.name());
+            false
+        }
+    });
+    peers
+}
+
+/// Runs a scenario, the servers in turns, and prints its table.
+fn play(scenario: &Scenario, rounds: usize) {
+    let begun = Instant::now();
+    let count = scenario.runs.len();
+    let mut outcomes: table::Outcomes = vec![Vec::new(); count];
+    for round in 0..rounds {
+        // Nobody is always first.
+        for i in (0..count).map(|i| (i + round) % count) {
+            let run = &scenario.runs[i];
+            let outcome = measure::measure(run.peer, &run.spec);
+            if let Err(error) = &outcome {
+                println!("{}, {}: {error}", scenario.name, run.label);
+            }
+            outcomes[i].push(outcome.ok());
+        }
+    }
+    table::print(scenario, &outcomes);
+    println!("({rounds} rounds, {:.0} s)", begun.elapsed().as_secs_f64());
+}

@@ -1,0 +1,179 @@
+//! One measurement: a server, its clients, what is published, and what comes of it.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::load::{Load, Record};
+use crate::peer::Peer;
+use crate::publish::{self, Plan};
+use crate::stamp;
+
+/// What a server has to do after the last client is connected and before anything is measured.
+const SETTLE: Duration = Duration::from_millis(500);
+/// Deliveries that have not come after as long a silence are lost.
+const SILENCE: Duration = Duration::from_secs(2);
+const NANOS_PER_MS: f64 = 1e6;
+
+/// What is done to a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Clients that read.
+    pub clients: usize,
+    /// Clients that connect and never read.
+    pub stopped: usize,
+    /// How long nothing is published.
+    pub idle: Duration,
+    pub plan: Plan,
+    /// Connections beyond, tried while all clients are connected.
+    pub attempts: usize,
+}
+
+/// What came of it. A figure that a run does not have is not a number.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub connect_s: f64,
+    /// Memory, threads and descriptors of the server for one client that is connected.
+    pub rss_kib: f64,
+    pub threads: f64,
+    pub descriptors: f64,
+    /// Of one core, while nothing is published.
+    pub idle_percent: f64,
+    /// Processor time of the server for one delivery.
+    pub cpu_us: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    /// From a message's stamp until the last client has it: the median of the messages.
+    pub last_ms: f64,
+    /// Deliveries a second, from the first stamp of a burst to its last delivery.
+    pub rate: f64,
+    pub lost: f64,
+    pub duplicates: f64,
+    /// What the server's memory grew by, from the connecting to the end.
+    pub growth_mib: f64,
+    /// Of the attempts beyond: told 1013, answered 503, let in, and anything else.
+    pub code_1013: f64,
+    pub status_503: f64,
+    pub broken: f64,
+}
+
+pub fn measure(peer: Peer, spec: &Spec) -> io::Result<Outcome> {
+    let mut server = peer.start()?;
+    let process = server.process();
+    let before = process.held();
+    let mut load = Load::new(server.target.clone())?;
+    let all = spec.clients + spec.stopped;
+    let connect = load.connect(all)?;
+    if load.open() < all {
+        return Err(io::Error::other(format!(
+            "{} of {all} clients connected, the others: {:?}",
+            load.open(),
+            load.record.ends
+        )));
+    }
+    let projects = spec.plan.projects;
+    if projects > 0 {
+        load.say(|n| {
+            format!(r#"{{"type":"subscribe","payload":"{}"}}"#, publish::project(n % projects))
+        });
+    }
+    load.run(Instant::now() + SETTLE, |_| false)?;
+    load.stop_reading(spec.stopped)?;
+    let connected = process.held();
+    load.record.clear();
+
+    let cpu = process.cpu();
+    let begun = Instant::now();
+    load.run(begun + spec.idle, |_| false)?;
+    let idle = (process.cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
+
+    let cpu = process.cpu();
+    let expected = spec.plan.messages() * spec.clients as u64;
+    if let Some(sink) = server.sink.take() {
+        let publisher = publish::spawn(sink, spec.plan);
+        let begun = stamp::now();
+        let done = |record: &Record| {
+            let heard = record.last.max(begun);
+            let silent = Duration::from_nanos(stamp::now().saturating_sub(heard)) > SILENCE;
+            record.latencies.len() as u64 >= expected || (publisher.is_finished() && silent)
+        };
+        load.run(Instant::now() + spec.plan.interval * 10_000 + Duration::from_secs(60), done)?;
+        publisher.join().map_err(|_| io::Error::other("the publisher panicked"))??;
+    }
+    let cpu = process.cpu() - cpu;
+    let after = process.held();
+
+    let ends = load.record.ends.clone();
+    if spec.attempts > 0 {
+        load.connect(spec.attempts)?;
+        load.run(Instant::now() + SILENCE, |record| {
+            let ended: u64 = record.ends.values().sum();
+            ended - ends.values().sum::<u64>() >= spec.attempts as u64
+        })?;
+    }
+    let ended = |how: &str| {
+        let of = |ends: &std::collections::BTreeMap<String, u64>| ends.get(how).copied();
+        (of(&load.record.ends).unwrap_or(0) - of(&ends).unwrap_or(0)) as f64
+    };
+    if !server.runs() {
+        return Err(io::Error::other("the server has ended"));
+    }
+
+    let per_client = |after: u64, before: u64| {
+        if all == 0 { f64::NAN } else { (after as f64 - before as f64) / all as f64 }
+    };
+    let (code_1013, status_503) = (ended("1013"), ended("503"));
+    let record = &mut load.record;
+    record.latencies.sort_unstable();
+    let got = record.latencies.len() as f64;
+    Ok(Outcome {
+        connect_s: connect.as_secs_f64(),
+        rss_kib: per_client(connected.rss_kib, before.rss_kib),
+        threads: per_client(connected.threads, before.threads),
+        descriptors: per_client(connected.descriptors, before.descriptors),
+        idle_percent: if spec.idle.is_zero() { f64::NAN } else { idle * 100.0 },
+        cpu_us: cpu.as_secs_f64() * 1e6 / got,
+        p50_ms: percentile(&record.latencies, 0.50) / 1e3,
+        p99_ms: percentile(&record.latencies, 0.99) / 1e3,
+        last_ms: last_ms(record, spec.clients as u64),
+        rate: rate(record, spec.plan.burst as usize),
+        lost: expected as f64 - got,
+        duplicates: record.duplicates as f64,
+        growth_mib: (after.rss_kib as f64 - connected.rss_kib as f64) / 1024.0,
+        code_1013,
+        status_503,
+        broken: spec.attempts as f64 - code_1013 - status_503,
+    })
+}
+
+fn percentile(sorted: &[u32], part: f64) -> f64 {
+    let index = (sorted.len() as f64 * part) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).map_or(f64::NAN, |&us| f64::from(us))
+}
+
+/// The median, of the messages that all clients got.
+fn last_ms(record: &Record, clients: u64) -> f64 {
+    let whole = record.messages.iter().filter(|message| message.clients == clients);
+    median(whole.map(|message| (message.last - message.stamp) as f64 / NANOS_PER_MS).collect())
+}
+
+/// The median over the bursts.
+fn rate(record: &Record, burst: usize) -> f64 {
+    let of = |messages: &[crate::load::Arrival]| {
+        let deliveries: u64 = messages.iter().map(|message| message.clients).sum();
+        let first = messages.iter().map(|message| message.stamp).min().unwrap_or(0);
+        let last = messages.iter().map(|message| message.last).max().unwrap_or(0);
+        deliveries as f64 / (last.saturating_sub(first).max(1) as f64 / 1e9)
+    };
+    median(record.messages.chunks(burst.max(1)).map(of).collect())
+}
+
+/// The middle one; not a number where there is none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.retain(|value| value.is_finite());
+    values.sort_unstable_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
