@@ -9,6 +9,7 @@ mod docker_faults;
 mod docker_real;
 mod docker_source;
 mod docker_watch;
+mod engine_restart;
 mod fake_engine;
 mod handshake;
 mod harness;

@@ -28,9 +28,7 @@ impl RealEngine {
         match FOUND.get_or_init(Self::connect) {
             Ok(engine) => Some(engine.clone()),
             Err(why) => {
-                let required = std::env::var("KENTROS_TEST_ENGINE").is_ok_and(|v| v == "require");
-                assert!(!required, "{test} needs a Docker Engine: {why}");
-                println!("SKIPPED {test}: no Docker Engine: {why}");
+                skip(test, "a Docker Engine", why);
                 None
             }
         }
@@ -50,8 +48,11 @@ impl RealEngine {
     }
 
     /// Packs the host's static busybox: no image can be pulled here, and none is needed.
-    fn import_image(&self) -> Result<(), String> {
-        let root = std::env::temp_dir().join(format!("kentros-image-{}", std::process::id()));
+    pub(crate) fn import_image(&self) -> Result<(), String> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kentros-image-{}-{number}", std::process::id());
+        let root = std::env::temp_dir().join(name);
         let packed = pack(&root).map_err(|error| format!("packing busybox: {error}"))?;
         let imported = self.run(&["import", &packed.to_string_lossy(), IMAGE]);
         let _ = fs::remove_dir_all(&root);
@@ -119,6 +120,15 @@ impl RealEngine {
         let id = self.docker(&args).trim().to_owned();
         RealContainer { engine: self.clone(), id, name }
     }
+}
+
+/// Says that a test is skipped for the lack of what only root or an engine gives; fails it where
+/// that is required.
+#[track_caller]
+pub(crate) fn skip(test: &str, lacking: &str, why: &str) {
+    let required = std::env::var("KENTROS_TEST_ENGINE").is_ok_and(|v| v == "require");
+    assert!(!required, "{test} needs {lacking}: {why}");
+    println!("SKIPPED {test}: it lacks {lacking}: {why}");
 }
 
 /// A row of `docker stats`.
