@@ -23,6 +23,15 @@ const MAX_LINE: u64 = 1 << 20;
 /// The longest error message shown.
 const MAX_MESSAGE: usize = 300;
 
+/// What a call's limit is for.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    /// All of the answer, by then.
+    End(Instant),
+    /// The head of an answer without end, within this.
+    Head(Duration),
+}
+
 /// Calls made to an engine, and those of them that failed.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -88,7 +97,7 @@ impl Client {
 
     /// The headers of the answer to a ping.
     pub(super) fn ping(&self, deadline: Instant) -> Result<HeaderMap, EngineError> {
-        let response = self.counted(self.send(Call::Ping, Some(deadline)))?;
+        let response = self.counted(self.send(Call::Ping, Until::End(deadline)))?;
         let (parts, mut body) = response.into_parts();
         // The body is "OK": read, so that the connection can be kept.
         let _ = body.with_config().limit(1 << 10).read_to_vec();
@@ -101,17 +110,17 @@ impl Client {
         call: Call<'_>,
         deadline: Instant,
     ) -> Result<T, EngineError> {
-        self.counted(self.send(call, Some(deadline)).and_then(|response| {
+        self.counted(self.send(call, Until::End(deadline)).and_then(|response| {
             let mut body = response.into_body();
             let bytes = body.with_config().limit(MAX_ANSWER).read_to_vec();
             parse(&bytes.map_err(|error| EngineError::from_ureq(&self.host, error))?)
         }))
     }
 
-    /// The lines of an answer that does not end. There is no limit to the wait for a line: end it
+    /// The lines of an answer that does not end; its head must come within `limit`. There is no limit to the wait for a line: end it
     /// with [`shutdown`](Self::shutdown).
-    pub(super) fn lines(&self, call: Call<'_>) -> Result<Lines, EngineError> {
-        let body = self.counted(self.send(call, None))?.into_body();
+    pub(super) fn lines(&self, call: Call<'_>, limit: Duration) -> Result<Lines, EngineError> {
+        let body = self.counted(self.send(call, Until::Head(limit)))?.into_body();
         let reader = BufReader::with_capacity(4 << 10, body.into_reader());
         Ok(Lines { reader, line: Vec::new(), host: self.host.clone() })
     }
@@ -124,23 +133,23 @@ impl Client {
         outcome
     }
 
-    /// Sends `call`; until `deadline` for all of the answer, or for its head alone.
+    /// Sends `call`, and waits for the head of the answer.
     fn send(
         &self,
         call: Call<'_>,
-        deadline: Option<Instant>,
+        until: Until,
     ) -> Result<ureq::http::Response<Body>, EngineError> {
         let url = format!("{}{}", self.host.base(), call.path(&self.version));
         let request = self.agent.get(&url).config();
-        let request = match deadline {
-            Some(deadline) => {
+        let request = match until {
+            Until::End(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 request.timeout_global(Some(left))
             }
-            None => request
+            Until::Head(limit) => request
                 .timeout_connect(Some(CALL_LIMIT))
                 .timeout_send_request(Some(CALL_LIMIT))
-                .timeout_recv_response(Some(CALL_LIMIT)),
+                .timeout_recv_response(Some(limit)),
         };
         let response =
             request.build().call().map_err(|error| EngineError::from_ureq(&self.host, error))?;

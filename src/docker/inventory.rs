@@ -27,6 +27,8 @@ pub(super) struct Inventory {
     touched: BTreeSet<String>,
     /// Events that came while a list was under way: the list may be older than they are.
     meanwhile: Option<Vec<Event>>,
+    /// Whether events come, once that is known.
+    pub(super) events: Option<bool>,
     /// The list is to be published though nothing has changed.
     pub(super) anew: bool,
     /// Why nothing keeps this true any longer.
@@ -150,7 +152,9 @@ impl Inventory {
         let attributes = &event.actor.attributes;
         let entry = self.entries.entry(id.clone()).or_insert_with(|| Entry::new(id, attributes));
         entry.apply(action, detail, attributes);
-        let told = (entry.project.clone(), entry.status(action));
+        // One word for both engines.
+        let word = if action == "remove" { "destroy" } else { action };
+        let told = (entry.project.clone(), entry.status(word));
         if entry.container.state == REMOVED {
             self.entries.remove(id);
         }

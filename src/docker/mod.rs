@@ -119,12 +119,11 @@ impl StatsSource for DockerSource {
         // A session opened without the hub tells it nothing; one it was opened with is kept.
         if self.hub.replace(hub.clone()).is_none() {
             self.session = None;
+        } else if let Some(session) = &self.session {
+            session.publish_anew();
         }
         match self.session() {
-            Ok(session) => {
-                session.publish_anew();
-                self.info = session.info.clone();
-            }
+            Ok(session) => self.info = session.info.clone(),
             // The first reading fails likewise, and is heard.
             Err(error) => log::debug!("engine: {error}"),
         }

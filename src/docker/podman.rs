@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::board::Board;
 use super::call::Call;
-use super::client::{Client, parse};
+use super::client::{CALL_LIMIT, Client, parse};
 use super::error::EngineError;
 use super::inventory::Target;
 use super::rows::Rows;
@@ -70,7 +70,7 @@ impl Drop for Frames {
 }
 
 fn read(client: &Client, board: &Board, swapped: bool) -> Result<(), EngineError> {
-    let mut lines = client.lines(Call::PodmanStats)?;
+    let mut lines = client.lines(Call::PodmanStats, CALL_LIMIT)?;
     while let Some(line) = lines.next()? {
         let frame: PodmanFrame = parse(line)?;
         if let Some(error) = frame.error.filter(|error| !error.is_null()) {

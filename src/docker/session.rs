@@ -23,7 +23,6 @@ use super::rows::Rows;
 use super::stream::Streams;
 use super::watch::{Shared, Watch, lock};
 use crate::protocol::payload::Mode;
-use crate::protocol::unix_seconds;
 use crate::{Demand, EngineInfo, HubHandle, Snapshot, SourceError};
 
 /// The API version asked for where the engine speaks it: the newest whose answers we know.
@@ -84,22 +83,11 @@ impl Session {
         let (client, info) = identify(host, deadline, tally)?;
         let podman = info.mode == Some(Mode::Podman);
         let kind = if podman { Events::All } else { Events::Filtered };
-        let apart = client.apart();
-        // Headers mean subscribed: from here on nothing is missed, and the list comes after.
-        let since = unix_seconds().saturating_sub(2);
-        let events = match apart.lines(Call::Events { since, kind }) {
-            Ok(lines) => Some((apart, lines)),
-            Err(error) if error.is_answer() => {
-                log::warn!("no events, so containers are listed every two seconds: {error}");
-                None
-            }
-            Err(error) => return Err(error.into()),
-        };
         let running: Vec<Listed> = client.get(Call::List { all: false }, deadline)?;
         let mut inventory = Inventory::default();
         inventory.listed(running);
         let inventory: Shared = Arc::new(Mutex::new(inventory));
-        let watch = Watch::start(&client, events, &inventory, hub)?;
+        let watch = Watch::start(&client, kind, &inventory, hub)?;
         let mut session = Self {
             client,
             inventory,

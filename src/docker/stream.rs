@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::board::Board;
 use super::call::Call;
-use super::client::{Client, parse};
+use super::client::{CALL_LIMIT, Client, parse};
 use super::error::EngineError;
 use super::inventory::Target;
 use super::rows::Rows;
@@ -136,7 +136,7 @@ impl Reader {
 
 /// A reader: posts each sample until the stream ends.
 fn read(client: &Client, id: &str, board: &Board) -> Result<(), EngineError> {
-    let mut lines = client.lines(Call::Stream(id))?;
+    let mut lines = client.lines(Call::Stream(id), CALL_LIMIT)?;
     while let Some(line) = lines.next()? {
         let sample: Sample = parse(line)?;
         board.post(id, sample.reading(), Instant::now());

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::answer::{Event, Inspected, Listed};
-use super::call::Call;
+use super::call::{Call, Events};
 use super::client::{CALL_LIMIT, Client, Lines, parse};
 use super::error::EngineError;
 use super::inventory::Inventory;
 use crate::protocol::payload::Project;
+use crate::protocol::unix_seconds;
 use crate::{HubHandle, Message, threads};
 
 /// The least time between two `project_list`.
@@ -27,6 +28,8 @@ const LIST_PAUSE: Duration = Duration::from_millis(500);
 const LIST_EVERY: Duration = Duration::from_secs(30);
 /// The same where the engine, or a proxy before it, gives no events.
 const LIST_EVERY_WITHOUT_EVENTS: Duration = Duration::from_secs(2);
+/// The most the head of the event stream may take: Podman reads its journal before.
+const EVENTS_LIMIT: Duration = Duration::from_secs(10);
 /// The most a list may take: with tens of thousands of containers it takes seconds.
 const LIST_LIMIT: Duration = Duration::from_secs(15);
 /// More changed containers than this and all are listed: their ids go into the request's line.
@@ -50,7 +53,7 @@ pub(super) fn lock(inventory: &Shared) -> MutexGuard<'_, Inventory> {
 #[derive(Debug)]
 pub(super) struct Watch {
     client: Client,
-    events: Option<Client>,
+    events: Client,
     inventory: Shared,
     news: Sender<()>,
     /// Dropped to end `kentros-list`.
@@ -59,39 +62,39 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches from now on. `events` is the open stream and the client it is read through; `None`
-    /// where the engine refuses it.
+    /// Watches from now on; `kind` is how to ask for events.
     pub(super) fn start(
         client: &Client,
-        events: Option<(Client, Lines)>,
+        kind: Events,
         inventory: &Shared,
         hub: Option<&HubHandle>,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let (news, touched) = bounded(1);
-        let lister = Lister {
-            client: client.clone(),
-            inventory: Arc::clone(inventory),
-            hub: hub.cloned(),
-            every: if events.is_some() { LIST_EVERY } else { LIST_EVERY_WITHOUT_EVENTS },
-            inspects: true,
-            published: None,
-        };
         let mut watch = Self {
             client: client.clone(),
-            events: None,
+            events: client.apart(),
             inventory: Arc::clone(inventory),
             news: news.clone(),
             stop: Some(stop),
             threads: Vec::new(),
         };
+        let teller = Teller {
+            client: watch.events.clone(),
+            inventory: Arc::clone(inventory),
+            hub: hub.cloned(),
+            news,
+            told: 0,
+        };
+        let lister = Lister {
+            client: client.clone(),
+            inventory: Arc::clone(inventory),
+            hub: hub.cloned(),
+            inspects: true,
+            published: None,
+        };
+        watch.threads.push(threads::spawn("kentros-events", move || teller.run(kind))?);
         watch.threads.push(threads::spawn("kentros-list", move || lister.run(&stopped, &touched))?);
-        if let Some((client, lines)) = events {
-            watch.events = Some(client);
-            let teller =
-                Teller { inventory: Arc::clone(inventory), hub: hub.cloned(), news, told: 0 };
-            watch.threads.push(threads::spawn("kentros-events", move || teller.run(lines))?);
-        }
         Ok(watch)
     }
 
@@ -113,9 +116,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.stop = None;
         self.client.shutdown();
-        if let Some(events) = &self.events {
-            events.shutdown();
-        }
+        self.events.shutdown();
         for thread in self.threads.drain(..) {
             // A panic in it has been logged.
             let _ = thread.join();
@@ -125,6 +126,7 @@ impl Drop for Watch {
 
 /// `kentros-events`.
 struct Teller {
+    client: Client,
     inventory: Shared,
     hub: Option<HubHandle>,
     news: Sender<()>,
@@ -133,14 +135,33 @@ struct Teller {
 }
 
 impl Teller {
-    fn run(mut self, mut lines: Lines) {
+    fn run(mut self, kind: Events) {
+        let since = unix_seconds().saturating_sub(2);
+        let opened = self.client.lines(Call::Events { since, kind }, EVENTS_LIMIT);
+        // Its head means subscribed: from here on nothing is missed, and a list comes after.
+        lock(&self.inventory).events = Some(opened.is_ok());
+        wake(&self.news);
+        let why = match opened {
+            Ok(lines) => self.tell(lines),
+            Err(error @ (EngineError::Unreachable(..) | EngineError::Lost(_))) => error.to_string(),
+            Err(error) => {
+                log::warn!("no events, so containers are listed every two seconds: {error}");
+                return;
+            }
+        };
+        lock(&self.inventory).lost = Some(why);
+        wake(&self.news);
+    }
+
+    /// Tells events until there are no more, for the reason returned.
+    fn tell(&mut self, mut lines: Lines) -> String {
         let mut seen = Seen::default();
         let mut second = Instant::now();
-        let why = loop {
+        loop {
             let event = match lines.next() {
                 Ok(Some(line)) => parse::<Event>(line),
-                Ok(None) => break "the engine ended its stream of events".to_owned(),
-                Err(error) => break error.to_string(),
+                Ok(None) => return "the engine ended its stream of events".to_owned(),
+                Err(error) => return error.to_string(),
             };
             let event = match event {
                 Ok(event) if seen.is_new(&event) => event,
@@ -154,9 +175,7 @@ impl Teller {
                 (second, self.told) = (Instant::now(), 0);
             }
             self.take(&event);
-        };
-        lock(&self.inventory).lost = Some(why);
-        wake(&self.news);
+        }
     }
 
     fn take(&mut self, event: &Event) {
@@ -196,8 +215,6 @@ struct Lister {
     client: Client,
     inventory: Shared,
     hub: Option<HubHandle>,
-    /// The time between two lists of all.
-    every: Duration,
     /// Whether inspections are allowed.
     inspects: bool,
     published: Option<Vec<Project>>,
@@ -205,15 +222,26 @@ struct Lister {
 
 impl Lister {
     fn run(mut self, stopped: &Receiver<()>, touched: &Receiver<()>) {
-        let mut all_due = Instant::now();
+        // The first list is to come after the events have begun, if they do so soon.
+        select! {
+            recv(stopped) -> _ => return,
+            recv(touched) -> _ => {}
+            recv(crossbeam_channel::after(LIST_PAUSE)) -> _ => {}
+        }
+        // When all were listed, and whether events came then.
+        let mut listed: Option<(Instant, Option<bool>)> = None;
         loop {
             let turn = Instant::now();
-            if turn >= all_due {
-                self.list_all();
-                all_due = Instant::now() + self.every;
-            } else {
-                self.list_touched();
+            let events = lock(&self.inventory).events;
+            let every = if events == Some(false) { LIST_EVERY_WITHOUT_EVENTS } else { LIST_EVERY };
+            match listed {
+                Some((at, then)) if turn < at + every && then == events => self.list_touched(),
+                _ => {
+                    self.list_all();
+                    listed = Some((Instant::now(), events));
+                }
             }
+            let all_due = listed.map_or(turn, |(at, _)| at) + every;
             self.publish();
             let more = self.inspect();
             let pause_ends = turn + LIST_PAUSE;
