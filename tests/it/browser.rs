@@ -20,14 +20,14 @@ const SECOND: Duration = Duration::from_secs(1);
 const MARKUP: &str = r#"<img src=x onerror="document.title='run'"><b id=run>&amp;"#;
 
 /// A hub and a server, whose stats come from this source.
-fn serve(interval: Duration, source: impl StatsSource) -> Served {
+pub(crate) fn serve(interval: Duration, source: impl StatsSource) -> Served {
     let served = Served::new();
     served.handle().start_stats_streamer(interval, source).unwrap();
     served
 }
 
 /// Opens the dashboard in a new window.
-fn open(browser: &Browser, served: &Served) -> Page {
+pub(crate) fn open(browser: &Browser, served: &Served) -> Page {
     let mut page = browser.page();
     page.goto(&format!("http://{}/", served.addr()));
     page
@@ -52,7 +52,7 @@ fn row(id: &str) -> String {
 }
 
 /// JavaScript: the text of a cell of this container's row.
-fn cell(id: &str, class: &str) -> String {
+pub(crate) fn cell(id: &str, class: &str) -> String {
     format!("{}?.querySelector('.{class}')?.textContent", row(id))
 }
 

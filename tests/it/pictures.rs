@@ -1,0 +1,124 @@
+//! Takes the README's pictures anew, from a real run on a real engine with nothing else on it:
+//! `DOCKER_HOST=... cargo test --test it pictures -- --ignored`, then `pngquant` makes them small.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use kentros::DockerSource;
+
+use crate::browser::{cell, open, serve};
+use crate::devtools::Browser;
+use crate::real_engine::{RealContainer, RealEngine};
+
+const HEALTHY: &str = "--health-cmd true --health-interval 3s";
+const UNHEALTHY: &str = "--health-cmd false --health-interval 1s --health-retries 1";
+
+/// Project, service, limits, health check, what it does; the first serves the others.
+const CAST: [(&str, &str, &str, &str, &str); 12] = [
+    ("shop", "web", "-m 128m --cpus 0.5", HEALTHY, "serve 4; hold 23; work 900 0.3"),
+    ("shop", "api", "-m 512m --cpus 1", HEALTHY, "hold 212; (fetch 0.3 &); work 4000 0.3"),
+    ("shop", "cache", "-m 256m", "", "hold 237; (fetch 2 &); work 40 0.5"),
+    (
+        "shop",
+        "db",
+        "-m 1g --cpus 1",
+        HEALTHY,
+        "hold 487; (fetch 0.9 &); (store 8 2 &); work 2000 0.4",
+    ),
+    (
+        "shop",
+        "worker",
+        "-m 256m --cpus 0.75",
+        "",
+        "hold 143; (fetch 0.5 &); (store 2 3 &); work 9000 0",
+    ),
+    (
+        "blog",
+        "app",
+        "-m 512m --cpus 0.5",
+        HEALTHY,
+        "hold 188; (fetch 2 &); (store 1 5 &); work 1500 0.3",
+    ),
+    ("blog", "db", "-m 512m", HEALTHY, "hold 236; (fetch 3 &); (store 3 4 &); work 800 0.5"),
+    ("blog", "migrate", "-m 64m", "", "exit 0"),
+    ("blog", "web", "-m 64m", HEALTHY, "hold 6; (fetch 3 &); work 10 0.9"),
+    ("metrics", "alerts", "-m 64m", UNHEALTHY, "hold 18; (fetch 4 &); work 10 0.7"),
+    ("metrics", "grafana", "-m 256m", "", "hold 97; (fetch 4 &); (store 1 6 &); work 400 0.6"),
+    (
+        "metrics",
+        "prometheus",
+        "-m 512m --cpus 0.5",
+        "",
+        "hold 301; (fetch 1 &); (store 2 1 &); work 1200 0.5",
+    ),
+];
+
+/// What the scripts above are made of: sizes in MiB, times in seconds.
+const SCRIPT: &str = "
+    serve() { dd if=/dev/urandom of=/page bs=1M count=$1; httpd -p 80 -h /; }
+    hold() { dd if=/dev/zero of=/dev/shm/held bs=1M count=$1; }
+    work() { while :; do dd if=/dev/zero of=/dev/null bs=1M count=$1; sleep $2; done; }
+    fetch() { while :; do wget -q -O /dev/null http://$WEB/page; sleep $1; done; }
+    store() {
+        while :; do
+            dd if=/dev/zero of=/stored bs=1M count=$1 oflag=direct
+            dd if=/stored of=/dev/null bs=512k count=1 iflag=direct
+            sleep $2
+        done
+    }
+    exec 2>/dev/null
+";
+
+#[test]
+#[ignore = "takes the README's pictures"]
+fn of_a_real_run() {
+    let browser = Browser::find("of_a_real_run").expect("a browser");
+    let engine = RealEngine::find("of_a_real_run").expect("an engine");
+    let [reads, writes] = io_limits(&engine);
+    let mut address = String::from("WEB=");
+    let mut containers: Vec<RealContainer> = Vec::new();
+    for (project, service, limits, health, script) in CAST {
+        let name = format!("{project}-{service}-1");
+        let mut options = vec!["--name", &name, "--shm-size", "1g"];
+        options.extend(["--env", &address, &reads, &writes]);
+        options.extend(limits.split(' ').chain(health.split_whitespace()));
+        let script = format!("{SCRIPT}{script}");
+        let command = ["/bin/sh", "-c", &script];
+        let container = engine.start_with(project, service, &options, &command);
+        if containers.is_empty() {
+            let template = "WEB={{.NetworkSettings.IPAddress}}";
+            address = engine.docker(&["inspect", "--format", template, &name]).trim().to_owned();
+        }
+        containers.push(container);
+    }
+    let served = serve(Duration::from_secs(1), DockerSource::new(engine.host.clone()));
+    let mut page = open(browser, &served);
+    page.resize(1280, 710, 1.5);
+    page.call("Emulation.setScrollbarsHidden", serde_json::json!({"hidden": true}));
+    for container in &containers {
+        let (state, traffic) = (cell(&container.id, "state"), cell(&container.id, "network"));
+        let there =
+            format!("{state} === 'exited' || /\\b\\d{{2,3}}(\\.\\d)?MB|GB/.test({traffic})");
+        page.until(&container.name, &there);
+    }
+    // On a machine that does much else it gets little.
+    let worker = &containers[4];
+    page.until("a busy worker", &format!("parseFloat({}) > 40", cell(&worker.id, "cpu .left")));
+    for (scheme, file) in [("light", "docs/dashboard.png"), ("dark", "docs/dashboard-dark.png")] {
+        page.prefer(scheme);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        fs::create_dir_all(file.parent().expect("a folder")).unwrap();
+        fs::write(file, page.picture()).unwrap();
+    }
+}
+
+/// Limits nobody reaches, on the engine's disk: Linux counts a container's I/O where it has some.
+fn io_limits(engine: &RealEngine) -> [String; 2] {
+    let root = engine.docker(&["info", "--format", "{{.DockerRootDir}}"]);
+    let args = ["-vno", "SOURCE", "--target", root.trim()];
+    let found = Command::new("findmnt").args(args).output().expect("findmnt");
+    let disk = String::from_utf8(found.stdout).unwrap();
+    ["read", "write"].map(|what| format!("--device-{what}-bps={}:4gb", disk.trim()))
+}
