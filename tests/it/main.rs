@@ -16,6 +16,7 @@ mod harness;
 mod http;
 mod keepalive;
 mod order;
+mod parity;
 mod pictures;
 mod raw;
 mod real_engine;

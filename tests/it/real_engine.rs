@@ -78,17 +78,19 @@ impl RealEngine {
 
     /// What `docker stats` shows of these containers, by full id.
     pub(crate) fn docker_stats(&self, ids: &[&str]) -> HashMap<String, DockerStats> {
-        let format = "{{.ID}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}}";
+        let format = "{{.ID}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}} {{.NetIO}} {{.BlockIO}}";
         let mut args = vec!["stats", "--no-stream", "--no-trunc", "--format", format];
         args.extend(ids);
         let shown = self.docker(&args);
         let row = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            // ID CPU% USED / LIMIT PIDS
+            // ID CPU% USED / LIMIT PIDS RECEIVED / SENT READ / WRITTEN
             let stats = DockerStats {
                 cpu: words[1].trim_end_matches('%').parse().unwrap(),
                 memory: bytes(words[2]),
                 pids: words[5].parse().unwrap(),
+                network: (bytes(words[6]), bytes(words[8])),
+                block: (bytes(words[9]), bytes(words[11])),
             };
             (words[0].to_owned(), stats)
         };
@@ -139,13 +141,20 @@ pub(crate) struct DockerStats {
     /// Bytes, as exact as four digits are.
     pub(crate) memory: f64,
     pub(crate) pids: u64,
+    /// Bytes received and sent, as exact as three digits are.
+    pub(crate) network: (f64, f64),
+    /// Bytes read and written, as exact as three digits are.
+    pub(crate) block: (f64, f64),
 }
 
-/// `44.85MiB` in bytes.
-fn bytes(shown: &str) -> f64 {
+/// `44.85MiB` or `1.05MB` in bytes.
+pub(crate) fn bytes(shown: &str) -> f64 {
     let digits = shown.trim_end_matches(char::is_alphabetic);
     let unit = match &shown[digits.len()..] {
         "B" => 1.0,
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
         "KiB" => 1024.0,
         "MiB" => 1024.0 * 1024.0,
         "GiB" => 1024.0 * 1024.0 * 1024.0,
@@ -181,7 +190,7 @@ pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
 
-fn pack(root: &Path) -> Result<PathBuf, String> {
+pub(crate) fn pack(root: &Path) -> Result<PathBuf, String> {
     let bin = root.join("root/bin");
     let text = |error: std::io::Error| error.to_string();
     fs::create_dir_all(&bin).map_err(text)?;
