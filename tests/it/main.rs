@@ -18,6 +18,7 @@ mod keepalive;
 mod order;
 mod parity;
 mod pictures;
+mod proxy;
 mod raw;
 mod real_engine;
 mod shutdown;
