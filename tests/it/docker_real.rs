@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::tick;
 use kentros::{Demand, DockerSource, Mode, StatsSource, Unavailable};
 
 use crate::docker_source::{Reading, read_only};
@@ -20,15 +21,15 @@ fn until(
     wished: impl Fn(&Reading) -> bool,
 ) -> Reading {
     let start = Instant::now();
+    let pace = tick(Duration::from_millis(200));
     loop {
-        let begun = Instant::now();
         let reading = read_only(source, demand).unwrap();
         if wished(&reading) {
             return reading;
         }
         assert!(start.elapsed() < GUARD, "never {what}: {reading:?}");
-        // A pace, not a wait: a direct engine would be asked without a pause.
-        thread::sleep(Duration::from_millis(200).saturating_sub(begun.elapsed()));
+        // A direct engine would be asked without a pause.
+        pace.recv().unwrap();
     }
 }
 
@@ -56,6 +57,7 @@ fn every_container_is_fresh_in_every_reading() {
     let demand = Demand::only([project.as_str()]);
     until(&mut source, &demand, "sampled", |r| ids.iter().all(|id| has_cpu(r, id)));
     let mut stale = Vec::new();
+    let pace = tick(Duration::from_secs(1));
     for _ in 0..8 {
         let reading = read_only(&mut source, &demand).unwrap();
         assert_eq!(reading.container_stats.len(), 50);
@@ -63,7 +65,7 @@ fn every_container_is_fresh_in_every_reading() {
             reading.container_stats.values().filter_map(|r| r.age_ms).filter(|a| *a > 1_500),
         );
         if source.engine().mode == Some(Mode::Direct) {
-            thread::sleep(Duration::from_secs(1));
+            pace.recv().unwrap();
         }
     }
     // On a busy machine the engine's pass may be cut short once.

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 
 use crate::harness::{GUARD, Served, Ws, until};
-use crate::real_engine::{RealEngine, skip, unique};
+use crate::real_engine::{RealEngine, skip, turn, unique};
 
 /// An engine of the test's own, in namespaces of its own: it sees no network of the host and
 /// keeps its mounts to itself, and killing the first of its processes ends all of them, its
@@ -50,7 +50,7 @@ impl OwnEngine {
     }
 
     fn client(&self) -> RealEngine {
-        RealEngine { host: format!("unix://{}", self.socket().display()).parse().unwrap() }
+        RealEngine::at(format!("unix://{}", self.socket().display()).parse().unwrap())
     }
 
     /// Starts it on what it left, and waits until it answers.
@@ -151,6 +151,7 @@ fn status(client: &mut Ws, state: &str) -> Value {
 #[test]
 fn stats_resume_by_themselves_when_the_engine_is_killed_and_started_again() {
     const TEST: &str = "stats_resume_by_themselves_when_the_engine_is_killed_and_started_again";
+    let _turn = turn();
     let mut engine = match OwnEngine::start() {
         Ok(engine) => engine,
         Err(why) => return skip(TEST, "an engine of its own", &why),

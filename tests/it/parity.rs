@@ -14,7 +14,7 @@ use kentros::{ContainerStats, Demand, DockerSource, Mode, StatsSource};
 
 use crate::docker_source::{Reading, read_only};
 use crate::harness::until;
-use crate::real_engine::{DockerStats, RealEngine, bytes, pack, unique};
+use crate::real_engine::{DockerStats, RealEngine, bytes, pack, turn, unique};
 
 /// A guard against waiting for ever; no test waits for it.
 const GUARD: Duration = Duration::from_secs(60);
@@ -401,6 +401,7 @@ impl Drop for PodmanView {
 
 #[test]
 fn every_figure_is_that_of_podman_stats() {
+    let _turn = turn();
     let Some(podman) = Podman::find("every_figure_is_that_of_podman_stats") else { return };
     let fill = format!("dd if=/dev/zero of=/dev/shm/f bs=1M count=64; {IDLE}");
     let started = [WHOLE, HALF, &fill].map(|script| podman.start(script).unwrap());

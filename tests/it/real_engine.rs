@@ -7,26 +7,57 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use kentros::DockerHost;
 
 /// The image of every test container: busybox and nothing else.
 const IMAGE: &str = "kentros-busybox:test";
 
-/// A real engine that answers.
+/// A real engine that answers, for one test at a time: two cores that start fifty containers for
+/// one test would make the engine late for the others.
 #[derive(Clone, Debug)]
 pub(crate) struct RealEngine {
     pub(crate) host: DockerHost,
+    _turn: Option<Turn>,
+}
+
+/// Leave to keep the machine busy, given back when the last copy is dropped.
+pub(crate) type Turn = Arc<Taken>;
+
+#[derive(Debug)]
+pub(crate) struct Taken;
+
+/// The leave lies in this channel while nobody has it.
+fn leave() -> &'static (Sender<()>, Receiver<()>) {
+    static LEAVE: OnceLock<(Sender<()>, Receiver<()>)> = OnceLock::new();
+    LEAVE.get_or_init(|| {
+        let (back, leave) = bounded(1);
+        back.send(()).unwrap();
+        (back, leave)
+    })
+}
+
+/// Waits until no other test keeps a real engine busy.
+pub(crate) fn turn() -> Turn {
+    leave().1.recv().unwrap();
+    Arc::new(Taken)
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        leave().0.send(()).unwrap();
+    }
 }
 
 impl RealEngine {
     /// The engine, or `None`, said plainly, where there is none.
     pub(crate) fn find(test: &str) -> Option<Self> {
-        static FOUND: OnceLock<Result<RealEngine, String>> = OnceLock::new();
+        static FOUND: OnceLock<Result<DockerHost, String>> = OnceLock::new();
         match FOUND.get_or_init(Self::connect) {
-            Ok(engine) => Some(engine.clone()),
+            Ok(host) => Some(Self { host: host.clone(), _turn: Some(turn()) }),
             Err(why) => {
                 skip(test, "a Docker Engine", why);
                 None
@@ -34,17 +65,22 @@ impl RealEngine {
         }
     }
 
-    fn connect() -> Result<Self, String> {
+    /// The engine at `host`, whoever else uses it.
+    pub(crate) fn at(host: DockerHost) -> Self {
+        Self { host, _turn: None }
+    }
+
+    fn connect() -> Result<DockerHost, String> {
         let host = match std::env::var("DOCKER_HOST") {
             Ok(host) => host.parse().map_err(|error: kentros::Error| error.to_string())?,
             Err(_) => DockerHost::default(),
         };
-        let engine = Self { host };
+        let engine = Self::at(host);
         engine.run(&["version", "--format", "{{.Server.Version}}"])?;
         if engine.run(&["image", "inspect", IMAGE]).is_err() {
             engine.import_image()?;
         }
-        Ok(engine)
+        Ok(engine.host)
     }
 
     /// Packs the host's static busybox: no image can be pulled here, and none is needed.
