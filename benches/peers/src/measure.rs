@@ -97,7 +97,8 @@ pub fn measure(peer: Peer, spec: &Spec) -> io::Result<Outcome> {
             record.latencies.len() as u64 >= expected || (publisher.is_finished() && silent)
         };
         load.run(Instant::now() + spec.plan.interval * 10_000 + Duration::from_secs(60), done)?;
-        publisher.join().map_err(|_| io::Error::other("the publisher panicked"))??;
+        // Its end would be the server's.
+        server.sink = Some(publisher.join().map_err(|_| io::Error::other("it panicked"))??);
     }
     let cpu = process.cpu() - cpu;
     let after = process.held();
