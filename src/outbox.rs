@@ -266,6 +266,8 @@ mod tests {
     use std::io::Read;
     use std::net::TcpListener;
 
+    use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
+
     use super::*;
 
     #[test]
@@ -283,5 +285,41 @@ mod tests {
         let mut out = String::new();
         peer.read_to_string(&mut out).unwrap();
         assert_eq!(out, "101 longer than the bound b c close");
+    }
+
+    /// What the peer has got, one entry for each `send`.
+    fn packets(peer: &impl AsFd) -> usize {
+        let mut buffer = [0; 4096];
+        std::iter::from_fn(|| recv(peer, &mut buffer, RecvFlags::DONTWAIT).ok()).count()
+    }
+
+    #[test]
+    fn a_client_with_a_backlog_costs_no_system_call_until_its_socket_is_ready() {
+        // A socket that keeps the bounds of each `send`: they can be counted.
+        let (socket, peer) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .unwrap();
+        let bounds = Bounds { messages: 1000, bytes: 1 << 20 };
+        let outbox = Outbox::new(socket.into(), bounds, Duration::from_secs(10));
+        let frame = Frame::raw(&[7; 4096]);
+        let offer = || outbox.offer(std::slice::from_ref(&frame), frame.bytes());
+        let mut sent = 0;
+        let first = loop {
+            match offer() {
+                Offered::Sent => sent += 1,
+                other => break other,
+            }
+        };
+        assert_eq!(first, Offered::Waits { conflated: 0, watch: true });
+        assert_eq!(packets(&peer), sent);
+        for _ in 0..200 {
+            assert_eq!(offer(), Offered::Waits { conflated: 0, watch: false });
+        }
+        assert_eq!(packets(&peer), 0, "the flusher has been told, nobody else tries");
+        let mut waited = 0;
+        while outbox.flush() == Flushed::Waits {
+            waited += packets(&peer);
+        }
+        assert_eq!(waited + packets(&peer), 201);
     }
 }

@@ -394,3 +394,7 @@ impl Newest {
 fn frame_of(message: &Message) -> Option<Frame> {
     message.to_json().ok().map(|json| Frame::text(&json))
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
