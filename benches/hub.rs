@@ -1,0 +1,134 @@
+//! The hot parts in process, one line each: `cargo bench`. The modules are taken in as they are,
+//! so that nothing has to be public for this alone.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+// What the modules have for others: their tests, and the rest of the crate.
+#![allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::net::{TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use kentros::{Message, Snapshot};
+use rustix::net::{SendFlags, send};
+
+#[path = "../src/demand.rs"]
+mod demand;
+#[path = "../src/frame.rs"]
+mod frame;
+#[path = "../src/outbox.rs"]
+mod outbox;
+#[path = "../src/queue.rs"]
+mod queue;
+#[path = "../src/registry.rs"]
+mod registry;
+
+use frame::Frame;
+use outbox::{Offered, Outbox};
+use queue::{Bounds, Queue};
+use registry::Registry;
+
+const BOUNDS: Bounds = Bounds { messages: 256, bytes: 1 << 20 };
+/// How often each is timed; the median is told.
+const SAMPLES: usize = 15;
+/// How long one sample takes, about.
+const SAMPLE: Duration = Duration::from_millis(20);
+
+fn main() {
+    let small = "x".repeat(150);
+    let large = "x".repeat(4046);
+    println!("{:<58} {:>10}", "", "ns each");
+
+    time("encode a message of 200 B", 1, || Message::new("t", &small).to_json());
+    time("encode a message of 4 KiB", 1, || Message::new("t", &large).to_json());
+    let rows: HashMap<String, serde_json::Value> = (0..100)
+        .map(|n| (format!("{n:064x}"), serde_json::json!({"project_id": format!("p{}", n % 10)})))
+        .collect();
+    time("encode a snapshot of 100 containers", 1, || Snapshot::from_payload(&rows));
+    time("frame 200 B", 1, || Frame::text(&small));
+    time("frame 4 KiB", 1, || Frame::text(&large));
+
+    let frame = Frame::text(&small);
+    time("queue a frame and take it out, one of 256", 256, || {
+        let mut queue = Queue::default();
+        for _ in 0..256 {
+            queue.push(&frame, BOUNDS);
+        }
+        queue.drain(|bytes| Ok(bytes.len()))
+    });
+
+    fan_out(&frame);
+    churn();
+}
+
+/// A delivery without the network: the sockets take everything and keep nothing. What is left of
+/// it beside the bare `send` is ours.
+fn fan_out(frame: &Frame) {
+    // Datagrams to a socket that never reads are dropped, and the sender is not told.
+    let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let null = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(sink.local_addr().unwrap()).unwrap();
+        TcpStream::from(OwnedFd::from(socket))
+    };
+    let sockets: Vec<TcpStream> = (0..500).map(|_| null()).collect();
+    time("a bare send to a null socket, one of 500", 500, || {
+        for socket in &sockets {
+            let _ = send(socket, frame.bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+    });
+    let mut registry = Registry::new(1);
+    for (id, socket) in sockets.into_iter().enumerate() {
+        registry.add(id as u64, Box::new(Outbox::new(socket, BOUNDS, Duration::from_secs(10))));
+    }
+    let shards = registry.take_shards();
+    time("a delivery into a null socket, one of 500", 500, || {
+        for (_, members) in shards.iter().flat_map(registry::Shard::groups) {
+            for (_, outbox) in members {
+                let offered = outbox.offer(std::slice::from_ref(frame), frame.bytes());
+                assert_eq!(offered, Offered::Sent);
+            }
+        }
+    });
+}
+
+/// Subscriptions among 10,000 clients of 50 projects.
+fn churn() {
+    let project = |n: u64| vec![format!("p{}", n % 50)];
+    let mut registry = Registry::new(2);
+    for id in 0..10_000 {
+        registry.add(id, ());
+        registry.subscribe(id, &project(id)).unwrap();
+    }
+    time("subscribe to one more and end it, one of 10,000 clients", 1, || {
+        registry.subscribe(77, &project(78)).unwrap();
+        registry.unsubscribe(77, &project(78));
+    });
+    time("come, subscribe and go, one of 10,000 clients", 1, || {
+        registry.add(10_000, ());
+        registry.subscribe(10_000, &project(3)).unwrap();
+        registry.remove(10_000)
+    });
+}
+
+/// Times `work`, which does `each` of what it is called after, and prints the median.
+fn time<T>(what: &str, each: u32, mut work: impl FnMut() -> T) {
+    let mut sample = |rounds: u32| {
+        let begun = Instant::now();
+        for _ in 0..rounds {
+            black_box(work());
+        }
+        begun.elapsed()
+    };
+    let mut rounds = 1;
+    while sample(rounds) < SAMPLE {
+        rounds *= 2;
+    }
+    let mut samples: Vec<f64> = (0..SAMPLES)
+        .map(|_| sample(rounds).as_secs_f64() * 1e9 / f64::from(rounds * each))
+        .collect();
+    samples.sort_unstable_by(f64::total_cmp);
+    println!("{what:<58} {:>10.0}", samples.get(SAMPLES / 2).copied().unwrap_or_default());
+}
