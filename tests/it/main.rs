@@ -15,6 +15,7 @@ mod handshake;
 mod harness;
 mod http;
 mod keepalive;
+mod metrics;
 mod order;
 mod parity;
 mod pictures;

@@ -1,0 +1,235 @@
+//! `/metrics` as Prometheus reads it: through the parser of its own Python client.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use kentros::{DemoSource, DockerSource};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::harness::{Served, Ws, until};
+use crate::real_engine::{RealEngine, unique};
+
+/// The parser takes each document of standard input, and gives what it understood as JSON.
+const PARSE: &str = "
+import json, sys
+from prometheus_client.parser import text_string_to_metric_families as parse
+print(json.dumps([
+    {'type': f.type, 'help': f.documentation,
+     'samples': [[s.name, s.labels, s.value] for s in f.samples]}
+    for f in parse(sys.stdin.read())
+]))
+";
+
+/// The series of containers, by cAdvisor's `docs/storage/prometheus.md`, with their types.
+const CADVISOR: [(&str, &str); 9] = [
+    ("container_cpu_usage_seconds_total", "counter"),
+    ("container_memory_usage_bytes", "gauge"),
+    ("container_memory_working_set_bytes", "gauge"),
+    ("container_spec_memory_limit_bytes", "gauge"),
+    ("container_network_receive_bytes_total", "counter"),
+    ("container_network_transmit_bytes_total", "counter"),
+    ("container_fs_reads_bytes_total", "counter"),
+    ("container_fs_writes_bytes_total", "counter"),
+    ("container_threads", "gauge"),
+];
+const OWN: [(&str, &str); 9] = [
+    ("kentros_clients", "gauge"),
+    ("kentros_engine_up", "gauge"),
+    ("kentros_engine_calls_total", "counter"),
+    ("kentros_engine_errors_total", "counter"),
+    ("kentros_messages_published_total", "counter"),
+    ("kentros_messages_delivered_total", "counter"),
+    ("kentros_messages_conflated_total", "counter"),
+    ("kentros_clients_evicted_total", "counter"),
+    ("kentros_build_info", "gauge"),
+];
+const PROJECT: &str = "container_label_com_docker_compose_project";
+const SERVICE: &str = "container_label_com_docker_compose_service";
+
+#[derive(Debug, Deserialize)]
+struct Family {
+    r#type: String,
+    help: String,
+    samples: Vec<(String, BTreeMap<String, String>, f64)>,
+}
+
+/// Everything on the page.
+#[derive(Debug)]
+struct Page(Vec<Family>);
+
+/// A Python with the parser; says so where there is none, and fails there if it is required.
+fn python(test: &str) -> Option<&'static str> {
+    let has_parser = |python: &&str| {
+        let mut command = Command::new(python);
+        command.args(["-c", "import prometheus_client.parser"]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let found = ["python3", "/usr/bin/python3"].into_iter().find(has_parser);
+    if found.is_none() {
+        let required = std::env::var("KENTROS_TEST_PROMETHEUS").is_ok_and(|v| v == "require");
+        assert!(!required, "{test} needs Python's package prometheus-client");
+        println!("SKIPPED {test}: no Python with the package prometheus-client");
+    }
+    found
+}
+
+impl Page {
+    fn scrape(served: &Served, python: &str) -> Self {
+        let answer = served.get("/metrics");
+        assert_eq!(answer.status, 200);
+        let kind = answer.field("content-type");
+        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        let mut command = Command::new(python);
+        command.args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut parser = command.stderr(Stdio::piped()).spawn().unwrap();
+        parser.stdin.take().unwrap().write_all(answer.body.as_bytes()).unwrap();
+        let output = parser.wait_with_output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}\n{}", answer.body);
+        Self(serde_json::from_slice(&output.stdout).unwrap())
+    }
+
+    /// Names, types, help and labels are as they should be, and nothing comes twice.
+    fn check(&self) {
+        let known: BTreeMap<&str, &str> = CADVISOR.into_iter().chain(OWN).collect();
+        let mut seen = BTreeSet::new();
+        for family in &self.0 {
+            assert!(!family.help.is_empty(), "{family:?}");
+            assert!(!family.samples.is_empty(), "a head without series: {family:?}");
+            for (name, labels, value) in &family.samples {
+                assert!(seen.insert((name, labels)), "twice: {name} {labels:?}");
+                assert!(value.is_finite() && *value >= 0.0, "{name} {value}");
+                if name == "kentros_sample_age_seconds" {
+                    continue;
+                }
+                assert_eq!(known.get(name.as_str()), Some(&family.r#type.as_str()), "{name}");
+                if name.starts_with("container_") {
+                    let labels: Vec<&str> = labels.keys().map(String::as_str).collect();
+                    let (own, compose): (Vec<&str>, Vec<&str>) = labels
+                        .into_iter()
+                        .partition(|label| ["id", "image", "name"].contains(label));
+                    assert_eq!(own, ["id", "image", "name"]);
+                    assert!(compose.iter().all(|label| [PROJECT, SERVICE].contains(label)));
+                }
+            }
+        }
+        for (name, _) in OWN {
+            assert!(self.0.iter().any(|f| f.samples.iter().any(|s| s.0 == name)), "no {name}");
+        }
+    }
+
+    /// The value of a container's series, if it is there.
+    fn of(&self, name: &str, id: &str) -> Option<f64> {
+        self.samples().find(|s| s.0 == name && s.1.get("id").is_some_and(|i| i == id)).map(|s| s.2)
+    }
+
+    fn samples(&self) -> impl Iterator<Item = &(String, BTreeMap<String, String>, f64)> {
+        self.0.iter().flat_map(|family| &family.samples)
+    }
+
+    /// Counters only rise from `before` to this page, but of a service that starts anew: how many
+    /// there are.
+    fn rose_from(&self, before: &Self, but: &str) -> usize {
+        let counters = self.0.iter().filter(|family| family.r#type == "counter");
+        let mut compared = 0;
+        for (name, labels, value) in counters.flat_map(|family| &family.samples) {
+            if labels.get(SERVICE).is_some_and(|service| service == but) {
+                continue;
+            }
+            let old = before.samples().find(|s| (&s.0, &s.1) == (name, labels));
+            if let Some((_, _, old)) = old {
+                assert!(value >= old, "{name} {labels:?}: {old}, then {value}");
+                compared += 1;
+            }
+        }
+        compared
+    }
+}
+
+/// Each series of a container against its row on the wire: there where the row has a value, and
+/// only there.
+fn is_as_the_row(page: &Page, id: &str, row: &Value) {
+    for (series, field) in [
+        ("container_memory_working_set_bytes", "memory_usage"),
+        ("container_spec_memory_limit_bytes", "memory_limit"),
+        ("container_network_receive_bytes_total", "network_rx"),
+        ("container_network_transmit_bytes_total", "network_tx"),
+        ("container_fs_reads_bytes_total", "block_read"),
+        ("container_fs_writes_bytes_total", "block_write"),
+        ("container_threads", "pids"),
+    ] {
+        let shared = row["network_of"].is_string() && field.starts_with("network");
+        let known = row[field].is_number() && !shared;
+        assert_eq!(page.of(series, id).is_some(), known, "{series} of {row}");
+    }
+}
+
+fn rows(client: &mut Ws) -> serde_json::Map<String, Value> {
+    client.find("container_stats")["payload"].as_object().unwrap().clone()
+}
+
+#[test]
+fn prometheus_understands_the_demo() {
+    let Some(python) = python("prometheus_understands_the_demo") else { return };
+    let served = Served::new();
+    served.handle().start_stats_streamer(Duration::from_secs(1), DemoSource::new(20)).unwrap();
+    let mut client = served.client();
+    rows(&mut client);
+    let first = Page::scrape(&served, python);
+    first.check();
+    let rows = rows(&mut client);
+    let second = Page::scrape(&served, python);
+    second.check();
+    // It fails now and then, and its counters begin anew.
+    let restarts = "importer";
+    assert!(second.rose_from(&first, restarts) >= 17 * 4);
+    assert!(rows.values().any(|row| row["network_rx"].is_null()), "one is on the host's network");
+    for (id, row) in rows.iter().filter(|(_, row)| row["service_name"] != restarts) {
+        is_as_the_row(&second, id, row);
+    }
+}
+
+#[test]
+fn prometheus_understands_a_real_engine() {
+    const TEST: &str = "prometheus_understands_a_real_engine";
+    let (Some(engine), Some(python)) = (RealEngine::find(TEST), python(TEST)) else { return };
+    let project = unique("scraped");
+    let burn = ["/bin/sh", "-c", "while :; do sleep 0.01; done"];
+    let burner = engine.start(&project, "burner", &burn);
+    let host = ["--network", "host"];
+    let host = engine.start_with(&project, "host", &host, &["/bin/sleep", "1000"]);
+    let served = Served::new();
+    let source = DockerSource::new(engine.host.clone());
+    served.handle().start_stats_streamer(Duration::from_secs(1), source).unwrap();
+    let mut client = served.client();
+    client.subscribe(project.as_str());
+    let both = [burner.id.as_str(), host.id.as_str()];
+    while !both.iter().all(|id| rows(&mut client).contains_key(*id)) {}
+    let first = Page::scrape(&served, python);
+    first.check();
+    let cpu = "container_cpu_usage_seconds_total";
+    let mut second = Page::scrape(&served, python);
+    until("more CPU time", || {
+        rows(&mut client);
+        second = Page::scrape(&served, python);
+        second.of(cpu, &burner.id) > first.of(cpu, &burner.id)
+    });
+    second.check();
+    assert!(second.rose_from(&first, "none") >= 2 * 3);
+    let rows = rows(&mut client);
+    for id in both {
+        is_as_the_row(&second, id, &rows[id]);
+        assert!(second.of("container_memory_usage_bytes", id).is_some());
+    }
+    assert_eq!(second.of("container_network_receive_bytes_total", &host.id), None, "unknown");
+    let labels = second.samples().find(|s| s.0 == cpu && s.1["id"] == burner.id).map(|s| &s.1);
+    let labels = labels.unwrap();
+    assert_eq!(labels["name"], burner.name);
+    assert_eq!(labels["image"], "kentros-busybox:test");
+    assert_eq!((labels[PROJECT].as_str(), labels[SERVICE].as_str()), (project.as_str(), "burner"));
+    let up = second.samples().find(|s| s.0 == "kentros_engine_up").map(|s| s.2);
+    assert_eq!(up, Some(1.0));
+}
