@@ -123,6 +123,15 @@ impl Client {
         began
     }
 
+    /// Closes a client for whom more waits than the bounds allow, and counts it.
+    pub(crate) fn evict(&self) {
+        let close = Frame::close(1008, "too slow: too much waits for you");
+        if self.end(&close, true, self.0.outbox.write_deadline()) {
+            self.0.flusher.count_slow();
+            log::info!("client {} at {} is too slow: evicted", self.id(), self.peer_addr());
+        }
+    }
+
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.0.outbox
     }

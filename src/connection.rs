@@ -118,10 +118,10 @@ fn end_of(fault: &Fault) -> End {
     }
 }
 
-/// Sends a frame of ours between the hub's; a client too slow for it is evicted by the hub.
+/// Sends a frame of ours between the hub's.
 fn post(client: &Client, frame: &Frame) {
     if client.offer(std::slice::from_ref(frame), frame.bytes()) == Offered::Full {
-        client.end(&Frame::close(1008, "too slow: too much waits for you"), true, DRAIN);
+        client.evict();
     }
 }
 

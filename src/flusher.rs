@@ -19,6 +19,7 @@ use crate::threads;
 pub(crate) struct Flusher {
     inbox: Sender<Order>,
     waker: Waker,
+    tally: Arc<Tally>,
 }
 
 enum Order {
@@ -31,7 +32,7 @@ impl Flusher {
     pub(crate) fn spawn(tally: Arc<Tally>) -> io::Result<(Self, JoinHandle<()>)> {
         let poller = Poller::new()?;
         let (inbox, orders) = unbounded();
-        let flusher = Self { inbox, waker: poller.waker() };
+        let flusher = Self { inbox, waker: poller.waker(), tally: Arc::clone(&tally) };
         let run = Run { poller, orders, watched: HashMap::new(), tally, finish: None };
         let thread = threads::spawn("kentros-flush", || run.run())?;
         Ok((flusher, thread))
@@ -44,6 +45,11 @@ impl Flusher {
             Ok(()) => self.waker.wake(),
             Err(_) => outbox.shut(),
         }
+    }
+
+    /// Counts a client that was evicted before its deadline, for more than its bounds.
+    pub(crate) fn count_slow(&self) {
+        counters::add(&self.tally.evicted_slow, 1);
     }
 
     /// Ends the thread once nothing is watched, or after `limit`; whoever is left is cut then.

@@ -17,7 +17,7 @@ use crate::frame::Frame;
 use crate::outbox::Offered;
 use crate::protocol::request::Refusal;
 use crate::registry::{MAX_SUBSCRIPTIONS, Projects, Registry};
-use crate::{Demand, Message, limits};
+use crate::{Demand, Message};
 
 /// The most messages, and bytes of them, that one turn sends together.
 const TURN_MESSAGES: usize = 256;
@@ -97,7 +97,6 @@ pub(super) struct Run {
     registry: Registry<Client>,
     fanout: Fanout,
     tally: Arc<Tally>,
-    write_deadline: Duration,
     newest: Newest,
     streamers: Vec<StreamerLink>,
     /// What the streamers were told last; `None`: nobody listens.
@@ -123,7 +122,6 @@ impl Run {
             registry: Registry::new(shards),
             fanout: Fanout::new(shards),
             tally,
-            write_deadline: limits::time(config.write_deadline),
             newest: Newest::default(),
             streamers: Vec::new(),
             demand: None,
@@ -260,14 +258,7 @@ impl Run {
     fn evict(&mut self, id: u64) {
         let Some(client) = self.registry.get(id).cloned() else { return };
         self.unregister(id);
-        if client.end(
-            &Frame::close(1008, "too slow: too much waits for you"),
-            true,
-            self.write_deadline,
-        ) {
-            counters::add(&self.tally.evicted_slow, 1);
-            log::info!("client {id} at {} is too slow: evicted", client.peer_addr());
-        }
+        client.evict();
     }
 
     fn subscribe(&mut self, id: u64, projects: &[String], on: bool) {
