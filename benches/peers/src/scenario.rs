@@ -190,11 +190,11 @@ fn projects(peers: &[Peer]) -> Scenario {
 
 fn idle(peers: &[Peer]) -> Scenario {
     let mut spec = spec(10_000, plan(200, 1.0, 0.0));
-    // Long enough for each client's ping.
-    spec.idle = 30 * SECOND;
+    // Two pings for each client: they come every 25 s.
+    spec.idle = 50 * SECOND;
     Scenario {
         name: "idle",
-        about: "10000 clients that get nothing for 30 s but pings".into(),
+        about: "10000 clients that get nothing for 50 s but pings".into(),
         runs: rows(peers, &spec),
         columns: vec![
             column("connect s", 2, |o| o.connect_s),
