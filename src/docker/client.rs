@@ -20,6 +20,10 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_secs(2);
 const MAX_ANSWER: u64 = 64 << 20;
 /// The longest line taken of a stream: Podman's frame of some 2,000 containers.
 const MAX_LINE: u64 = 1 << 20;
+/// What is read at once of a list, which may be long, and of a stream: there is one a container,
+/// and a sample of 1.5 to 4 KiB a second.
+const CALL_BUFFER: usize = 16 << 10;
+const STREAM_BUFFER: usize = 4 << 10;
 /// The longest error message shown.
 const MAX_MESSAGE: usize = 300;
 
@@ -63,8 +67,8 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("kentros/", env!("CARGO_PKG_VERSION")))
-            // A sample is 1.5 to 4 KiB; ureq's own buffers are 128 KiB each way.
-            .input_buffer_size(16 << 10)
+            // ureq's own buffers are 128 KiB each way.
+            .input_buffer_size(if connections == 0 { STREAM_BUFFER } else { CALL_BUFFER })
             .output_buffer_size(4 << 10)
             .max_response_header_size(16 << 10)
             .max_idle_connections(connections)
