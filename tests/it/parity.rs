@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -323,8 +323,22 @@ impl Drop for Podman {
             let _ = service.kill();
             let _ = service.wait();
         }
+        // What cleans up after each container is no child of ours, and would make the storage anew.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while is_in_use(&self.root) && Instant::now() < deadline {
+            let _ = after(Duration::from_millis(20)).recv();
+        }
         let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+/// Whether a process was started with this folder among its arguments.
+fn is_in_use(folder: &Path) -> bool {
+    let folder = folder.to_string_lossy();
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(folder.as_ref())
+    })
 }
 
 /// A row of `podman stats`.
