@@ -69,7 +69,7 @@ impl Browser {
             Err(why) => {
                 let required = std::env::var("KENTROS_TEST_BROWSER").is_ok_and(|v| v == "require");
                 assert!(!required, "{test} needs a browser: {why}");
-                println!("SKIPPED {test}: no browser: {why}");
+                crate::harness::say_skipped(test, &format!("no browser: {why}"));
                 None
             }
         }

@@ -1,6 +1,6 @@
 //! A hub behind a server on a free port, and clients of it.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Once;
 use std::time::{Duration, Instant};
@@ -96,6 +96,12 @@ fn guarded(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(GUARD)).unwrap();
     stream.set_write_timeout(Some(GUARD)).unwrap();
     stream
+}
+
+/// Says that a test, or a part of one, was skipped. Not with `println!`: cargo shows what that
+/// prints only of tests that fail.
+pub(crate) fn say_skipped(test: &str, why: &str) {
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {why}");
 }
 
 /// Waits until `condition` holds: for what nothing tells but a counter.

@@ -71,7 +71,7 @@ fn python(test: &str) -> Option<&'static str> {
     if found.is_none() {
         let required = std::env::var("KENTROS_TEST_PROMETHEUS").is_ok_and(|v| v == "require");
         assert!(!required, "{test} needs Python's package prometheus-client");
-        println!("SKIPPED {test}: no Python with the package prometheus-client");
+        crate::harness::say_skipped(test, "no Python with the package prometheus-client");
     }
     found
 }

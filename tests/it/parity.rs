@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, after, unbounded};
 use kentros::{ContainerStats, Demand, DockerSource, Mode, StatsSource};
 
 use crate::docker_source::{Reading, read_only};
+use crate::harness::say_skipped;
 use crate::harness::until;
 use crate::real_engine::{DockerStats, RealEngine, bytes, pack, turn, unique};
 
@@ -155,7 +156,7 @@ fn every_figure_is_that_of_docker_stats() {
     let network = match engine.run(&["network", "create", &bridge.name]) {
         Ok(_) => bridge.name.as_str(),
         Err(why) => {
-            println!("SKIPPED the traffic of every_figure_is_that_of_docker_stats: {why}");
+            say_skipped("the traffic of every_figure_is_that_of_docker_stats", &why);
             "none"
         }
     };
@@ -268,7 +269,7 @@ impl Podman {
             Err(why) => {
                 let required = std::env::var("KENTROS_TEST_PODMAN").is_ok_and(|v| v == "require");
                 assert!(!required, "{test} needs Podman: {why}");
-                println!("SKIPPED {test}: no Podman: {why}");
+                say_skipped(test, &format!("no Podman: {why}"));
                 None
             }
         }

@@ -13,6 +13,8 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kentros::DockerHost;
 
+use crate::harness::say_skipped;
+
 /// The image of every test container: busybox and nothing else.
 const IMAGE: &str = "kentros-busybox:test";
 
@@ -166,7 +168,7 @@ impl RealEngine {
 pub(crate) fn skip(test: &str, lacking: &str, why: &str) {
     let required = std::env::var("KENTROS_TEST_ENGINE").is_ok_and(|v| v == "require");
     assert!(!required, "{test} needs {lacking}: {why}");
-    println!("SKIPPED {test}: it lacks {lacking}: {why}");
+    say_skipped(test, &format!("it lacks {lacking}: {why}"));
 }
 
 /// A row of `docker stats`.

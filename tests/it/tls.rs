@@ -9,6 +9,7 @@ use kentros::{DockerHost, DockerSource};
 
 use crate::docker_source::read;
 use crate::fake_engine::{Fake, FakeEngine, Kind};
+use crate::harness::say_skipped;
 
 /// A folder of certificates, removed at the end.
 struct Certificates(PathBuf);
@@ -86,7 +87,7 @@ fn have_tools() -> bool {
     });
     if !have {
         assert!(std::env::var_os("KENTROS_TEST_TLS").is_none_or(|v| v != "require"));
-        println!("skipped: socat and openssl are not both installed");
+        say_skipped("the engine behind TLS", "socat and openssl are not both installed");
     }
     have
 }
