@@ -135,6 +135,12 @@ impl Client {
         }
     }
 
+    /// Shuts both halves, and has the flusher let go of the socket.
+    pub(crate) fn shut(&self) {
+        self.outbox.shut();
+        self.inner.flusher.watch(&self.outbox);
+    }
+
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
     }

@@ -144,7 +144,7 @@ fn drain(client: &Client) {
             Err(_) => break,
         }
     }
-    client.outbox().shut();
+    client.shut();
 }
 
 fn is_pause(error: &io::Error) -> bool {

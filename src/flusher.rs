@@ -90,6 +90,9 @@ impl Run {
     fn watch(&mut self, outbox: Arc<Outbox>) {
         let token = Arc::as_ptr(&outbox) as u64;
         if self.watched.contains_key(&token) {
+            return self.serve(token);
+        }
+        if outbox.flush() == Flushed::Shut {
             return;
         }
         if let Err(error) = self.poller.add(&*outbox, token, Interest::Write) {
@@ -104,17 +107,20 @@ impl Run {
     fn serve(&mut self, token: u64) {
         let Some((outbox, interest)) = self.watched.get_mut(&token) else { return };
         match (outbox.flush(), *interest) {
-            (Flushed::Waits, _) => {}
+            (Flushed::Waits, _) | (Flushed::HalfClosed, Interest::Nothing | Interest::Read) => {}
             (Flushed::HalfClosed, Interest::Write) => {
                 *interest = Interest::End;
                 let _ = self.poller.change(&**outbox, token, Interest::End);
             }
-            (Flushed::HalfClosed | Flushed::Empty | Flushed::Shut, _) => {
-                // Where only the end was awaited, it has come; the client's own thread may be too
-                // busy to see it, and the poller would tell it again and again.
-                if *interest == Interest::End {
-                    outbox.shut();
-                }
+            // The peer has ended its side, which the poller would tell again and again. What it
+            // sent before may be unread: closing now would reset the connection and take our Close
+            // with it. The client's own thread reads it and tells when it has; or it is too busy,
+            // and the deadline cuts it.
+            (Flushed::HalfClosed, Interest::End) => {
+                *interest = Interest::Nothing;
+                self.poller.remove(&**outbox);
+            }
+            (Flushed::Empty | Flushed::Shut, _) => {
                 self.poller.remove(&**outbox);
                 self.watched.remove(&token);
             }

@@ -21,6 +21,8 @@ pub(crate) enum Interest {
     Write,
     /// Only the end of the connection.
     End,
+    /// Nothing, for a socket that is in no poller.
+    Nothing,
 }
 
 /// A set of sockets, each under a token, of which one thread awaits readiness.
@@ -98,7 +100,7 @@ impl Interest {
         match self {
             Self::Read => EventFlags::IN,
             Self::Write => EventFlags::OUT,
-            Self::End => EventFlags::empty(),
+            Self::End | Self::Nothing => EventFlags::empty(),
         }
     }
 }

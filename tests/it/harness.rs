@@ -132,11 +132,21 @@ impl Ws {
         self.0.get_ref()
     }
 
+    /// Reads on where a signal interrupts: other tests start and end processes.
+    fn read(&mut self) -> Result<Frame, Fault> {
+        loop {
+            match self.0.read() {
+                Err(Fault::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+
     /// The next text or binary message, or Close; pings are answered on the way.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> Frame {
         loop {
-            match self.0.read().expect("a message within the guard") {
+            match self.read().expect("a message within the guard") {
                 Frame::Ping(_) | Frame::Pong(_) => {}
                 frame => return frame,
             }
@@ -211,7 +221,7 @@ impl Ws {
                 break close.expect("a Close has its code");
             }
         };
-        match self.0.read() {
+        match self.read() {
             Err(Fault::ConnectionClosed) => {}
             other => panic!("after its Close the connection must end cleanly, not {other:?}"),
         }
@@ -223,7 +233,7 @@ impl Ws {
     pub(crate) fn close(mut self) {
         self.0.close(None).unwrap();
         loop {
-            match self.0.read() {
+            match self.read() {
                 Ok(_) => {}
                 Err(Fault::ConnectionClosed) => return,
                 Err(other) => panic!("a Close must be answered, not {other:?}"),
