@@ -22,6 +22,9 @@ mod frame;
 mod outbox;
 #[path = "../src/queue.rs"]
 mod queue;
+#[cfg(test)]
+#[path = "../src/random.rs"]
+mod random;
 #[path = "../src/registry.rs"]
 mod registry;
 

@@ -7,7 +7,7 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error as Fault, Message, WebSocket};
 
 use crate::frame::Frame;
-use crate::outbox::Offered;
+use crate::notice::Notice;
 use crate::{Client, Handler, Incoming, threads};
 
 /// Bytes read at a time. Clients say little, and every connection has its own buffer.
@@ -16,17 +16,27 @@ const READ_BUFFER: usize = 1024;
 const DRAIN: Duration = Duration::from_secs(2);
 /// The most that is read and thrown away meanwhile.
 const DRAIN_BYTES: usize = 1 << 20;
+/// The most bytes of the wire for each byte of a message: alone in a masked frame it takes seven.
+const FRAMING: usize = 8;
 
 /// What a connection may do and must keep to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Rules {
     /// Largest message, bytes.
     pub(crate) max_message: usize,
     /// Messages a second, sustained; twice as many at once.
     pub(crate) max_rate: Option<u32>,
-    pub(crate) ping_interval: Duration,
     /// How long a client may show no sign of life.
     pub(crate) silence_limit: Duration,
+    pub(crate) notices: Notices,
+}
+
+/// What is told in the log of clients that do not keep to the rules.
+#[derive(Debug, Default)]
+pub(crate) struct Notices {
+    too_many: Notice,
+    too_big: Notice,
+    silent: Notice,
 }
 
 /// Why a connection ends.
@@ -40,7 +50,7 @@ enum End {
 }
 
 /// Serves `client` until its connection ends. `early` is what came with the handshake.
-pub(crate) fn serve(client: &Client, handler: &dyn Handler, early: Vec<u8>, rules: Rules) {
+pub(crate) fn serve(client: &Client, handler: &dyn Handler, early: Vec<u8>, rules: &Rules) {
     let end = threads::guarded("a client's handler", || {
         handler.open(client);
         client.outbox().flush();
@@ -55,7 +65,13 @@ pub(crate) fn serve(client: &Client, handler: &dyn Handler, early: Vec<u8>, rule
         // A Close of ours may still wait to leave.
         Some(End::Gone) => {}
         Some(End::Because(code, reason)) => {
-            log::debug!("client {} at {} closed: {code} {reason}", client.id(), client.peer_addr());
+            let peer = client.peer_addr();
+            log::debug!("client {} at {peer} closed: {code} {reason}", client.id());
+            if code == 1009 {
+                let most = rules.max_message;
+                let say = || format!("{peer} sends more than {most} bytes at once: it gets 1009");
+                rules.notices.too_big.warn(say);
+            }
             client.end(&Frame::close(code, reason), false, DRAIN);
         }
         None => {
@@ -66,25 +82,33 @@ pub(crate) fn serve(client: &Client, handler: &dyn Handler, early: Vec<u8>, rule
     threads::guarded("a client's handler", || handler.close(client));
 }
 
-fn read(client: &Client, handler: &dyn Handler, early: Vec<u8>, rules: Rules) -> End {
+fn read(client: &Client, handler: &dyn Handler, early: Vec<u8>, rules: &Rules) -> End {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(rules.max_message))
         .max_frame_size(Some(rules.max_message));
-    let wire = Wire { client, pulse: Pulse::new(rules, Instant::now()) };
+    // Each read waits so long for a sign of life; the pings that ask for one are the server's.
+    if client.outbox().socket().set_read_timeout(Some(rules.silence_limit)).is_err() {
+        return End::Gone;
+    }
+    let most = rules.max_message.saturating_mul(FRAMING).saturating_add(READ_BUFFER);
+    let wire = Wire { client, left: most };
     let mut socket = WebSocket::from_partially_read(wire, early, Role::Server, Some(config));
     let mut allowance = Allowance::new(rules.max_rate, Instant::now());
     loop {
+        socket.get_mut().left = most;
         let message = match socket.read() {
             Ok(message) => message,
-            Err(Fault::Io(error)) if is_pause(&error) => {
-                match socket.get_mut().pulse.beat(Instant::now()) {
-                    Beat::Quiet => {}
-                    Beat::Ping => post(client, &Frame::ping()),
-                    Beat::Dead => return End::Because(1008, "no sign of life"),
-                }
-                continue;
+            Err(Fault::Io(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                return End::Because(1009, "message in too many fragments");
+            }
+            Err(Fault::Io(error)) if is_timeout(&error) => {
+                rules.notices.silent.warn(|| {
+                    let (limit, peer) = (rules.silence_limit, client.peer_addr());
+                    format!("{peer} shows no sign of life for {limit:?}: it gets 1008")
+                });
+                return End::Because(1008, "no sign of life");
             }
             Err(fault) => return end_of(&fault),
         };
@@ -93,6 +117,10 @@ fn read(client: &Client, handler: &dyn Handler, early: Vec<u8>, rules: Rules) ->
             return End::Gone;
         }
         if !allowance.take(Instant::now()) {
+            rules.notices.too_many.warn(|| {
+                let (rate, peer) = (rules.max_rate.unwrap_or_default(), client.peer_addr());
+                format!("{peer} sends more than {rate} messages a second: it gets 1008")
+            });
             return End::Because(1008, "too many messages");
         }
         match message {
@@ -118,13 +146,6 @@ fn end_of(fault: &Fault) -> End {
     }
 }
 
-/// Sends a frame of ours between the hub's.
-fn post(client: &Client, frame: &Frame) {
-    if client.offer(std::slice::from_ref(frame), frame.bytes()) == Offered::Full {
-        client.evict();
-    }
-}
-
 /// Reads and forgets until the peer ends its side, so that our Close reaches it: closing a socket
 /// with unread input resets the connection. The closing has a deadline.
 fn drain(client: &Client) {
@@ -140,92 +161,54 @@ fn drain(client: &Client) {
         match socket.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => left = left.saturating_sub(n),
-            Err(error) if is_pause(&error) => {}
+            Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
     }
     client.shut();
 }
 
-fn is_pause(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-    matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
+/// What a receive timeout is told as differs between kernels.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// The stream that tungstenite reads and writes: it reads the socket, and what it writes, whole
 /// frames, goes into the outbox between the hub's frames.
 struct Wire<'a> {
     client: &'a Client,
-    pulse: Pulse,
+    /// Bytes that may still come of one message. Empty fragments without end make no message too
+    /// big and none too many, yet keep a core busy.
+    left: usize,
 }
 
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         let mut socket = self.client.outbox().socket();
-        let now = Instant::now();
-        let wait = self.pulse.next(now);
-        if wait.is_zero() {
-            // A peer that drips bytes must not put off our pings.
-            return Err(io::ErrorKind::WouldBlock.into());
+        loop {
+            match socket.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(n) => {
+                    self.left = self.left.saturating_sub(n);
+                    return Ok(n);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        if self.pulse.timeout != Some(wait) {
-            socket.set_read_timeout(Some(wait))?;
-            self.pulse.timeout = Some(wait);
-        }
-        let n = socket.read(buffer)?;
-        self.pulse.heard = Instant::now();
-        Ok(n)
     }
 }
 
 impl Write for Wire<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        post(self.client, &Frame::raw(bytes));
+        self.client.post(&Frame::raw(bytes));
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// When to ping and when to give up.
-struct Pulse {
-    rules: Rules,
-    heard: Instant,
-    pinged: Instant,
-    /// The receive timeout the socket has now.
-    timeout: Option<Duration>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Beat {
-    Quiet,
-    Ping,
-    Dead,
-}
-
-impl Pulse {
-    fn new(rules: Rules, now: Instant) -> Self {
-        Self { rules, heard: now, pinged: now, timeout: None }
-    }
-
-    /// How long a read may block.
-    fn next(&self, now: Instant) -> Duration {
-        let ping = self.pinged + self.rules.ping_interval;
-        let dead = self.heard + self.rules.silence_limit;
-        ping.min(dead).saturating_duration_since(now)
-    }
-
-    fn beat(&mut self, now: Instant) -> Beat {
-        if now >= self.heard + self.rules.silence_limit {
-            Beat::Dead
-        } else if now >= self.pinged + self.rules.ping_interval {
-            self.pinged = now;
-            Beat::Ping
-        } else {
-            Beat::Quiet
-        }
     }
 }
 
@@ -259,35 +242,6 @@ impl Allowance {
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules {
-        max_message: 4096,
-        max_rate: Some(20),
-        ping_interval: Duration::from_secs(25),
-        silence_limit: Duration::from_secs(60),
-    };
-
-    #[test]
-    fn a_silent_client_is_pinged_at_25_and_50_seconds_and_given_up_at_60() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut pulse = Pulse::new(RULES, start);
-        assert_eq!(pulse.next(start), Duration::from_secs(25));
-        assert_eq!(pulse.beat(at(24)), Beat::Quiet);
-        assert_eq!(pulse.beat(at(25)), Beat::Ping);
-        assert_eq!(pulse.beat(at(50)), Beat::Ping);
-        assert_eq!(pulse.next(at(50)), Duration::from_secs(10));
-        assert_eq!(pulse.beat(at(60)), Beat::Dead);
-    }
-
-    #[test]
-    fn a_client_that_talks_is_pinged_all_the_same() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut pulse = Pulse::new(RULES, start);
-        pulse.heard = at(24);
-        assert_eq!(pulse.beat(at(25)), Beat::Ping, "a proxy may count only our direction");
-    }
-
     #[test]
     fn forty_messages_may_come_at_once_and_twenty_a_second_after() {
         let start = Instant::now();
@@ -295,5 +249,7 @@ mod tests {
         assert_eq!((0..50).filter(|_| allowance.take(start)).count(), 40);
         let later = start + Duration::from_secs(1);
         assert_eq!((0..50).filter(|_| allowance.take(later)).count(), 20);
+        let much_later = later + Duration::from_secs(3600);
+        assert_eq!((0..50).filter(|_| allowance.take(much_later)).count(), 40, "and no more");
     }
 }

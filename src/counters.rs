@@ -6,6 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 ///
 /// What clients received of the hub's messages is `delivered - conflated`, less what waited for a
 /// client when it was evicted or went away.
+///
+/// ```
+/// use kentros::{Hub, HubConfig, Message};
+///
+/// let hub = Hub::spawn(HubConfig::default())?;
+/// hub.handle().broadcast(&Message::new("greeting", "hello"))?;
+/// let counters = hub.handle().counters();
+/// assert_eq!((counters.clients, counters.delivered), (0, 0));
+/// # Ok::<(), kentros::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -13,10 +23,14 @@ pub struct Counters {
     pub clients: usize,
     /// Messages taken for delivery.
     pub published: u64,
-    /// Messages handed to a client: written to its socket, or waiting for it.
+    /// Messages handed to a client: written to its socket, or waiting for it. Answers and what is
+    /// newest on connecting are among them, what a handler sends itself is not.
     pub delivered: u64,
     /// Messages that waited for a slow client and were replaced by a newer one of their topic.
     pub conflated: u64,
+    /// Messages that a source had and did not publish: `project_status`, where more than a hundred
+    /// came in a second, or where the hub had no room for a second.
+    pub left_out: u64,
     /// Clients evicted because more waited for them than the bounds allow.
     pub evicted_slow: u64,
     /// Clients evicted because one write took longer than the deadline.
@@ -36,6 +50,7 @@ pub(crate) struct Tally {
     pub(crate) published: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) conflated: AtomicU64,
+    pub(crate) left_out: AtomicU64,
     pub(crate) evicted_slow: AtomicU64,
     pub(crate) evicted_deadline: AtomicU64,
     pub(crate) engine_up: AtomicBool,
@@ -50,6 +65,7 @@ impl Tally {
             published: self.published.load(Ordering::Relaxed),
             delivered: self.delivered.load(Ordering::Relaxed),
             conflated: self.conflated.load(Ordering::Relaxed),
+            left_out: self.left_out.load(Ordering::Relaxed),
             evicted_slow: self.evicted_slow.load(Ordering::Relaxed),
             evicted_deadline: self.evicted_deadline.load(Ordering::Relaxed),
             engine_up: self.engine_up.load(Ordering::Relaxed),

@@ -12,7 +12,8 @@ use std::{fmt, io};
 /// let handle = hub.handle();
 /// hub.shutdown();
 /// let error = handle.broadcast(&kentros::Message::new("greeting", "hello")).unwrap_err();
-/// assert!(error.is_stopped());
+/// assert!(error.is_stopped() && !error.is_busy() && !error.is_encode() && !error.is_invalid());
+/// assert!(error.io_error().is_none());
 /// # Ok::<(), kentros::Error>(())
 /// ```
 pub struct Error(Kind);

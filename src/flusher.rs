@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::counters::{self, Tally};
+use crate::notice::Notice;
 use crate::outbox::{Flushed, Outbox};
 use crate::poller::{Interest, Poller, Waker};
 use crate::threads;
@@ -20,6 +22,8 @@ pub(crate) struct Flusher {
     inbox: Sender<Order>,
     waker: Waker,
     tally: Arc<Tally>,
+    /// That more waits for somebody than may.
+    slow: Arc<Notice>,
 }
 
 enum Order {
@@ -32,8 +36,10 @@ impl Flusher {
     pub(crate) fn spawn(tally: Arc<Tally>) -> io::Result<(Self, JoinHandle<()>)> {
         let poller = Poller::new()?;
         let (inbox, orders) = unbounded();
-        let flusher = Self { inbox, waker: poller.waker(), tally: Arc::clone(&tally) };
-        let run = Run { poller, orders, watched: HashMap::new(), tally, finish: None };
+        let (waker, slow) = (poller.waker(), Arc::default());
+        let flusher = Self { inbox, waker, tally: Arc::clone(&tally), slow };
+        let late = Notice::default();
+        let run = Run { poller, orders, watched: HashMap::new(), tally, late, finish: None };
         let thread = threads::spawn("kentros-flush", || run.run())?;
         Ok((flusher, thread))
     }
@@ -47,9 +53,10 @@ impl Flusher {
         }
     }
 
-    /// Counts a client that was evicted before its deadline, for more than its bounds.
-    pub(crate) fn count_slow(&self) {
+    /// Counts a client that was evicted before its deadline, for more than its bounds, and tells.
+    pub(crate) fn count_slow(&self, peer: SocketAddr) {
         counters::add(&self.tally.evicted_slow, 1);
+        self.slow.warn(|| format!("{peer} is too slow, too much waits for it: it gets 1008"));
     }
 
     /// Ends the thread once nothing is watched, or after `limit`; whoever is left is cut then.
@@ -65,6 +72,8 @@ struct Run {
     /// By the outbox's address, which is its token too: unique while this map holds it.
     watched: HashMap<u64, (Arc<Outbox>, Interest)>,
     tally: Arc<Tally>,
+    /// That somebody takes too long to read.
+    late: Notice,
     finish: Option<Instant>,
 }
 
@@ -77,7 +86,7 @@ impl Run {
                     Order::Finish(at) => self.finish = Some(at),
                 }
             }
-            let next = self.end_the_late();
+            let next = self.end_the_late(Instant::now());
             if self.finish.is_some() && self.watched.is_empty() && self.orders.is_empty() {
                 return;
             }
@@ -128,19 +137,22 @@ impl Run {
     }
 
     /// Cuts whoever is past its deadline; tells the next one.
-    fn end_the_late(&mut self) -> Option<Instant> {
-        let now = Instant::now();
-        let finish = self.finish;
+    fn end_the_late(&mut self, now: Instant) -> Option<Instant> {
+        let (finish, late) = (self.finish, &self.late);
         let mut next = finish;
         self.watched.retain(|_, (outbox, _)| {
+            // It may be this thread that is late, on a busy machine: what the peer has read counts.
+            if outbox.deadline().is_some_and(|deadline| deadline <= now) {
+                outbox.flush();
+            }
             match outbox.deadline().into_iter().chain(finish).min() {
                 Some(deadline) if deadline <= now => {
                     if outbox.is_open() && finish.is_none() {
                         counters::add(&self.tally.evicted_deadline, 1);
-                        log::info!(
-                            "a client took more than {:?} to read one message: evicted",
-                            outbox.write_deadline()
-                        );
+                        late.warn(|| {
+                            let limit = outbox.write_deadline();
+                            format!("a client takes more than {limit:?} for one message: it is cut")
+                        });
                     }
                     self.poller.remove(&**outbox);
                     outbox.shut();
@@ -156,5 +168,69 @@ impl Run {
             }
         });
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::frame::Frame;
+    use crate::outbox::Offered;
+    use crate::queue::Bounds;
+
+    #[test]
+    fn whoever_is_cut_at_the_end_counts_as_no_slow_client() {
+        let tally = Arc::new(Tally::default());
+        let (flusher, thread) = Flusher::spawn(Arc::clone(&tally)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let bounds = Bounds { messages: 1, bytes: 1 };
+        let outbox = Arc::new(Outbox::new(socket, bounds, Duration::from_secs(1000)));
+        // More than the kernel takes for a peer that does not read.
+        let frame = Frame::raw(&vec![b'x'; 32 << 20]);
+        outbox.offer(std::slice::from_ref(&frame), frame.bytes());
+        flusher.watch(&outbox);
+        flusher.finish(Duration::ZERO);
+        thread.join().unwrap();
+        assert!(!outbox.is_open());
+        assert_eq!(tally.evicted_deadline.load(Ordering::Relaxed), 0);
+    }
+
+    /// Its deadline is an hour ago before the flusher comes to it: whether it is served or cut.
+    #[test]
+    fn a_flusher_that_comes_late_cuts_only_those_who_have_not_read() {
+        for reads in [true, false] {
+            let (ours, mut peer) = UnixStream::pair().unwrap();
+            let socket = TcpStream::from(std::os::fd::OwnedFd::from(ours));
+            let bounds = Bounds { messages: 1000, bytes: 1 << 20 };
+            let outbox = Arc::new(Outbox::new(socket, bounds, Duration::from_secs(10)));
+            let frame = Frame::raw(&[7; 4096]);
+            let mut sent = 1;
+            while outbox.offer(std::slice::from_ref(&frame), frame.bytes()) == Offered::Sent {
+                sent += 1;
+            }
+            let (_, orders) = unbounded();
+            let (poller, tally) = (Poller::new().unwrap(), Arc::default());
+            let (watched, late) = (HashMap::new(), Notice::default());
+            let mut run = Run { poller, orders, watched, tally, late, finish: None };
+            run.watch(Arc::clone(&outbox));
+            assert_eq!(run.watched.len(), 1);
+            peer.set_nonblocking(true).unwrap();
+            let mut all = Vec::new();
+            if reads {
+                peer.read_to_end(&mut all).unwrap_err();
+            }
+            run.end_the_late(Instant::now() + Duration::from_secs(3600));
+            assert_eq!(outbox.is_open(), reads);
+            assert_eq!(run.tally.read().evicted_deadline, u64::from(!reads));
+            peer.read_to_end(&mut all).unwrap_or_default();
+            assert_eq!(all.len() == sent * frame.bytes().len(), reads, "all of it arrived");
+        }
     }
 }

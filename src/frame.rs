@@ -4,15 +4,25 @@ use std::fmt;
 use std::sync::Arc;
 
 use tungstenite::protocol::CloseFrame;
-use tungstenite::protocol::frame::Frame as Tungstenite;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::frame::{Frame as Tungstenite, FrameHeader};
 
 /// One whole, unmasked frame, ready for the socket.
 #[derive(Clone)]
 pub(crate) struct Frame {
     bytes: Arc<[u8]>,
-    /// What the frame is the newest of; a queue keeps only the newest of each topic.
-    topic: Option<Arc<str>>,
+    kind: Kind,
+}
+
+/// What a queue makes of a frame that waits.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// Each one counts: a client for whom too many wait is too slow.
+    Event,
+    /// The newest of this topic, of which no other waits.
+    Latest(Arc<str>),
+    /// Somebody waits for it to leave, and is its bound.
+    Awaited,
 }
 
 impl Frame {
@@ -46,13 +56,24 @@ impl Frame {
 
     /// Bytes that are frames already, or the HTTP answer that comes before the first.
     pub(crate) fn raw(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), topic: None }
+        Self { bytes: bytes.into(), kind: Kind::Event }
     }
 
     /// The same frame, as the newest of `topic`.
     pub(crate) fn latest(mut self, topic: Arc<str>) -> Self {
-        self.topic = Some(topic);
+        self.kind = Kind::Latest(topic);
         self
+    }
+
+    /// The same frame, for whose leaving its sender waits.
+    pub(crate) fn awaited(mut self) -> Self {
+        self.kind = Kind::Awaited;
+        self
+    }
+
+    /// Whether both are clones of one frame.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.bytes, &other.bytes)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -72,24 +93,35 @@ impl Frame {
     }
 
     pub(crate) fn topic(&self) -> Option<&Arc<str>> {
-        self.topic.as_ref()
+        if let Kind::Latest(topic) = &self.kind { Some(topic) } else { None }
+    }
+
+    /// Whether it counts where it waits.
+    pub(crate) fn is_event(&self) -> bool {
+        matches!(self.kind, Kind::Event)
     }
 
     fn data(payload: &[u8], kind: Data) -> Self {
-        Self::encode(Tungstenite::message(payload.to_vec(), OpCode::Data(kind), true))
+        let header = FrameHeader { opcode: OpCode::Data(kind), ..FrameHeader::default() };
+        let length = payload.len() as u64;
+        let mut bytes = Vec::with_capacity(header.len(length) + payload.len());
+        // Writing to a Vec cannot fail.
+        let _ = header.format(length, &mut bytes);
+        bytes.extend_from_slice(payload);
+        Self { bytes: bytes.into(), kind: Kind::Event }
     }
 
     fn encode(frame: Tungstenite) -> Self {
         let mut bytes = Vec::with_capacity(frame.len());
         // Writing to a Vec cannot fail.
         let _ = frame.format(&mut bytes);
-        Self { bytes: bytes.into(), topic: None }
+        Self { bytes: bytes.into(), kind: Kind::Event }
     }
 }
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frame({} bytes, {:?})", self.bytes.len(), self.topic)
+        write!(f, "Frame({} bytes, {:?})", self.bytes.len(), self.kind)
     }
 }
 
@@ -100,6 +132,17 @@ mod tests {
     #[test]
     fn a_text_frame_is_final_unmasked_and_holds_the_text() {
         assert_eq!(Frame::text("hi").bytes(), [0x81, 2, b'h', b'i']);
+    }
+
+    #[test]
+    fn a_text_frame_of_any_length_holds_the_text() {
+        for length in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
+            let text = "x".repeat(length);
+            let frame = Frame::text(&text);
+            assert_eq!(frame.as_text(), Some(text.as_str()));
+            let same = Tungstenite::message(text, OpCode::Data(Data::Text), true);
+            assert_eq!(frame.bytes(), Frame::encode(same).bytes(), "as tungstenite writes it");
+        }
     }
 
     #[test]

@@ -3,6 +3,18 @@
 use crate::Client;
 
 /// A message from a client.
+///
+/// ```
+/// use kentros::Incoming;
+///
+/// fn length(message: Incoming<'_>) -> usize {
+///     match message {
+///         Incoming::Text(text) => text.len(),
+///         Incoming::Binary(bytes) => bytes.len(),
+///     }
+/// }
+/// assert_eq!(length(Incoming::Text("hello")), 5);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// A text message.

@@ -5,8 +5,8 @@ use std::io;
 
 use crate::frame::Frame;
 
-/// The most that may wait. What is the newest of a topic does not count: of each topic one waits
-/// at most, beside one that is partly sent.
+/// The most events that may wait. What is the newest of a topic does not count: of each topic one
+/// waits at most, beside one that is partly sent. Nor does what its sender waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) messages: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Queue {
     frames: VecDeque<Frame>,
     /// Bytes of the first frame that the socket has taken.
     sent: usize,
-    /// How many frames without a topic wait, and their bytes, the sent ones included.
+    /// How many events wait, and their bytes, the sent ones included.
     counted: usize,
     bytes: usize,
 }
@@ -36,6 +36,15 @@ pub(crate) enum Pushed {
     Full,
 }
 
+/// How far a frame has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Part of it is out: it must end, or what follows it is no frame.
+    Begun,
+    /// Behind so many others.
+    Waits(usize),
+}
+
 impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
@@ -48,7 +57,7 @@ impl Queue {
     /// sees messages in another order than they were published in.
     pub(crate) fn push(&mut self, frame: &Frame, bounds: Bounds) -> Pushed {
         let bytes = self.bytes + frame.bytes().len();
-        if frame.topic().is_none()
+        if frame.is_event()
             && self.counted > 0
             && (self.counted >= bounds.messages || bytes > bounds.bytes)
         {
@@ -56,7 +65,7 @@ impl Queue {
         }
         let older = self.older(frame);
         if let Some(i) = older {
-            self.frames.remove(i);
+            self.take_back(i);
         }
         self.push_rest(frame, 0);
         if older.is_some() { Pushed::Conflated } else { Pushed::Queued }
@@ -74,7 +83,7 @@ impl Queue {
     pub(crate) fn push_rest(&mut self, frame: &Frame, sent: usize) {
         debug_assert!(sent == 0 || self.frames.is_empty());
         self.sent += sent;
-        if frame.topic().is_none() {
+        if frame.is_event() {
             self.counted += 1;
             self.bytes += frame.bytes().len();
         }
@@ -89,6 +98,22 @@ impl Queue {
         *self = Self::default();
         if let Some(frame) = begun {
             self.push_rest(&frame, sent);
+        }
+    }
+
+    /// Where this very frame waits.
+    pub(crate) fn place(&self, frame: &Frame) -> Option<Place> {
+        let i = self.frames.iter().position(|waits| waits.is(frame))?;
+        Some(if i == 0 && self.sent > 0 { Place::Begun } else { Place::Waits(i) })
+    }
+
+    /// Has the frame at this place not leave at all.
+    pub(crate) fn take_back(&mut self, i: usize) {
+        if let Some(frame) = self.frames.remove(i)
+            && frame.is_event()
+        {
+            self.counted -= 1;
+            self.bytes -= frame.bytes().len();
         }
     }
 
@@ -114,7 +139,7 @@ impl Queue {
                 break;
             }
             if let Some(frame) = self.frames.pop_front()
-                && frame.topic().is_none()
+                && frame.is_event()
             {
                 self.counted -= 1;
                 self.bytes -= length;
@@ -208,6 +233,19 @@ mod tests {
         }
         assert_eq!(queue.push(&text(3), BOUNDS), Pushed::Full);
         assert_eq!(drained(&mut queue).len(), 4 * 200 + 3 * 4);
+        assert_eq!((queue.counted, queue.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_its_sender_waits_for_takes_no_room_of_the_events() {
+        let mut queue = Queue::default();
+        queue.push_rest(&Frame::raw(&[7; 200]).awaited(), 50);
+        for n in 0..3 {
+            assert_eq!(queue.push(&text(n), BOUNDS), Pushed::Queued);
+        }
+        assert_eq!(queue.push(&Frame::raw(&[8; 200]).awaited(), BOUNDS), Pushed::Queued);
+        assert_eq!(queue.push(&text(3), BOUNDS), Pushed::Full);
+        assert_eq!(drained(&mut queue).len(), 150 + 3 * 4 + 200);
         assert_eq!((queue.counted, queue.bytes), (0, 0));
     }
 

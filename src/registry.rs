@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::demand::Demand;
 
-/// The most projects one client may subscribe to.
+/// The most projects one client may subscribe to, where nothing else is said.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 256;
 
 /// The most projects that a demand names. To put more together at each subscription would keep
@@ -30,6 +30,7 @@ pub(crate) struct Registry<C> {
     shards: Vec<Shard<C>>,
     /// How many views want each project.
     wanted: BTreeMap<String, usize>,
+    max_subscriptions: usize,
 }
 
 /// Where a client is found.
@@ -86,7 +87,17 @@ impl<C> Registry<C> {
             next_view: 0,
             shards: (0..shards.max(1)).map(|_| Shard::default()).collect(),
             wanted: BTreeMap::new(),
+            max_subscriptions: MAX_SUBSCRIPTIONS,
         }
+    }
+
+    /// The same with so many subscriptions for each client.
+    pub(crate) fn allowing(self, max_subscriptions: usize) -> Self {
+        Self { max_subscriptions, ..self }
+    }
+
+    pub(crate) fn max_subscriptions(&self) -> usize {
+        self.max_subscriptions
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -127,7 +138,7 @@ impl<C> Registry<C> {
     pub(crate) fn subscribe(&mut self, id: u64, more: &[String]) -> Result<(), TooMany> {
         let Some(mut projects) = self.projects(id).cloned() else { return Ok(()) };
         projects.extend(more.iter().cloned());
-        if projects.len() > MAX_SUBSCRIPTIONS {
+        if projects.len() > self.max_subscriptions {
             return Err(TooMany);
         }
         self.change(id, projects);
@@ -255,106 +266,5 @@ impl<C> Registry<C> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids<const N: usize>(names: [&str; N]) -> Vec<String> {
-        names.iter().map(|&n| n.to_owned()).collect()
-    }
-
-    /// Every client with its projects, found by walking shards and views as a fan-out does.
-    fn walked(registry: &Registry<u64>) -> BTreeMap<u64, Projects> {
-        let views: BTreeMap<ViewId, &Projects> = registry.views().collect();
-        let mut seen = BTreeMap::new();
-        for shard in &registry.shards {
-            for (view, members) in shard.groups() {
-                for (id, client) in members {
-                    assert_eq!(id, client);
-                    assert!(seen.insert(*id, views[&view].clone()).is_none(), "{id} sits twice");
-                }
-            }
-        }
-        seen
-    }
-
-    #[test]
-    fn it_does_what_a_plain_map_does_whatever_the_order_of_calls() {
-        for seed in 1..=20_u64 {
-            let mut random = seed;
-            let mut next = |n: u64| {
-                // xorshift64: any fixed sequence will do.
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                random % n
-            };
-            let mut registry = Registry::new(3);
-            let mut model: BTreeMap<u64, Projects> = BTreeMap::new();
-            for _ in 0..500 {
-                let id = next(30);
-                let project = vec![format!("p{}", next(4))];
-                match next(4) {
-                    0 => {
-                        assert_eq!(registry.add(id, id), !model.contains_key(&id));
-                        model.entry(id).or_default();
-                    }
-                    1 => assert_eq!(registry.remove(id).is_some(), model.remove(&id).is_some()),
-                    2 => {
-                        registry.subscribe(id, &project).unwrap();
-                        if let Some(projects) = model.get_mut(&id) {
-                            projects.extend(project);
-                        }
-                    }
-                    _ => {
-                        registry.unsubscribe(id, &project);
-                        if let Some(projects) = model.get_mut(&id) {
-                            projects.remove(&project[0]);
-                        }
-                    }
-                }
-                assert_eq!(walked(&registry), model);
-                let union: BTreeSet<String> = model.values().flatten().cloned().collect();
-                let demand = if model.is_empty() {
-                    None
-                } else if model.values().any(BTreeSet::is_empty) {
-                    Some(Demand::all())
-                } else {
-                    Some(Demand::only(union))
-                };
-                assert_eq!(registry.demand(), demand);
-            }
-        }
-    }
-
-    #[test]
-    fn the_last_subscription_allowed_is_served_and_the_next_refused() {
-        let mut registry = Registry::new(1);
-        registry.add(1, ());
-        let all: Vec<String> = (0..MAX_SUBSCRIPTIONS).map(|n| n.to_string()).collect();
-        assert_eq!(registry.subscribe(1, &all), Ok(()));
-        assert_eq!(registry.subscribe(1, &ids(["one more"])), Err(TooMany));
-        assert_eq!(registry.projects(1).unwrap().len(), MAX_SUBSCRIPTIONS);
-    }
-
-    #[test]
-    fn a_demand_for_very_many_projects_is_one_for_all() {
-        let mut registry = Registry::new(1);
-        for id in 0..=MAX_DEMAND as u64 {
-            registry.add(id, ());
-            registry.subscribe(id, &[id.to_string()]).unwrap();
-        }
-        assert_eq!(registry.demand(), Some(Demand::all()));
-        registry.remove(0);
-        assert!(!registry.demand().unwrap().wants("0"));
-    }
-
-    #[test]
-    fn clients_that_want_the_same_share_a_view() {
-        let mut registry = Registry::new(2);
-        for id in 0..10 {
-            registry.add(id, ());
-            registry.subscribe(id, &ids(["b", "a"])).unwrap();
-        }
-        assert_eq!(registry.views().count(), 1);
-    }
-}
+#[path = "registry_tests.rs"]
+mod tests;

@@ -82,6 +82,29 @@ impl Call<'_> {
     }
 }
 
+/// Whether this path and query may be asked of an engine at all. Every request passes here, with
+/// GET: whatever else goes wrong in this program, an engine is asked for nothing but this.
+pub(super) fn may_be_asked(target: &str) -> bool {
+    let (path, _) = target.split_once('?').unwrap_or((target, ""));
+    let parts: Vec<&str> = path.split('/').collect();
+    target.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+        && match parts[..] {
+            ["", "_ping" | "version"] => true,
+            ["", version, ref call @ ..] if is_version(version) => match *call {
+                ["events"] | ["containers", "json"] | ["libpod", "containers", "stats"] => true,
+                ["containers", id, "json" | "stats"] => is_plain_id(id),
+                _ => false,
+            },
+            _ => false,
+        }
+}
+
+/// `v1.41`, `v4.0.0`.
+fn is_version(part: &str) -> bool {
+    let number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    part.strip_prefix('v').is_some_and(|numbers| numbers.split('.').all(number))
+}
+
 /// Whether an id can stand in a path as it is: the engine's are 64 hexadecimal digits.
 pub(super) fn is_plain_id(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -118,6 +141,74 @@ mod tests {
         );
         let all = Call::Events { since: 7, kind: Events::All }.path("1.51");
         assert_eq!(all, "/v1.51/events?since=7&filters=%7B%22type%22%3A%5B%22container%22%5D%7D");
+    }
+
+    #[test]
+    fn every_call_may_be_asked_and_nothing_else() {
+        let id = "0123456789abcdef".repeat(4);
+        let ids = [id.clone()];
+        for call in [
+            Call::Ping,
+            Call::Version,
+            Call::Events { since: 7, kind: Events::All },
+            Call::Events { since: 7, kind: Events::Filtered },
+            Call::List { all: false },
+            Call::List { all: true },
+            Call::Named(&ids),
+            Call::OneShot(&id),
+            Call::Stream(&id),
+            Call::Inspect(&id),
+            Call::PodmanStats,
+        ] {
+            let path = call.path("1.41");
+            assert!(may_be_asked(&path), "{path}");
+        }
+        for call in [Call::OneShot("../info"), Call::Inspect("a/b"), Call::Stream("a?b=/stats")] {
+            let path = call.path("1.41");
+            assert!(!may_be_asked(&path), "{path}");
+        }
+        assert!(!may_be_asked(&Call::List { all: true }.path("1.41/containers/a/kill?")));
+        for path in [
+            "",
+            "/",
+            "/info",
+            "/_ping/",
+            "/_pings",
+            "//_ping",
+            "_ping",
+            "/version/../info",
+            "/v1.41/info",
+            "/v1.41/version",
+            "/v1.41/containers/create",
+            "/v1.41/containers/json/",
+            "/v1.41/containers/prune?x=/containers/json",
+            "/v1.41/containers/c0ffee/start",
+            "/v1.41/containers/c0ffee/kill",
+            "/v1.41/containers/c0ffee/exec",
+            "/v1.41/containers/c0ffee/archive?path=/etc/shadow",
+            "/v1.41/containers/c0ffee/attach/ws",
+            "/v1.41/containers/c0ffee/logs?stdout=1",
+            "/v1.41/containers/c0ffee%2Fstart/json",
+            "/v1.41/containers/../json",
+            "/v1.41/containers//json",
+            "/v1.41/images/json",
+            "/v1.41/exec/c0ffee/start",
+            "/v1.41/secrets",
+            "/v4.0.0/libpod/containers/c0ffee/stop",
+            "/v4.0.0/libpod/info",
+            "/v/events",
+            "/v1./events",
+            "/vx/events",
+            "/events",
+            "/containers/json",
+            "/v1.41/events?a b",
+            "/v1.41/events#x",
+            "/v1.41/events\r\nPOST /containers/create",
+            "/v1.41/events?x=\r\n",
+            "http://engine/v1.41/events",
+        ] {
+            assert!(!may_be_asked(path), "{path:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Calls to one engine, each bounded in time and in bytes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,10 +9,11 @@ use serde::de::DeserializeOwned;
 use ureq::http::HeaderMap;
 use ureq::{Agent, Body, BodyReader};
 
-use super::call::Call;
+use super::call::{Call, may_be_asked};
 use super::error::EngineError;
 use super::host::DockerHost;
-use super::transport::{EngineConnector, NoResolver};
+use super::link::Dialer;
+use super::transport::{EngineConnector, NoResolver, places};
 
 /// The most one call may take.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(2);
@@ -20,12 +21,14 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_secs(2);
 const MAX_ANSWER: u64 = 64 << 20;
 /// The longest line taken of a stream: Podman's frame of some 2,000 containers.
 const MAX_LINE: u64 = 1 << 20;
-/// What is read at once of a list, which may be long, and of a stream: there is one a container,
-/// and a sample of 1.5 to 4 KiB a second.
+/// What is read at once of a list, which may be long, and of a stream of events or of Podman's.
 const CALL_BUFFER: usize = 16 << 10;
 const STREAM_BUFFER: usize = 4 << 10;
 /// The longest error message shown.
 const MAX_MESSAGE: usize = 300;
+/// The longest head of an answer.
+pub(super) const MAX_HEAD: usize = 16 << 10;
+const USER_AGENT: &str = concat!("kentros/", env!("CARGO_PKG_VERSION"));
 
 /// What a call's limit is for.
 #[derive(Clone, Copy, Debug)]
@@ -66,11 +69,11 @@ impl Client {
             .proxy(None)
             .http_status_as_error(false)
             .max_redirects(0)
-            .user_agent(concat!("kentros/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             // ureq's own buffers are 128 KiB each way.
             .input_buffer_size(if connections == 0 { STREAM_BUFFER } else { CALL_BUFFER })
             .output_buffer_size(4 << 10)
-            .max_response_header_size(16 << 10)
+            .max_response_header_size(MAX_HEAD)
             .max_idle_connections(connections)
             .max_idle_connections_per_host(connections);
         #[cfg(feature = "tls")]
@@ -121,18 +124,63 @@ impl Client {
         }))
     }
 
-    /// The lines of an answer that does not end; its head must come within `limit`. There is no limit to the wait for a line: end it
-    /// with [`shutdown`](Self::shutdown).
+    /// The lines of an answer that does not end; its head must come within `limit`. There is no
+    /// limit to the wait for a line: end it with [`shutdown`](Self::shutdown).
     pub(super) fn lines(&self, call: Call<'_>, limit: Duration) -> Result<Lines, EngineError> {
         let body = self.counted(self.send(call, Until::Head(limit)))?.into_body();
         let reader = BufReader::with_capacity(4 << 10, body.into_reader());
         Ok(Lines { reader, line: Vec::new(), host: self.host.clone() })
     }
 
-    fn counted<T>(&self, outcome: Result<T, EngineError>) -> Result<T, EngineError> {
+    /// What makes connections to the same engine for streams of its own. It resolves the engine's
+    /// name, within [`CALL_LIMIT`].
+    pub(super) fn dialer(&self) -> Result<Dialer, EngineError> {
+        let dialer = Dialer::new(
+            places(&self.host, self.agent.config(), CALL_LIMIT)
+                .map_err(|error| EngineError::from_ureq(&self.host, error))?,
+        );
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.host.tls {
+            let handshake = tls.handshake(self.host.name());
+            return Ok(dialer.with_tls(handshake.map_err(|error| self.failed(error))?));
+        }
+        Ok(dialer)
+    }
+
+    /// The bytes that make `call` over a connection that no other call uses.
+    pub(super) fn request(&self, call: Call<'_>) -> Result<Vec<u8>, EngineError> {
+        let (path, host) = (self.path(call)?, self.host.authority());
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n\r\n"
+        );
+        Ok(request.into_bytes())
+    }
+
+    /// The path and query of a call, if it may be made at all.
+    fn path(&self, call: Call<'_>) -> Result<String, EngineError> {
+        let path = call.path(&self.version);
+        if may_be_asked(&path) { Ok(path) } else { Err(EngineError::NotAsked(path)) }
+    }
+
+    /// What a failed connection to this engine comes to.
+    pub(super) fn failed(&self, error: io::Error) -> EngineError {
+        EngineError::from_io(&self.host, error)
+    }
+
+    /// Counts a call made with [`request`](Self::request).
+    pub(super) fn count_call(&self) {
         self.tally.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the failure of such a call.
+    pub(super) fn count_error(&self) {
+        self.tally.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counted<T>(&self, outcome: Result<T, EngineError>) -> Result<T, EngineError> {
+        self.count_call();
         if outcome.is_err() {
-            self.tally.errors.fetch_add(1, Ordering::Relaxed);
+            self.count_error();
         }
         outcome
     }
@@ -143,7 +191,7 @@ impl Client {
         call: Call<'_>,
         until: Until,
     ) -> Result<ureq::http::Response<Body>, EngineError> {
-        let url = format!("{}{}", self.host.base(), call.path(&self.version));
+        let url = format!("{}{}", self.host.base(), self.path(call)?);
         let request = self.agent.get(&url).config();
         let request = match until {
             Until::End(deadline) => {
@@ -201,7 +249,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EngineError>
 }
 
 /// The engine's `{"message": "..."}`, or the answer's first line.
-fn message(bytes: &[u8]) -> String {
+pub(super) fn message(bytes: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Answer {
         message: String,
@@ -215,7 +263,31 @@ fn message(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_request_of_our_own_passes_the_same_check() {
+        let client = Client::new(&DockerHost::default(), "1.41", 0, &Arc::default());
+        let request = client.request(Call::Stream("c0ffee")).unwrap();
+        let request = String::from_utf8(request).unwrap();
+        assert!(request.starts_with("GET /v1.41/containers/c0ffee/stats?stream=true HTTP/1.1\r\n"));
+        assert!(request.contains("\r\nHost: docker\r\n") && request.ends_with("\r\n\r\n"));
+        for id in ["", "../version", "a b", "a\r\nHost: b"] {
+            let refused = client.request(Call::Stream(id));
+            assert!(matches!(refused, Err(EngineError::NotAsked(_))), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_on_the_list_is_not_even_tried() {
+        let host: DockerHost = "unix:///nowhere/engine.sock".parse().unwrap();
+        let client = Client::new(&host, "1.41", 1, &Arc::default());
+        let ask =
+            |id| client.get::<()>(Call::Inspect(id), Instant::now() + CALL_LIMIT).unwrap_err();
+        assert!(matches!(ask("../info"), EngineError::NotAsked(_)));
+        assert!(matches!(ask("c0ffee"), EngineError::Unreachable(..)));
+    }
 
     #[test]
     fn an_error_message_is_found_and_bounded() {

@@ -19,6 +19,9 @@ use crate::threads;
 
 /// Calls at a time. More than four only add latency: the engine's work is what takes the time.
 const WORKERS: usize = 4;
+/// Without an answer for this long, what is still awaited at the end of a sweep hangs. While answers
+/// come the engine is only slow.
+const QUIET: Duration = Duration::from_millis(300);
 /// How long a container that did not answer is left alone, at first and at most.
 const FIRST_REST: Duration = Duration::from_secs(5);
 const LONGEST_REST: Duration = Duration::from_secs(60);
@@ -39,6 +42,8 @@ pub(super) struct Direct {
     /// for: a hung container holds one worker, and nobody else.
     hung: HashMap<String, Rest>,
     sweep: Instant,
+    /// When the last answer came.
+    answered: Instant,
     pace: Pace,
 }
 
@@ -70,6 +75,7 @@ impl Direct {
             awaited: HashSet::new(),
             hung: HashMap::new(),
             sweep: now,
+            answered: now,
             pace: Pace::default(),
         };
         for n in 1..=WORKERS {
@@ -137,6 +143,7 @@ impl Direct {
     }
 
     fn take(&mut self, answer: Answer, rows: &mut Rows) -> Result<bool, EngineError> {
+        self.answered = self.answered.max(answer.at);
         self.asked.remove(&answer.id);
         self.awaited.remove(&answer.id);
         match answer.sample {
@@ -158,12 +165,13 @@ impl Direct {
         }
     }
 
-    /// After a sweep: what is still awaited hangs, unless there are calls no worker has begun.
+    /// After a sweep: what is still awaited hangs, unless there are calls no worker has begun, or
+    /// answers came until now. Then the next reading waits for the rest.
     fn finish(&mut self) {
         let begun = self.calls.as_ref().is_none_or(Sender::is_empty);
         if self.awaited.is_empty() {
             self.pace.swept(self.sweep.elapsed());
-        } else if begun {
+        } else if begun && self.answered.elapsed() >= QUIET {
             let now = Instant::now();
             for id in self.awaited.drain() {
                 self.hung.insert(id, Rest { until: now, length: FIRST_REST / 2 });

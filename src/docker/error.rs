@@ -19,6 +19,8 @@ pub(super) enum EngineError {
     Garbled(String),
     /// The engine's API version, lower than any we speak.
     TooOld(String),
+    /// A path that no engine is ever asked for.
+    NotAsked(String),
 }
 
 impl EngineError {
@@ -37,20 +39,25 @@ impl EngineError {
         matches!(self, Self::Status(..) | Self::Garbled(_))
     }
 
+    /// What an error of a connection means.
+    pub(super) fn from_io(host: &DockerHost, error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::UnexpectedEof
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe
+            | Kind::NotConnected => Self::Lost(host.to_string()),
+            Kind::TimedOut | Kind::WouldBlock => Self::Silent(host.to_string()),
+            Kind::InvalidData => Self::Garbled(error.to_string()),
+            _ => Self::Unreachable(host.to_string(), error),
+        }
+    }
+
     /// The error behind ureq's.
     pub(super) fn from_ureq(host: &DockerHost, error: ureq::Error) -> Self {
-        use io::ErrorKind as Kind;
         match error {
-            ureq::Error::Io(error) => match error.kind() {
-                Kind::UnexpectedEof
-                | Kind::ConnectionReset
-                | Kind::ConnectionAborted
-                | Kind::BrokenPipe
-                | Kind::NotConnected => Self::Lost(host.to_string()),
-                Kind::TimedOut | Kind::WouldBlock => Self::Silent(host.to_string()),
-                Kind::InvalidData => Self::Garbled(error.to_string()),
-                _ => Self::Unreachable(host.to_string(), error),
-            },
+            ureq::Error::Io(error) => Self::from_io(host, error),
             ureq::Error::Timeout(_) => Self::Silent(host.to_string()),
             ureq::Error::HostNotFound => Self::Unreachable(
                 host.to_string(),
@@ -87,6 +94,11 @@ impl fmt::Display for EngineError {
             Self::Status(400, message) if message.contains("HTTPS server") => {
                 write!(f, "the engine wants TLS: {TLS_REMEDY}")
             }
+            Self::Status(400, message) if message.starts_with("client version") => write!(
+                f,
+                "the engine refuses this version of its API ({message}): unset \
+                 DOCKER_API_VERSION, and one that both speak is found"
+            ),
             Self::Status(403, message) => write!(
                 f,
                 "the engine, or a proxy before it, forbids a call ({message}); a socket proxy must \
@@ -99,6 +111,7 @@ impl fmt::Display for EngineError {
                 "the engine speaks API {version}, and 1.41 is needed: upgrade it to Docker 20.10 \
                  or newer"
             ),
+            Self::NotAsked(path) => write!(f, "no engine is asked for {path:?}"),
         }
     }
 }
@@ -109,5 +122,47 @@ impl std::error::Error for EngineError {
             Self::Unreachable(_, error) => Some(error),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_words_and_its_remedy() {
+        let host = DockerHost::default();
+        let io = |kind: io::ErrorKind| EngineError::from_io(&host, kind.into());
+        let status = |status, message: &str| EngineError::Status(status, message.to_owned());
+        let mut all = Vec::new();
+        for (error, what, remedy) in [
+            (io(io::ErrorKind::NotFound), "no such socket", "--docker-host"),
+            (io(io::ErrorKind::PermissionDenied), "permission denied on unix:", "group docker"),
+            (io(io::ErrorKind::ConnectionRefused), "connection refused at unix:", "start the"),
+            // As Go's servers say it.
+            (
+                status(400, "Client sent an HTTP request to an HTTPS server."),
+                "wants TLS",
+                if cfg!(feature = "tls") { "DOCKER_CERT_PATH" } else { "--features tls" },
+            ),
+            (EngineError::TooOld("1.40".to_owned()), "speaks API 1.40", "upgrade it"),
+            // As engines say it to a version of the user's choice.
+            (
+                status(
+                    400,
+                    "client version 1.99 is too new. Maximum supported API version is 1.41",
+                ),
+                "1.99 is too new",
+                "unset DOCKER_API_VERSION",
+            ),
+            (status(403, "Forbidden"), "forbids a call", "must allow containers"),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(what) && text.contains(remedy), "{text}");
+            all.push(text);
+        }
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 7, "each its own");
     }
 }

@@ -18,6 +18,8 @@ const DEFAULT_PORT: u16 = 2375;
 /// let host: DockerHost = "tcp://127.0.0.1:2375".parse()?;
 /// assert_eq!(DockerHost::default().to_string(), "unix:///var/run/docker.sock");
 /// assert!("ssh://me@server".parse::<DockerHost>().is_err());
+/// assert!(host.with_api_version("1.41").is_ok());
+/// assert!(DockerHost::default().with_api_version("0.1").is_err());
 /// # Ok::<(), kentros::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,14 @@ impl DockerHost {
     ///
     /// # Errors
     /// If the feature `tls` is not built in, or a file cannot be read.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use kentros::DockerHost;
+    /// let host: DockerHost = "tcp://127.0.0.1:2376".parse()?;
+    /// assert!(host.with_tls(Path::new("/nowhere")).is_err());
+    /// # Ok::<(), kentros::Error>(())
+    /// ```
     pub fn with_tls(self, folder: &Path) -> Result<Self, Error> {
         #[cfg(feature = "tls")]
         return match self.address {
@@ -95,10 +105,23 @@ impl DockerHost {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         #[cfg(not(feature = "tls"))]
         let scheme = "http";
+        format!("{scheme}://{}", self.authority())
+    }
+
+    /// What stands for the engine in a request's `Host`.
+    pub(super) fn authority(&self) -> &str {
         match &self.address {
-            Address::Unix(_) => format!("{scheme}://docker"),
-            Address::Tcp(authority) => format!("{scheme}://{authority}"),
+            Address::Unix(_) => "docker",
+            Address::Tcp(authority) => authority,
         }
+    }
+
+    /// The name or address its certificate is for, without brackets.
+    #[cfg(feature = "tls")]
+    pub(super) fn name(&self) -> &str {
+        let authority = self.authority();
+        let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
+        name.trim_start_matches('[').trim_end_matches(']')
     }
 }
 

@@ -7,8 +7,11 @@ use time::format_description::well_known::Rfc3339;
 
 use super::answer::{Attributes, Event, Inspected, Listed};
 use super::call::is_plain_id;
-use crate::protocol::payload::{Container, Project, ProjectStatus, StatusContainer, Unavailable};
-use crate::snapshot::totals::is_running;
+use super::listing::Listing;
+use crate::protocol::payload::{
+    Container, ProjectStatus, ProjectTotals, StatusContainer, Unavailable,
+};
+use crate::snapshot::totals::{count, is_running};
 use crate::stats::usage::{Figure, moment};
 use crate::{Demand, STANDALONE};
 
@@ -53,8 +56,8 @@ enum Limits {
     /// Not asked yet.
     #[default]
     Unknown,
-    /// Asked, and refused.
-    Refused,
+    /// Asked in vain; asked again after the next list of all.
+    Failed,
     /// The cores it may use; `None` for no limit.
     Cpu(Option<f64>),
 }
@@ -108,6 +111,9 @@ impl Inventory {
         }
         let present: HashSet<&str> = list.iter().map(|c| c.id.as_str()).collect();
         self.entries.retain(|id, _| present.contains(id.as_str()));
+        for entry in self.entries.values_mut().filter(|entry| entry.limits == Limits::Failed) {
+            entry.limits = Limits::Unknown;
+        }
         self.update(list);
     }
 
@@ -176,7 +182,7 @@ impl Inventory {
     pub(super) fn inspected(&mut self, id: &str, answer: Option<&Inspected>) {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let Some(answer) = answer else {
-            entry.limits = Limits::Refused;
+            entry.limits = Limits::Failed;
             return;
         };
         let started_at = &answer.state.started_at;
@@ -188,12 +194,25 @@ impl Inventory {
     }
 
     /// The projects and their containers, in the order of their names.
-    pub(super) fn projects(&self) -> Vec<Project> {
-        let mut by_id: BTreeMap<&str, Vec<Container>> = BTreeMap::new();
+    pub(super) fn projects(&self) -> Vec<Listing<'_>> {
+        let mut by_id: BTreeMap<&str, Vec<&Container>> = BTreeMap::new();
         for entry in self.entries.values() {
-            by_id.entry(&entry.project).or_default().push(entry.container.clone());
+            by_id.entry(&entry.project).or_default().push(&entry.container);
         }
-        by_id.into_iter().map(|(id, containers)| project(id, containers)).collect()
+        by_id.into_iter().map(|(id, containers)| Listing::new(id, containers)).collect()
+    }
+
+    /// How many containers each project has that somebody wants, and how many of them run.
+    pub(super) fn counts(&self, demand: &Demand) -> BTreeMap<String, ProjectTotals> {
+        let mut counts: BTreeMap<String, ProjectTotals> = BTreeMap::new();
+        for entry in self.entries.values().filter(|entry| demand.wants(&entry.project)) {
+            let sums = match counts.get_mut(&entry.project) {
+                Some(sums) => sums,
+                None => counts.entry(entry.project.clone()).or_default(),
+            };
+            count(sums, &entry.container.state);
+        }
+        counts
     }
 
     /// The containers that run, of the projects somebody wants.
@@ -212,7 +231,7 @@ impl Inventory {
             network: self.network(entry),
             cpu_limit: match entry.limits {
                 Limits::Cpu(limit) => Ok(limit),
-                Limits::Unknown | Limits::Refused => Err(Unavailable::EngineError),
+                Limits::Unknown | Limits::Failed => Err(Unavailable::EngineError),
             },
         }
     }
@@ -365,22 +384,6 @@ impl Entry {
 
     fn is_sampled(&self) -> bool {
         is_running(&self.container.state) && is_plain_id(&self.container.id)
-    }
-}
-
-fn project(id: &str, mut containers: Vec<Container>) -> Project {
-    containers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-    let running = containers.iter().filter(|c| is_running(&c.state)).count();
-    let status = match running {
-        0 => "stopped",
-        n if n == containers.len() => "running",
-        _ => "partial",
-    };
-    Project {
-        id: id.to_owned(),
-        name: if id == STANDALONE { "standalone" } else { id }.to_owned(),
-        status: status.to_owned(),
-        containers,
     }
 }
 

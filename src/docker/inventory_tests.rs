@@ -48,8 +48,7 @@ fn a_list_becomes_projects() {
              "State":"created","Status":"Created"}]"#,
     ));
     let projects = inventory.projects();
-    let ids: Vec<(&str, &str)> =
-        projects.iter().map(|p| (p.id.as_str(), p.status.as_str())).collect();
+    let ids: Vec<(&str, &str)> = projects.iter().map(|p| (p.id, p.status)).collect();
     let expected =
         [("_standalone", "running"), ("mon", "running"), ("pods", "stopped"), ("shop", "partial")];
     assert_eq!(ids, expected);
@@ -147,7 +146,7 @@ fn an_event_while_a_list_is_under_way_is_not_undone_by_it() {
         .projects()
         .into_iter()
         .flat_map(|project| project.containers)
-        .map(|container| (container.id, container.state))
+        .map(|container| (container.id.clone(), container.state.clone()))
         .collect();
     assert_eq!(states.len(), 2, "{states:?}");
     assert_eq!(states["a"], "exited");
@@ -197,7 +196,7 @@ fn what_was_touched_is_listed_by_name() {
         .projects()
         .into_iter()
         .flat_map(|project| project.containers)
-        .map(|container| container.id + " " + &container.state)
+        .map(|container| container.id.clone() + " " + &container.state)
         .collect();
     assert_eq!(states.len(), 2);
     assert!(states.contains(&"a restarting".to_owned()));
@@ -261,8 +260,10 @@ fn an_inspection_tells_limits_once_a_start() {
     inventory.apply(&event("a", "start", ""));
     assert_eq!(inventory.to_inspect(25), ["a"], "asked again after a start");
     inventory.inspected("a", None);
-    assert!(inventory.to_inspect(25).is_empty(), "refused, and not asked again");
+    assert!(inventory.to_inspect(25).is_empty(), "it failed, and is not asked again at once");
     assert!(inventory.targets(&Demand::all())[0].cpu_limit.is_err());
+    inventory.listed(vec![one("a", "running")]);
+    assert_eq!(inventory.to_inspect(25), ["a"], "asked again after the next list of all");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Who owns what: [`DockerSource`] is called on the streamer's thread and owns at most one
 //! `Session`. The session owns the connections, the threads of its `Watch` (which own the list),
-//! the readings (`Rows`) and the threads of its sampler (workers, or readers). The list itself, an
+//! the readings (`Rows`) and the threads of its sampler (workers, or a reader). The list itself, an
 //! `Inventory`, is shared behind a lock that nobody holds across a call.
 //!
 //! Nothing reconnects by itself: a session that fails is dropped, with all of its threads, and
@@ -11,14 +11,22 @@
 mod answer;
 mod board;
 mod call;
+#[cfg(test)]
+mod case_tests;
 mod client;
 mod direct;
 mod error;
+#[cfg(all(any(test, fuzzing), feature = "dashboard"))]
+pub(crate) mod fuzz;
 mod host;
 mod inventory;
+mod link;
+mod listing;
 mod pace;
 mod podman;
 mod probe;
+mod reader;
+mod response;
 mod rows;
 mod sample;
 mod session;
@@ -115,18 +123,15 @@ impl StatsSource for DockerSource {
         }
     }
 
-    fn begin(&mut self, hub: &HubHandle) {
+    fn begin(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
         // A session opened without the hub tells it nothing; one it was opened with is kept.
         if self.hub.replace(hub.clone()).is_none() {
             self.session = None;
         } else if let Some(session) = &self.session {
             session.publish_anew();
         }
-        match self.session() {
-            Ok(session) => self.info = session.info.clone(),
-            // The first reading fails likewise, and is heard.
-            Err(error) => log::debug!("engine: {error}"),
-        }
+        self.info = self.session()?.info.clone();
+        Ok(())
     }
 
     fn rest(&mut self) {

@@ -1,13 +1,14 @@
 //! From readings to rows: pure but for the clock it is given.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::inventory::{Network, Target};
 use crate::protocol::payload::{Beside, ContainerStats, Unavailable};
 use crate::stats::usage::{Figure, Reading};
 
-/// A container without a sample for this long has figures no more, only a reason.
+/// A container without a sample for this long has figures no more, only a reason; for two periods
+/// where the engine's are longer.
 const MISSING_AFTER: Duration = Duration::from_secs(5);
 
 /// The newest reading of each container, and its CPU since the one before.
@@ -34,14 +35,13 @@ enum Newest {
 impl Rows {
     /// Keeps the rows of these containers alone: a reading is forgotten with its container.
     pub(super) fn keep(&mut self, targets: &[Target], now: Instant) {
-        let mut old = std::mem::take(&mut self.0);
-        self.0 = targets
-            .iter()
-            .map(|target| {
-                let fresh = || Row { since: now, newest: Newest::Nothing };
-                (target.id.clone(), old.remove(&target.id).unwrap_or_else(fresh))
-            })
-            .collect();
+        let ids: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
+        self.0.retain(|id, _| ids.contains(id.as_str()));
+        for Target { id, .. } in targets {
+            if !self.0.contains_key(id) {
+                self.0.insert(id.clone(), Row { since: now, newest: Newest::Nothing });
+            }
+        }
     }
 
     /// Takes a sample of a container that came at `at`; `None` is the zero sample of one that does
@@ -62,26 +62,34 @@ impl Rows {
         true
     }
 
-    /// The rows of these containers, as they stand `now`.
-    pub(super) fn rows(&self, targets: &[Target], now: Instant) -> Vec<(String, ContainerStats)> {
-        let row = |target: &Target| Some((target.id.clone(), self.row(target, now)?));
-        targets.iter().filter_map(row).collect()
+    /// The rows of these containers, as they stand `now`, if there is a sample each `period`.
+    pub(super) fn rows(
+        &self,
+        targets: &[Target],
+        now: Instant,
+        period: Duration,
+    ) -> Vec<(String, ContainerStats)> {
+        let missing = MISSING_AFTER.max(period * 2);
+        let mut rows = Vec::with_capacity(targets.len());
+        let row = |target: &Target| Some((target.id.clone(), self.row(target, now, missing)?));
+        rows.extend(targets.iter().filter_map(row));
+        rows
     }
 
     /// `None` for a container too new to have a sample.
-    fn row(&self, target: &Target, now: Instant) -> Option<ContainerStats> {
+    fn row(&self, target: &Target, now: Instant, missing: Duration) -> Option<ContainerStats> {
         let row = self.0.get(&target.id)?;
         match &row.newest {
             Newest::Sample(reading, at, cpu) => {
                 let age = now.saturating_duration_since(*at);
-                Some(if age < MISSING_AFTER {
+                Some(if age < missing {
                     sampled(target, reading, *cpu, age)
                 } else {
                     unsampled(target, Unavailable::EngineError)
                 })
             }
             Newest::Stopped => Some(unsampled(target, Unavailable::NotRunning)),
-            Newest::Nothing => (now.saturating_duration_since(row.since) >= MISSING_AFTER)
+            Newest::Nothing => (now.saturating_duration_since(row.since) >= missing)
                 .then(|| unsampled(target, Unavailable::EngineError)),
         }
     }

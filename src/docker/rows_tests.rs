@@ -9,6 +9,8 @@ use crate::stats::usage::moment;
 /// A name, a container, its sample, and what must be missing beside the CPU.
 type Case<'a> = (&'a str, &'a Target, &'a Reading, &'a [(&'a str, Unavailable)]);
 
+const PERIOD: Duration = Duration::from_secs(1);
+
 fn target(id: &str) -> Target {
     Target {
         id: id.to_owned(),
@@ -45,7 +47,7 @@ fn after(target: &Target, readings: &[Option<Reading>]) -> ContainerStats {
         rows.keep(&targets, now);
         assert!(rows.take(&target.id, reading.clone(), now));
     }
-    rows.rows(&targets, now).remove(0).1
+    rows.rows(&targets, now, PERIOD).remove(0).1
 }
 
 #[test]
@@ -174,7 +176,7 @@ fn a_sample_ages_and_then_is_missing() {
     let mut rows = Rows::default();
     rows.keep(&targets, start);
     rows.take("a", Some(reading(0, 0)), start);
-    let at = |ms| rows.rows(&targets, start + Duration::from_millis(ms));
+    let at = |ms| rows.rows(&targets, start + Duration::from_millis(ms), PERIOD);
     let young = at(4_999);
     assert_eq!(young.len(), 1, "a container without a sample yet has no row");
     assert_eq!(young[0].1.age_ms, Some(4_999));
@@ -185,6 +187,10 @@ fn a_sample_ages_and_then_is_missing() {
         assert_eq!((row.memory_usage, row.age_ms), (None, None), "{id}");
         assert_eq!(row.unavailable["memory_usage"], EngineError, "{id}");
     }
+    let slow = Duration::from_secs(4);
+    let at = |ms| rows.rows(&targets, start + Duration::from_millis(ms), slow);
+    assert_eq!(at(7_999)[0].1.memory_usage, Some(50), "at the pace of a slow engine it is not old");
+    assert_eq!(at(8_000)[0].1.memory_usage, None);
 }
 
 #[test]
@@ -198,6 +204,6 @@ fn a_reading_is_forgotten_with_its_container() {
     assert!(!rows.take("a", Some(reading(1, 0)), now), "it is nobody's");
     rows.keep(&[target("a"), target("b")], now);
     assert!(rows.take("a", Some(reading(2, 999)), now));
-    let row = rows.row(&target("a"), now).unwrap();
+    let row = rows.row(&target("a"), now, MISSING_AFTER).unwrap();
     assert_eq!(row.cpu_percent, None, "no rate across the gap");
 }

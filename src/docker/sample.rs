@@ -249,5 +249,25 @@ fn positive(value: u64) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "sample_tests.rs"]
-mod tests;
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    // The figures are in the table of cases, `case_tests`.
+
+    #[test]
+    fn a_sample_without_a_clock_is_no_reading() {
+        for json in ["{}", r#"{"read":"soon"}"#, r#"{"read":"0001-01-01T00:00:00Z"}"#] {
+            let sample: Sample = serde_json::from_str(json).unwrap();
+            assert_eq!(sample.reading(), None, "{json}");
+        }
+        let no_clock: PodmanSample = serde_json::from_str(r#"{"ContainerID":"a"}"#).unwrap();
+        assert_eq!(no_clock.reading(false), None);
+    }
+
+    #[test]
+    fn a_frame_may_hold_an_error_and_no_samples() {
+        let frame: PodmanFrame = serde_json::from_str(r#"{"Error":{},"Stats":null}"#).unwrap();
+        assert!(frame.stats.is_none());
+    }
+}

@@ -153,33 +153,37 @@ impl Session {
         self.info.interval = pace;
         let period = pace.unwrap_or(Duration::from_secs(1));
         // What changed during the reading is told as it is now.
-        let (targets, projects) = {
+        drop(targets);
+        let (targets, counts) = {
             let inventory = lock(&self.inventory);
-            (inventory.targets(demand), inventory.projects())
+            (inventory.targets(demand), inventory.counts(demand))
         };
-        let rows = self.rows.rows(&targets, Instant::now());
-        let wanted: Vec<_> = projects.into_iter().filter(|p| demand.wants(&p.id)).collect();
-        Ok(Snapshot::from_rows(rows, &wanted, period * 3 / 2)?)
+        let rows = self.rows.rows(&targets, Instant::now(), period);
+        Ok(Snapshot::with_counts(rows, counts, period * 3 / 2)?)
     }
 
     /// Reads what the sampler gives; whether it gave anything.
     fn read(&mut self, targets: &[Target], start: Instant) -> Result<bool, SourceError> {
+        let mut deadline = start + PASS_LIMIT;
         if matches!(self.sampler, Sampler::Unknown) {
             match self.probe(targets)? {
                 Some(behaviour) => self.sample(behaviour)?,
                 None => return Ok(false),
             }
+            // The probe ended with one pass of the engine, and the next takes a second.
+            deadline = start + READING_LIMIT;
         }
-        if matches!(&self.sampler, Sampler::Podman(frames) if frames.has_ended()) {
-            self.sampler = Sampler::Podman(self.frames()?);
+        match &self.sampler {
+            Sampler::Podman(frames) if frames.has_ended() => {
+                self.sampler = Sampler::Podman(self.frames()?);
+            }
+            Sampler::Stream(streams) if streams.has_ended() => self.sample(Behaviour::Stream)?,
+            _ => {}
         }
-        let deadline = start + PASS_LIMIT;
         Ok(match &mut self.sampler {
             Sampler::Unknown => false,
             Sampler::Direct(direct) => direct.sweep(targets, &mut self.rows, Instant::now())?,
-            Sampler::Stream(streams) => {
-                streams.pass(&self.client, targets, &mut self.rows, deadline)
-            }
+            Sampler::Stream(streams) => streams.pass(targets, &mut self.rows, deadline),
             Sampler::Podman(frames) => frames.frame(targets, &mut self.rows, deadline),
         })
     }
@@ -214,7 +218,9 @@ impl Session {
             Behaviour::Direct => {
                 (Sampler::Direct(Direct::start(&self.client, Instant::now())?), Some(Mode::Direct))
             }
-            Behaviour::Stream => (Sampler::Stream(Streams::default()), Some(Mode::Stream)),
+            Behaviour::Stream => {
+                (Sampler::Stream(Streams::start(&self.client)?), Some(Mode::Stream))
+            }
         };
         Ok(())
     }
@@ -238,11 +244,17 @@ pub(super) fn identify(
     if theirs < OLDEST {
         return Err(EngineError::TooOld(text(theirs)));
     }
-    let (version, lowest) = match client.get::<Version>(Call::Version, deadline) {
-        Ok(version) => (Some(version.version), number(&version.min_api_version)),
-        // A proxy may forbid it: then the ping must do.
-        Err(error) if error.is_answer() => (header(&headers, "server").and_then(server), None),
-        Err(error) => return Err(error),
+    let named = header(&headers, "server").and_then(server);
+    let (version, lowest) = if podman {
+        // It asks the packages of its helpers for theirs, which takes seconds on a busy machine.
+        (named, None)
+    } else {
+        match client.get::<Version>(Call::Version, deadline) {
+            Ok(version) => (Some(version.version), number(&version.min_api_version)),
+            // A proxy may forbid it: then the ping must do.
+            Err(error) if error.is_answer() => (named, None),
+            Err(error) => return Err(error),
+        }
     };
     let api = host.api_version.clone().unwrap_or_else(|| {
         // The lower of ours and theirs, unless they no longer speak that.

@@ -2,11 +2,19 @@
 
 use std::fmt;
 use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use crate::Error;
+use crate::poller::Interest;
 
 /// Who the engine must be, and who we are.
 #[derive(Clone)]
@@ -29,6 +37,30 @@ impl Tls {
         Ok(Self { folder: folder.to_owned(), config: config.build() })
     }
 
+    /// The same for connections made without ureq, to the engine of this name.
+    pub(super) fn handshake(&self, name: &str) -> io::Result<Handshake> {
+        let der = |certificate: &Certificate<'_>| CertificateDer::from(certificate.der().to_vec());
+        let mut roots = RootCertStore::empty();
+        if let RootCerts::Specific(certificates) = self.config.root_certs() {
+            roots.add_parsable_certificates(certificates.iter().map(der));
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(invalid)?
+            .with_root_certificates(roots);
+        let config = match self.config.client_cert() {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let key = own.private_key().der().to_vec();
+                let key = PrivateKeyDer::try_from(key).map_err(invalid)?;
+                let chain = own.certs().iter().map(der).collect();
+                builder.with_client_auth_cert(chain, key).map_err(invalid)?
+            }
+        };
+        let name = ServerName::try_from(name.to_owned()).map_err(invalid)?;
+        Ok(Handshake { config: Arc::new(config), name })
+    }
+
     pub(super) fn config(&self) -> TlsConfig {
         self.config.clone()
     }
@@ -46,6 +78,56 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the key.
         write!(f, "Tls({})", self.folder.display())
+    }
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Puts TLS on connections that do not block.
+#[derive(Clone, Debug)]
+pub(super) struct Handshake {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Handshake {
+    /// TLS over `socket`. The handshake itself is made with the first bytes sent.
+    pub(super) fn over(&self, socket: OwnedFd) -> io::Result<TlsLink> {
+        let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
+        let connection = connection.map_err(invalid)?;
+        Ok(TlsLink(StreamOwned::new(connection, TcpStream::from(socket))))
+    }
+}
+
+/// A connection with TLS on it that does not block.
+#[derive(Debug)]
+pub(super) struct TlsLink(StreamOwned<ClientConnection, TcpStream>);
+
+impl TlsLink {
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    pub(super) fn recv(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+
+    /// Whether it holds bytes that came and were not read: it wants no others before.
+    pub(super) fn has_more(&self) -> bool {
+        !self.0.conn.wants_read()
+    }
+
+    /// What it waits for.
+    pub(super) fn interest(&self) -> Interest {
+        if self.0.conn.wants_write() { Interest::Write } else { Interest::Read }
+    }
+}
+
+impl AsFd for TlsLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.sock.as_fd()
     }
 }
 

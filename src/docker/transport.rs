@@ -22,6 +22,7 @@ use ureq::unversioned::transport::{
 };
 
 use super::host::{Address, DockerHost};
+use super::link::Place;
 
 /// Connects to the engine, whatever the request's URL says.
 #[derive(Debug)]
@@ -88,6 +89,27 @@ impl Connector for EngineConnector {
                 };
                 Ok(transport)
             }
+        }
+    }
+}
+
+/// Where an engine listens, for connections made without ureq; a name is resolved `within` this.
+pub(super) fn places(
+    host: &DockerHost,
+    config: &Config,
+    within: Duration,
+) -> Result<Vec<Place>, Error> {
+    match &host.address {
+        Address::Unix(path) => {
+            let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
+            Ok(vec![Place::Unix(address)])
+        }
+        Address::Tcp(_) => {
+            let uri: Uri = host.base().parse().map_err(|_| Error::HostNotFound)?;
+            let (after, reason) = (within.into(), ureq::Timeout::Resolve);
+            let timeout = NextTimeout { after, reason, ..NextTimeout::default() };
+            let addresses = DefaultResolver::default().resolve(&uri, config, timeout)?;
+            Ok(addresses.iter().copied().map(Place::Tcp).collect())
         }
     }
 }

@@ -6,19 +6,20 @@
 //! stream ends, the inventory says so, and the next reading opens a new session.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use serde_json::value::to_raw_value;
 
 use super::answer::{Event, Inspected, Listed};
 use super::call::{Call, Events};
 use super::client::{CALL_LIMIT, Client, Lines, parse};
 use super::error::EngineError;
 use super::inventory::Inventory;
-use crate::protocol::payload::Project;
 use crate::protocol::unix_seconds;
 use crate::{HubHandle, Message, threads};
 
@@ -92,6 +93,7 @@ impl Watch {
             hub: hub.cloned(),
             inspects: true,
             published: None,
+            hasher: RandomState::new(),
         };
         watch.threads.push(threads::spawn("kentros-events", move || teller.run(kind))?);
         watch.threads.push(threads::spawn("kentros-list", move || lister.run(&stopped, &touched))?);
@@ -181,14 +183,17 @@ impl Teller {
     fn take(&mut self, event: &Event) {
         let told = lock(&self.inventory).apply(event);
         let Some((project, status)) = told else { return };
-        if let Some(hub) = self.hub.as_ref().filter(|_| self.told < MAX_TOLD) {
-            self.told += 1;
-            let message = Message::new("project_status", status).project(&project);
-            if let Err(error) = hub.broadcast_to_subscribers(&project, &message) {
-                log::debug!("project_status: {error}");
-            }
-        }
         wake(&self.news);
+        let Some(hub) = &self.hub else { return };
+        let message = Message::new("project_status", status);
+        if self.told >= MAX_TOLD {
+            hub.left_out();
+        } else if let Err(error) = hub.broadcast_to_subscribers(&project, &message) {
+            log::debug!("project_status: {error}");
+            hub.left_out();
+        } else {
+            self.told += 1;
+        }
     }
 }
 
@@ -217,7 +222,9 @@ struct Lister {
     hub: Option<HubHandle>,
     /// Whether inspections are allowed.
     inspects: bool,
-    published: Option<Vec<Project>>,
+    /// The hash of the list published last: a list takes a megabyte for a thousand containers.
+    published: Option<u64>,
+    hasher: RandomState,
 }
 
 impl Lister {
@@ -243,8 +250,8 @@ impl Lister {
             }
             let all_due = listed.map_or(turn, |(at, _)| at) + every;
             self.publish();
+            let pause_ends = Instant::now() + LIST_PAUSE;
             let more = self.inspect();
-            let pause_ends = turn + LIST_PAUSE;
             select! {
                 recv(stopped) -> _ => return,
                 recv(crossbeam_channel::at(pause_ends)) -> _ => {}
@@ -273,6 +280,8 @@ impl Lister {
         if asked.is_empty() {
             lock(&self.inventory).not_listed(asked);
         } else if asked.len() > MAX_NAMED {
+            // Still to be listed, should the list of all not come.
+            lock(&self.inventory).not_listed(asked);
             self.list_all();
         } else {
             match self.list(Call::Named(&asked)) {
@@ -321,18 +330,21 @@ impl Lister {
 
     fn publish(&mut self) {
         let Some(hub) = &self.hub else { return };
-        let projects = {
+        let list = {
             let mut inventory = lock(&self.inventory);
             if std::mem::take(&mut inventory.anew) {
                 self.published = None;
             }
-            inventory.projects()
+            to_raw_value(&inventory.projects())
         };
-        if self.published.as_ref() == Some(&projects) {
+        // A list is always JSON.
+        let Ok(list) = list else { return };
+        let hash = self.hasher.hash_one(list.get());
+        if self.published == Some(hash) {
             return;
         }
-        match hub.broadcast(&Message::new("project_list", &projects).latest()) {
-            Ok(()) => self.published = Some(projects),
+        match hub.broadcast(&Message::new("project_list", list).latest()) {
+            Ok(()) => self.published = Some(hash),
             Err(error) => log::debug!("project_list: {error}"),
         }
     }

@@ -77,7 +77,12 @@ impl Api {
 
     /// What is answered when the hub has had nothing to say for too long.
     pub(crate) fn too_late(&self, counters: &Counters) -> Response {
-        self.response(Err("no answer from the engine yet: /readyz says why".into()), counters)
+        let why = match self {
+            Self::Health => "the hub does not answer",
+            Self::Ready => "the engine does not answer in time",
+            _ => "no answer from the engine yet: /readyz says why",
+        };
+        self.response(Err(why.into()), counters)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A request's head.
 
+use std::fmt;
+
 use httparse::Status as Parsed;
 
 use super::response::{Response, Status};
@@ -9,13 +11,18 @@ use super::response::{Response, Status};
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// The most header fields.
 const MAX_FIELDS: usize = 64;
+/// What may stand once only: of two, a proxy could go by the other one.
+const SINGLE: [&str; 5] =
+    ["host", "origin", "authorization", "content-length", "sec-websocket-key"];
 
 /// The parts of a request that matter here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) method: String,
     /// The path, without the query.
     pub(crate) path: String,
+    /// The query, from its question mark on, or nothing.
+    pub(crate) query: String,
     /// Names in lower case, in the order in which they came.
     fields: Vec<(String, String)>,
     /// Bytes the head took, the empty line included: what follows is of the next protocol.
@@ -43,25 +50,43 @@ impl Head {
             return Err(bad("this server speaks HTTP/1.1"));
         }
         let target = request.path.unwrap_or_default();
-        let path = target.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let target = target.split('#').next().unwrap_or_default();
+        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         let mut fields = Vec::with_capacity(request.headers.len());
         for field in &*request.headers {
             let value = std::str::from_utf8(field.value)
                 .map_err(|_| bad(&format!("the field {:?} is not text", field.name)))?;
             fields.push((field.name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let head =
-            Self { method: request.method.unwrap_or_default().to_owned(), path, fields, length };
-        match head.all("host").count() {
-            1 => Ok(Some(head)),
-            0 => Err(bad("the field Host is missing")),
-            _ => Err(bad("the field Host stands more than once")),
+        let method = request.method.unwrap_or_default().to_owned();
+        let head = Self { method, path: path.to_owned(), query: query.to_owned(), fields, length };
+        if let Some(name) = SINGLE.iter().find(|name| head.all(name).count() > 1) {
+            return Err(bad(&format!("the field {name} stands more than once")));
         }
+        if head.field("host").is_none() {
+            return Err(bad("the field host is missing"));
+        }
+        Ok(Some(head))
     }
 
     /// The first field of this name, which must be in lower case.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.all(name).next()
+    }
+
+    /// The values of the cookies of this name, of which there may be several: other servers on the
+    /// same host can set some too.
+    pub(crate) fn cookies<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let pairs = self.all("cookie").flat_map(|cookies| cookies.split(';'));
+        pairs
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter_map(move |(n, value)| (n == name).then_some(value))
+    }
+
+    /// Whether the peer asks for this type by its name.
+    pub(crate) fn accepts(&self, kind: &str) -> bool {
+        let kinds = self.tokens("accept").filter_map(|item| item.split(';').next());
+        kinds.map(str::trim).any(|accepted| accepted.eq_ignore_ascii_case(kind))
     }
 
     fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
@@ -77,6 +102,13 @@ impl Head {
     /// The parts of a comma-separated field.
     pub(crate) fn tokens<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.all(name).flat_map(|value| value.split(',')).map(str::trim).filter(|t| !t.is_empty())
+    }
+}
+
+/// Without the values: one may be a token.
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
     }
 }
 
@@ -115,10 +147,47 @@ mod tests {
         assert_eq!(status(b"\x16\x03\x01 TLS\r\n"), Status::BadRequest);
         assert_eq!(status(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n"), Status::BadRequest);
         assert_eq!(status(b"GET / HTTP/1.1\r\n\r\n"), Status::BadRequest);
-        assert_eq!(status(b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"), Status::BadRequest);
+        for name in SINGLE {
+            let twice = format!("GET / HTTP/1.1\r\nHost: x\r\n{name}: x\r\n{name}: x\r\n\r\n");
+            assert_eq!(status(twice.as_bytes()), Status::BadRequest, "{name}");
+        }
+        for odd in ["Host : x", "Host: x\r\n folded", " Host: x", "Host: x\r\nA\0: b"] {
+            let head = format!("GET / HTTP/1.1\r\n{odd}\r\n\r\n");
+            assert_eq!(status(head.as_bytes()), Status::BadRequest, "{odd:?}");
+        }
         let long = [b"GET /".as_slice(), &[b'a'; MAX_HEAD]].concat();
         assert_eq!(status(&long), Status::HeadTooLarge);
         let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(64));
         assert_eq!(status(many.as_bytes()), Status::HeadTooLarge);
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others_whatever_they_are() {
+        let text = "GET / HTTP/1.1\r\nHost: x\r\nCookie: a=b; s=1;s=2 ; =; ;s; xs=3; s x=4\r\n\
+            Cookie: S=5; s=6=7\r\n\r\n";
+        let head = Head::parse(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(head.cookies("s").collect::<Vec<_>>(), ["1", "2", "6=7"]);
+        assert_eq!(head.cookies("none").count(), 0);
+    }
+
+    #[test]
+    fn a_type_is_accepted_where_it_is_named() {
+        let accepts = |accept: &str| {
+            let text = format!("GET / HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
+            Head::parse(text.as_bytes()).unwrap().unwrap().accepts("text/html")
+        };
+        for accept in ["text/html", "application/xml, Text/HTML;q=0.9"] {
+            assert!(accepts(accept), "{accept}");
+        }
+        for accept in ["*/*", "text/html5", "application/json", ""] {
+            assert!(!accepts(accept), "{accept}");
+        }
+    }
+
+    #[test]
+    fn no_value_of_a_field_shows_in_debug() {
+        let text = "GET /a?token=q HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n";
+        let head = Head::parse(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(format!("{head:?}"), "GET /a");
     }
 }

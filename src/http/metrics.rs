@@ -53,6 +53,11 @@ fn own(out: &mut String, counters: &Counters, rows: &[Row]) {
             "Messages replaced by a newer one before a slow client took them.",
             counters.conflated,
         ),
+        (
+            "kentros_messages_left_out_total",
+            "project_status messages that were not published: too many in a second, or no room.",
+            counters.left_out,
+        ),
     ];
     for (name, help, value) in totals {
         one(name, "counter", help, float(value));

@@ -57,10 +57,11 @@ impl Routes {
         }
     }
 
-    pub(crate) fn outcome(&self, head: &Head) -> Outcome {
+    /// Where a request leads; `own_page` unless it comes from a page that may open no WebSocket.
+    pub(crate) fn outcome(&self, head: &Head, own_page: bool) -> Outcome {
         let path = head.path.as_str();
         if let Some(handler) = self.sockets.get(path) {
-            return match upgrade::accept(head) {
+            return match upgrade::accept(head, own_page) {
                 Ok(answer) => Outcome::Upgrade(answer, Arc::clone(handler)),
                 Err(response) => Outcome::Respond(response),
             };

@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use crate::registry::MAX_SUBSCRIPTIONS;
+
 /// How a hub delivers. The default suits most; change a field of it:
 ///
 /// ```
@@ -25,6 +27,9 @@ pub struct HubConfig {
     /// How long a client may take to read one message, from its first byte to its last. 10 s:
     /// longer than a phone's radio sleeps, shorter than a person waits.
     pub write_deadline: Duration,
+    /// Projects that one client may subscribe to; a request for more is refused with an `error`,
+    /// and nothing changes. 256: more than a machine usually has.
+    pub max_subscriptions: usize,
     /// Threads the fan-out is spread over, the hub's own included. As many as there are cores:
     /// the last client then has a message soonest; one thread costs the least CPU.
     pub shards: NonZeroUsize,
@@ -36,6 +41,7 @@ impl Default for HubConfig {
             queue_messages: 256,
             queue_bytes: 1 << 20,
             write_deadline: Duration::from_secs(10),
+            max_subscriptions: MAX_SUBSCRIPTIONS,
             shards: available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
     }

@@ -4,6 +4,8 @@ mod config;
 mod delivery;
 mod fanout;
 pub(crate) mod link;
+mod newest;
+mod question;
 mod run;
 
 use std::fmt;
@@ -31,7 +33,7 @@ use run::{Command, GOODBYE, Run};
 
 pub use config::HubConfig;
 pub(crate) use delivery::Shot;
-pub(crate) use run::{Answer, Question, Reply};
+pub(crate) use question::{Answer, Question, Reply};
 
 /// Commands that may wait for the hub: some ten milliseconds of its work.
 const INBOX: usize = 1024;
@@ -62,6 +64,24 @@ pub struct Hub {
 
 /// A way to reach a [`Hub`] from any thread. Clones reach the same hub; one may outlive the hub,
 /// and its calls then return an error at once.
+///
+/// ```
+/// use kentros::{Hub, HubConfig, Message, Snapshot};
+///
+/// let hub = Hub::spawn(HubConfig::default())?;
+/// let handle = hub.handle();
+/// std::thread::spawn(move || {
+///     // Everybody hears of it.
+///     handle.broadcast(&Message::new("maintenance", "tonight"))?;
+///     // Those hear of it who want this project, or all.
+///     handle.broadcast_to_subscribers("shop", &Message::new("deployed", "v2"))?;
+///     // The newest is also what those get who come later.
+///     handle.publish_snapshot(Snapshot::from_payload(serde_json::json!({"web": {"load": 3}}))?)?;
+///     assert_eq!(handle.client_count(), 0);
+///     Ok::<(), kentros::Error>(())
+/// });
+/// # Ok::<(), kentros::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct HubHandle(Arc<Shared>);
 
@@ -158,10 +178,7 @@ impl HubHandle {
     /// the hub had no room for a second, [`is_encode`](Error::is_encode) if the payload is no
     /// JSON. The message then went to nobody.
     pub fn broadcast(&self, message: &Message) -> Result<(), Error> {
-        let topic = message.is_latest().then(|| match message.project_id() {
-            Some(project) => format!("{} {project}", message.kind()),
-            None => message.kind().to_owned(),
-        });
+        let topic = message.is_latest().then(|| topic(message.kind(), message.project_id()));
         self.publish(topic, |topic| Ok(Item::All(frame(message, topic)?)))
     }
 
@@ -172,7 +189,7 @@ impl HubHandle {
     /// As [`broadcast`](Self::broadcast).
     pub fn broadcast_to_subscribers(&self, project: &str, message: &Message) -> Result<(), Error> {
         let message = message.clone().project(project);
-        let topic = message.is_latest().then(|| format!("{} {project}", message.kind()));
+        let topic = message.is_latest().then(|| topic(message.kind(), Some(project)));
         self.publish(topic, |topic| Ok(Item::Project(project.to_owned(), frame(&message, topic)?)))
     }
 
@@ -184,6 +201,26 @@ impl HubHandle {
     pub fn publish_snapshot(&self, snapshot: Snapshot) -> Result<(), Error> {
         let shot = Arc::new(Shot::new(snapshot));
         self.publish(Some("container_stats".into()), |_| Ok(Item::Snapshot(shot)))
+    }
+
+    /// Forgets the [`latest`](Message::latest) message of this kind, about this project or about
+    /// none: whoever connects later does not get it. For what is over, as each project with a
+    /// latest message takes memory until then. Who is connected is told nothing.
+    ///
+    /// ```
+    /// use kentros::{Hub, HubConfig, Message};
+    ///
+    /// let hub = Hub::spawn(HubConfig::default())?;
+    /// let handle = hub.handle();
+    /// handle.broadcast(&Message::new("build", "running").project("branch-7").latest())?;
+    /// handle.forget("build", Some("branch-7"))?;
+    /// # Ok::<(), kentros::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`is_stopped`](Error::is_stopped) once the hub has stopped.
+    pub fn forget(&self, kind: &str, project: Option<&str>) -> Result<(), Error> {
+        self.command(Command::Forget(vec![topic(kind, project)]))
     }
 
     /// Has the hub send to a client from now on: first the newest of everything published as
@@ -252,9 +289,23 @@ impl HubHandle {
         let _ = self.command(Command::Subscribe { client, projects, on });
     }
 
-    /// Forgets the newest of these topics: they are of the past.
-    pub(crate) fn forget(&self, topics: &'static [&'static str]) {
+    /// Answers a client, after the answers to all that was asked for it before.
+    pub(crate) fn say(&self, client: u64, message: &Message) {
+        if let Ok(frame) = frame(message, None) {
+            // A stopped hub is closing this client already.
+            let _ = self.command(Command::Say(client, frame));
+        }
+    }
+
+    /// Forgets the newest of these kinds, which are about no single project: they are of the past.
+    pub(crate) fn forget_all(&self, kinds: &[&str]) {
+        let topics = kinds.iter().map(|&kind| topic(kind, None)).collect();
         let _ = self.command(Command::Forget(topics));
+    }
+
+    /// The same, and why there will be no newer one for now: whoever asks over HTTP is told at once.
+    pub(crate) fn gone(&self, topics: &'static [&'static str], why: String) {
+        let _ = self.command(Command::Gone(topics, why));
     }
 
     /// The projects that a client receives; empty: every one. `None` where it is not registered.
@@ -276,6 +327,12 @@ impl HubHandle {
         self.0.tally.engine_up.store(up, Ordering::Relaxed);
         self.0.tally.engine_calls.store(calls, Ordering::Relaxed);
         self.0.tally.engine_errors.store(errors, Ordering::Relaxed);
+    }
+
+    /// Counts a message that a source had for its clients and did not publish.
+    #[cfg(feature = "docker")]
+    pub(crate) fn left_out(&self) {
+        self.0.tally.left_out.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Has `question` answered by the hub's thread, now or when there is something to say.
@@ -317,6 +374,12 @@ impl fmt::Debug for HubHandle {
     }
 }
 
+/// What a message is the newest of.
+fn topic(kind: &str, project: Option<&str>) -> String {
+    // No text has this between: two topics are never the same string.
+    project.map_or_else(|| kind.to_owned(), |project| format!("{kind}\0{project}"))
+}
+
 fn frame(message: &Message, topic: Option<Arc<str>>) -> Result<Frame, Error> {
     let frame = Frame::text(&message.to_json()?);
     Ok(match topic {
@@ -324,3 +387,7 @@ fn frame(message: &Message, topic: Option<Arc<str>>) -> Result<Frame, Error> {
         None => frame,
     })
 }
+
+#[cfg(test)]
+#[path = "mod_tests.rs"]
+mod tests;

@@ -1,22 +1,23 @@
 //! The hub's thread: the only code that changes who is registered and what is newest.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
 
-use super::delivery::{Item, Parcel, Parcels, Shot};
+use super::delivery::{Item, Parcel, Parcels, Report};
 use super::fanout::Fanout;
 use super::link::StreamerLink;
+use super::newest::Newest;
+use super::question::{Answer, Question, Reply};
 use super::{HubConfig, SHUTTING_DOWN};
 use crate::client::Client;
 use crate::counters::{self, Tally};
 use crate::frame::Frame;
-use crate::outbox::Offered;
+use crate::notice::Notice;
 use crate::protocol::request::Refusal;
-use crate::registry::{MAX_SUBSCRIPTIONS, Projects, Registry};
+use crate::registry::{Projects, Registry};
 use crate::{Demand, Message};
 
 /// The most messages, and bytes of them, that one turn sends together.
@@ -43,44 +44,16 @@ pub(crate) enum Command {
         topic: Option<Arc<str>>,
         item: Item,
     },
-    Forget(&'static [&'static str]),
+    /// Answer a client, after what it asked for before.
+    Say(u64, Frame),
+    /// Forget the newest of these topics.
+    Forget(Vec<String>),
+    /// The same, of which for this reason nothing comes for now.
+    Gone(&'static [&'static str], String),
     Streamer(StreamerLink),
     Ask(Question, Answer),
     /// Which projects this client receives.
     View(u64, Sender<Option<Projects>>),
-}
-
-/// What somebody beside the socket wants to know.
-#[derive(Debug)]
-pub(crate) enum Question {
-    /// The newest of this topic.
-    Latest(&'static str),
-    /// Whether the source of stats would answer.
-    Ready,
-    /// Nothing: that there is an answer tells.
-    Alive,
-}
-
-/// What the hub answers; whoever asked writes it out, so that the hub need not.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    /// It is so.
-    Yes,
-    /// This message.
-    Message(Frame),
-    /// The newest snapshot.
-    Snapshot(Arc<Shot>),
-}
-
-/// Called once, on the hub's thread or a streamer's, so it must not wait. Dropped where there is
-/// nothing to say in time.
-pub(crate) type Answer = Box<dyn FnOnce(Result<Reply, String>) + Send>;
-
-/// The newest item of each topic, in the order in which the topics first appeared.
-#[derive(Default)]
-struct Newest {
-    items: HashMap<Arc<str>, (u64, Item)>,
-    next: u64,
 }
 
 /// Who asked for something that is not there yet.
@@ -104,6 +77,7 @@ pub(super) struct Run {
     /// Until when somebody who asked over HTTP counts as a listener.
     interest: Option<Instant>,
     waiting: Vec<Waiting>,
+    too_many: Notice,
 }
 
 impl Run {
@@ -119,7 +93,7 @@ impl Run {
             commands,
             stopped,
             stopping,
-            registry: Registry::new(shards),
+            registry: Registry::new(shards).allowing(config.max_subscriptions),
             fanout: Fanout::new(shards),
             tally,
             newest: Newest::default(),
@@ -127,6 +101,7 @@ impl Run {
             demand: None,
             interest: None,
             waiting: Vec::new(),
+            too_many: Notice::default(),
         }
     }
 
@@ -151,10 +126,15 @@ impl Run {
             Command::Register(client) => self.register(&client),
             Command::Unregister(client) => self.unregister(client),
             Command::Subscribe { client, projects, on } => self.subscribe(client, &projects, on),
-            Command::Forget(topics) => {
-                for &topic in topics {
-                    self.newest.items.remove(topic);
+            Command::Say(client, frame) => {
+                if let Some(client) = self.registry.get(client).cloned() {
+                    self.give(&client, vec![frame]);
                 }
+            }
+            Command::Forget(topics) => self.newest.forget(&topics),
+            Command::Gone(topics, why) => {
+                self.newest.gone(topics, why);
+                self.answer_waiting();
             }
             Command::Streamer(link) => {
                 if link.set_demand(self.demand.clone()) {
@@ -170,10 +150,8 @@ impl Run {
                 let now = Instant::now();
                 self.interest = Some(now + LINGER);
                 self.demand_changed();
-                match self.newest.reply(topic) {
-                    Some(reply) => answer(Ok(reply)),
-                    None => self.waiting.push(Waiting { topic, answer, until: now + ANSWER }),
-                }
+                self.waiting.push(Waiting { topic, answer, until: now + ANSWER });
+                self.answer_waiting();
             }
         }
     }
@@ -217,6 +195,11 @@ impl Run {
             .filter_map(|(id, view)| Some((id, Parcel::of(items.iter().map(|(_, i)| i), view)?)))
             .collect();
         let report = self.fanout.deliver(&mut self.registry, parcels);
+        self.account(report);
+    }
+
+    /// Counts what was delivered, and lets go of those who did not take it.
+    fn account(&mut self, report: Report) {
         counters::add(&self.tally.delivered, report.delivered);
         counters::add(&self.tally.conflated, report.conflated);
         for client in report.full {
@@ -265,7 +248,12 @@ impl Run {
         let Some(client) = self.registry.get(id).cloned() else { return };
         if on {
             if self.registry.subscribe(id, projects).is_err() {
-                let refusal = Refusal::too_many_subscriptions(MAX_SUBSCRIPTIONS);
+                let most = self.registry.max_subscriptions();
+                let peer = client.peer_addr();
+                self.too_many.warn(|| {
+                    format!("{peer} asks for more than {most} projects: it gets an error")
+                });
+                let refusal = Refusal::too_many_subscriptions(most);
                 return self.give(&client, frame_of(&refusal.message()).into_iter().collect());
             }
         } else {
@@ -287,11 +275,9 @@ impl Run {
     /// Sends to one client.
     fn give(&mut self, client: &Client, frames: Vec<Frame>) {
         let Some(parcel) = Parcel::from_frames(frames) else { return };
-        match parcel.offer(client) {
-            Offered::Sent | Offered::Waits { .. } => {}
-            Offered::Full => self.evict(client.id()),
-            Offered::Gone => self.unregister(client.id()),
-        }
+        let mut report = Report::default();
+        report.count(client.id(), parcel.offer(client), parcel.len());
+        self.account(report);
     }
 
     /// Has the newest streamer say whether its source would answer; without any, all is well.
@@ -313,7 +299,7 @@ impl Run {
         }
         for waiting in std::mem::take(&mut self.waiting) {
             match self.newest.reply(waiting.topic) {
-                Some(reply) => (waiting.answer)(Ok(reply)),
+                Some(reply) => (waiting.answer)(reply),
                 None => self.waiting.push(waiting),
             }
         }
@@ -354,30 +340,6 @@ impl Run {
             client.end(&Frame::close(1001, SHUTTING_DOWN), false, GOODBYE);
         }
         self.tally.clients.store(0, Ordering::SeqCst);
-    }
-}
-
-impl Newest {
-    fn set(&mut self, topic: Arc<str>, item: Item) {
-        let next = &mut self.next;
-        let slot = self.items.entry(topic).or_insert_with(|| {
-            *next += 1;
-            (*next, item.clone())
-        });
-        slot.1 = item;
-    }
-
-    fn in_order(&self) -> Vec<&Item> {
-        let mut items: Vec<&(u64, Item)> = self.items.values().collect();
-        items.sort_by_key(|(order, _)| *order);
-        items.into_iter().map(|(_, item)| item).collect()
-    }
-
-    fn reply(&self, topic: &str) -> Option<Reply> {
-        Some(match &self.items.get(topic)?.1 {
-            Item::All(frame) | Item::Project(_, frame) => Reply::Message(frame.clone()),
-            Item::Snapshot(shot) => Reply::Snapshot(Arc::clone(shot)),
-        })
     }
 }
 

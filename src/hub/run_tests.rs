@@ -125,3 +125,16 @@ fn fifty_projects_in_one_turn_are_one_system_call_for_each_subscriber() {
     assert_eq!(bench.sent(), expected);
     bench.end();
 }
+
+#[test]
+fn a_turn_has_its_end_however_much_waits() {
+    let mut bench = Bench::new(1, 1);
+    let frames: Vec<Frame> = (0..600).map(|n| Frame::text(&n.to_string())).collect();
+    bench.publish(frames.iter().cloned().map(Item::All));
+    let turns: Vec<_> = frames.chunks(TURN_MESSAGES).map(joined).collect();
+    assert_eq!((turns.len(), &bench.sent()[0]), (3, &turns));
+    let large = Frame::text(&"x".repeat(TURN_BYTES / 2));
+    bench.publish(vec![Item::All(large.clone()); 4]);
+    assert_eq!(bench.sent()[0], vec![joined(&[large.clone(), large]); 2]);
+    bench.end();
+}

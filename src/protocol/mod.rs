@@ -10,6 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::Error;
 
 /// The project id of containers that belong to no project. No Compose project can bear it.
+///
+/// ```
+/// use kentros::{ContainerStats, STANDALONE};
+/// let row = ContainerStats { project_id: STANDALONE.into(), ..ContainerStats::default() };
+/// # let _ = row;
+/// ```
 pub const STANDALONE: &str = "_standalone";
 
 /// One message to clients: a kind, a payload, and perhaps the project it is about.
@@ -19,7 +25,13 @@ pub const STANDALONE: &str = "_standalone";
 /// ```
 /// use kentros::Message;
 /// let news = Message::new("deploy", ["web", "db"]).project("shop");
-/// assert_eq!(news.kind(), "deploy");
+/// assert_eq!((news.kind(), news.project_id()), ("deploy", Some("shop")));
+/// assert!(news.to_json()?.starts_with(r#"{"type":"deploy","project_id":"shop","payload":["web","db"]"#));
+///
+/// // A state: whoever comes later gets the newest of its kind.
+/// let weather = Message::new("weather", "rain").latest();
+/// # let _ = weather;
+/// # Ok::<(), kentros::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -65,7 +77,7 @@ impl Message {
 
     /// The same message, as a state rather than an event: only the newest of its kind (and
     /// project) matters. A slow client skips to the newest, and whoever connects later gets the
-    /// newest at once.
+    /// newest at once, until it is [forgotten](crate::HubHandle::forget).
     #[must_use]
     pub fn latest(mut self) -> Self {
         self.latest = true;

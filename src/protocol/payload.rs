@@ -7,6 +7,18 @@ use serde::{Deserialize, Serialize};
 /// One container's figures: a value of a `container_stats` message, whose key is the full id.
 ///
 /// What the engine does not report is `None` (`null`), never 0, and `unavailable` says why.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use kentros::ContainerStats;
+///
+/// // As a program reads the payload of a `container_stats` message.
+/// let payload = r#"{"c0ffee": {"name": "web", "project_id": "shop", "cpu_percent": null,
+///     "memory_usage": 1048576, "unavailable": {"cpu_percent": "first_sample"}}}"#;
+/// let rows: BTreeMap<String, ContainerStats> = serde_json::from_str(payload)?;
+/// assert_eq!(rows["c0ffee"].memory_usage, Some(1 << 20));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ContainerStats {
     /// The container's name, without the leading slash.
@@ -53,6 +65,15 @@ pub struct ContainerStats {
 }
 
 /// Figures of a container that are not on the wire: for Prometheus, which wants counters.
+///
+/// ```
+/// use kentros::{Beside, ContainerStats};
+///
+/// let beside = Beside { image: "nginx:1".into(), cpu_total: Some(3_000_000_000), memory_total: None };
+/// let row = ContainerStats { name: "web".into(), beside, ..ContainerStats::default() };
+/// assert!(!serde_json::to_string(&row)?.contains("nginx"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Beside {
     /// The image, as the engine names it.
@@ -64,6 +85,15 @@ pub struct Beside {
 }
 
 /// Why a figure is missing.
+///
+/// ```
+/// use kentros::{ContainerStats, Unavailable};
+///
+/// let mut row = ContainerStats::default();
+/// row.unavailable.insert("cpu_percent".into(), Unavailable::FirstSample);
+/// assert!(serde_json::to_string(&row)?.contains(r#""cpu_percent":"first_sample""#));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -81,6 +111,15 @@ pub enum Unavailable {
 }
 
 /// A Compose project and its containers: an element of `project_list`.
+///
+/// ```
+/// use kentros::{Container, Message, Project};
+///
+/// let web = Container { id: "c0ffee".into(), name: "web".into(), ..Container::default() };
+/// let shop = Project { id: "shop".into(), name: "shop".into(), status: "running".into(), containers: vec![web] };
+/// let list = Message::new("project_list", [shop]).latest();
+/// # let _ = list;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Project {
     /// The project's id: its Compose name, or [`STANDALONE`](crate::STANDALONE).
@@ -94,6 +133,13 @@ pub struct Project {
 }
 
 /// One container of a [`Project`].
+///
+/// ```
+/// use kentros::Container;
+///
+/// let web = Container { name: "web".into(), state: "running".into(), ..Container::default() };
+/// assert_eq!(web.health, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     /// The full id.
@@ -119,6 +165,19 @@ pub struct Container {
 }
 
 /// The sums over a project's containers: a value of `project_stats`.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use kentros::ProjectTotals;
+///
+/// // As a program reads the payload of a `project_stats` message.
+/// let payload = r#"{"shop": {"cpu_percent": 150.0, "memory_usage": 1048576, "network_rx": 1,
+///     "network_tx": 2, "block_read": 3, "block_write": 4, "pids": 5,
+///     "containers": 3, "running": 2, "sampled": 2}}"#;
+/// let totals: BTreeMap<String, ProjectTotals> = serde_json::from_str(payload)?;
+/// assert_eq!(totals["shop"].cpu_percent, Some(150.0));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProjectTotals {
     /// Sum of the CPU, one core is 100; `None` while no container has a figure.
@@ -139,11 +198,22 @@ pub struct ProjectTotals {
     pub containers: u32,
     /// Containers that run.
     pub running: u32,
-    /// Running containers whose sample is fresh: what the sums are over.
+    /// Running containers whose sample is fresh: what the sums are over, each but for a figure that
+    /// a container lacks.
     pub sampled: u32,
 }
 
 /// What became of one container: the payload of `project_status`.
+///
+/// ```
+/// use kentros::ProjectStatus;
+///
+/// let payload = r#"{"status": "die", "container": {"id": "c0ffee", "name": "web",
+///     "state": "exited", "health": null, "exit_code": 137, "oom_killed": true}}"#;
+/// let news: ProjectStatus = serde_json::from_str(payload)?;
+/// assert!(news.status == "die" && news.container.oom_killed);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProjectStatus {
     /// What happened, in the engine's word: `start`, `die`, `pause`, `oom`, `health_status`, ...
@@ -153,6 +223,15 @@ pub struct ProjectStatus {
 }
 
 /// The container of a [`ProjectStatus`].
+///
+/// ```
+/// use kentros::{Message, ProjectStatus, StatusContainer};
+///
+/// let container = StatusContainer { name: "web".into(), exit_code: Some(1), ..Default::default() };
+/// let died = ProjectStatus { status: "die".into(), container };
+/// let message = Message::new("project_status", died).project("shop");
+/// assert_eq!(message.kind(), "project_status");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatusContainer {
     /// The full id.
@@ -170,6 +249,16 @@ pub struct StatusContainer {
 }
 
 /// How the engine is: the payload of `engine_status`.
+///
+/// ```
+/// use kentros::{EngineState, EngineStatus};
+///
+/// let payload = r#"{"state": "unreachable", "engine": null, "version": null, "api_version": null,
+///     "mode": null, "interval_ms": 1000, "error": "no such file", "since": 1790000000}"#;
+/// let status: EngineStatus = serde_json::from_str(payload)?;
+/// assert_eq!(status.state, EngineState::Unreachable);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EngineStatus {
     /// Whether it answers.
@@ -191,6 +280,12 @@ pub struct EngineStatus {
 }
 
 /// Whether the engine answers.
+///
+/// ```
+/// use kentros::EngineState;
+/// assert_eq!(serde_json::to_string(&EngineState::Connected)?, r#""connected""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineState {
@@ -201,6 +296,12 @@ pub enum EngineState {
 }
 
 /// How samples are taken.
+///
+/// ```
+/// use kentros::{EngineInfo, Mode};
+/// let info = EngineInfo { mode: Some(Mode::Direct), ..EngineInfo::default() };
+/// # let _ = info;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

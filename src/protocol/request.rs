@@ -90,6 +90,10 @@ impl Refusal {
         Self::new("too_many_subscriptions", format!("at most {limit} projects; nothing changed"))
     }
 
+    pub(crate) fn busy() -> Self {
+        Self::new("busy", "much history is on its way to others: ask again in some seconds")
+    }
+
     /// The `error` message that tells the client.
     pub(crate) fn message(&self) -> Message {
         Message::new("error", json!({"code": self.code, "message": self.message}))

@@ -5,23 +5,29 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::ServerConfig;
+use super::clients::{Clients, Most, Newcomer};
+use super::event::Event;
+use super::request::{Request, Stage, Step};
 use crate::connection::{self, Rules};
 use crate::frame::Frame;
 use crate::http::api::Api;
-use crate::http::head::Head;
+use crate::http::base::Base;
+use crate::http::gate::{Gate, Pass};
+use crate::http::head::{Head, MAX_HEAD};
+use crate::http::lock::Form;
 use crate::http::response::{Response, Status};
 use crate::http::route::{Outcome, Routes};
-use crate::hub::{Reply, SHUTTING_DOWN};
-use crate::poller::{Interest, Poller, Waker};
-use crate::{Client, Handler, HubHandle, limits, threads};
+use crate::hub::Reply;
+use crate::notice::Notice;
+use crate::poller::{Interest, Poller};
+use crate::{Handler, HubHandle, limits};
 
-/// How long a request's head may take, from the connection on.
+/// How long a request's head may take, from the connection on; a login form as long again.
 const HEAD: Duration = Duration::from_secs(5);
 /// How long the hub may take to answer: stats that nobody listened to yet take a second or two.
 const ANSWER: Duration = Duration::from_secs(4);
@@ -31,27 +37,11 @@ const WRITE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(1);
 /// A head that has waited this long makes room for a new connection when there is none.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long clients have at the stop, and how much longer their threads.
-const GOODBYE: Duration = Duration::from_secs(2);
-const LAST: Duration = Duration::from_secs(2);
-/// The stack of a client's thread: what it does not touch costs no memory.
-const STACK: usize = 256 * 1024;
-
-/// What the front is told. The hub's thread tells too, so nobody ever waits to tell it.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// The hub has answered this connection's question.
-    Answered(u64, Result<Reply, String>),
-    /// A client's thread is at its end.
-    Ended(u64),
-    Stop,
-}
-
 pub(super) struct Front {
     hub: HubHandle,
+    base: Base,
+    gate: Gate,
     routes: Routes,
-    rules: Rules,
-    max_clients: usize,
     max_requests: usize,
     poller: Poller,
     /// New connections; bounded, so that the rest wait in the kernel.
@@ -62,43 +52,18 @@ pub(super) struct Front {
     requests: HashMap<u64, Request>,
     /// When each request must have got on; the first is the next to be ended.
     deadlines: BTreeSet<(Instant, u64)>,
-    clients: HashMap<u64, (Client, JoinHandle<()>)>,
-    /// Whether the limit of clients has been told in the log since it was last kept.
-    full: bool,
+    clients: Clients,
+    notices: Notices,
 }
 
-/// A connection from its acceptance to the end of its answer, or to its WebSocket.
-struct Request {
-    socket: TcpStream,
-    peer: SocketAddr,
-    since: Instant,
-    deadline: Instant,
-    stage: Stage,
-}
-
-enum Stage {
-    /// What has come of the head.
-    Head(Vec<u8>),
-    /// The hub is asked.
-    Answer { api: Api, head_only: bool },
-    /// What is left of the answer.
-    Write { bytes: Vec<u8>, sent: usize },
-    /// The answer is out and our half is shut: the peer must have time to read it.
-    Drain,
-}
-
-/// What a step left.
-enum Step {
-    /// Wait for readiness.
-    Wait,
-    /// The connection is over.
-    Over,
-    /// The head is whole.
-    Whole(Head, Vec<u8>),
-    /// Give this answer.
-    Refuse(Response),
-    /// The answer is out.
-    Sent,
+/// What is told in the log of those who ask.
+#[derive(Default)]
+struct Notices {
+    busy: Notice,
+    late: Notice,
+    large: Notice,
+    form: Notice,
+    wrong_token: Notice,
 }
 
 impl Front {
@@ -108,18 +73,22 @@ impl Front {
         poller: Poller,
         accepted: Receiver<(TcpStream, SocketAddr)>,
         (events, inbox): (Sender<Event>, Receiver<Event>),
-    ) -> Self {
+    ) -> io::Result<Self> {
+        let gate = Gate::new(config.checks, config.access.token())?;
         let rules = Rules {
             max_message: config.max_message,
             max_rate: config.max_rate,
-            ping_interval: limits::time(config.ping_interval),
             silence_limit: limits::time(config.silence_limit),
+            notices: connection::Notices::default(),
         };
-        Self {
+        let most =
+            Most { clients: config.max_clients, per_address: config.max_clients_per_address };
+        let clients = Clients::new(hub.clone(), rules, most, config.ping_interval);
+        Ok(Self {
             hub,
+            base: config.base,
+            gate,
             routes: config.routes,
-            rules,
-            max_clients: config.max_clients,
             max_requests: limits::requests(),
             poller,
             accepted,
@@ -128,9 +97,9 @@ impl Front {
             next: 0,
             requests: HashMap::new(),
             deadlines: BTreeSet::new(),
-            clients: HashMap::new(),
-            full: false,
-        }
+            clients,
+            notices: Notices::default(),
+        })
     }
 
     pub(super) fn run(mut self) {
@@ -138,15 +107,23 @@ impl Front {
             while let Ok(event) = self.inbox.try_recv() {
                 match event {
                     Event::Answered(id, reply) => self.answered(id, reply),
-                    Event::Ended(client) => self.ended(client),
-                    Event::Stop => return self.stop(),
+                    Event::Ended(client) => self.clients.ended(client),
+                    Event::Stop => {
+                        self.requests.clear();
+                        return self.clients.stop(&self.inbox);
+                    }
                 }
             }
-            while let Ok((socket, peer)) = self.accepted.try_recv() {
+            for _ in 0..super::INBOX {
+                let Ok((socket, peer)) = self.accepted.try_recv() else { break };
                 self.accept(socket, peer);
             }
             self.end_the_late(Instant::now());
+            self.clients.ping(Instant::now());
             let next = self.deadlines.first().map(|&(deadline, _)| deadline);
+            let next = next.into_iter().chain(self.clients.next_ping()).min();
+            // More connections wait, of which the waker has told already.
+            let next = if self.accepted.is_empty() { next } else { Some(Instant::now()) };
             for id in self.poller.wait(next) {
                 self.step(id);
             }
@@ -160,10 +137,14 @@ impl Front {
         }
         let now = Instant::now();
         if self.requests.len() >= self.max_requests && !self.make_room(now) {
+            self.notices.busy.warn(|| {
+                format!(
+                    "{} requests at a time are as many as may be: {peer} gets 503",
+                    self.max_requests
+                )
+            });
             let busy = Response::text(Status::Unavailable, "too many requests at a time");
-            // The peer gets it if it fits at once, which it does.
-            let _ = (&socket).write(&busy.bytes(false));
-            return;
+            return turn_away(&socket, &busy);
         }
         let id = self.next;
         self.next += 1;
@@ -196,30 +177,72 @@ impl Front {
         match request.step() {
             Step::Wait => {}
             Step::Over => self.end(id),
-            Step::Whole(head, rest) => self.whole(id, &head, rest),
-            Step::Refuse(response) => self.respond(id, response.bytes(false)),
+            Step::Whole(head, rest) => self.whole(id, head, rest),
+            Step::Login(form, body) => self.login(id, &form, &body),
+            Step::Refuse(response) => {
+                if response.status() == Status::HeadTooLarge {
+                    let peer = request.peer;
+                    self.notices.large.warn(|| format!("{peer} gets {}", response.summary()));
+                }
+                self.respond(id, response.bytes(false));
+            }
             Step::Sent => self.stage(id, Stage::Drain, Interest::Read, DRAIN),
         }
     }
 
     /// A head is there: its way leads to an answer, to the hub or to a WebSocket.
-    fn whole(&mut self, id: u64, head: &Head, rest: Vec<u8>) {
+    fn whole(&mut self, id: u64, mut head: Head, rest: Vec<u8>) {
         let head_only = head.method == "HEAD";
-        match self.routes.outcome(head) {
+        if let Err(response) = self.base.enter(&mut head) {
+            return self.respond(id, response.bytes(head_only));
+        }
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        let (from, pass) = self.gate.pass(request.peer, &head);
+        request.peer = from;
+        let own_page = match pass {
+            Pass::Through { own_page } => own_page,
+            Pass::Answer(response) => {
+                if response.status() == Status::ContentTooLarge {
+                    self.notices.form.warn(|| format!("{from} gets {}", response.summary()));
+                }
+                return self.respond(id, response.bytes(head_only));
+            }
+            Pass::Wrong(response) => return self.wrong_token(id, &response, head_only),
+            Pass::Form(form) => {
+                self.stage(id, Stage::Form { form, bytes: rest }, Interest::Read, HEAD);
+                return self.step(id);
+            }
+        };
+        match self.routes.outcome(&head, own_page) {
             Outcome::Respond(response) => self.respond(id, response.bytes(head_only)),
             Outcome::Ask(api) => self.ask(id, api, head_only),
             Outcome::Upgrade(answer, handler) => self.upgrade(id, answer, handler, rest),
         }
     }
 
+    /// A login form is there.
+    fn login(&mut self, id: u64, form: &Form, body: &[u8]) {
+        match self.gate.login(form, body, &self.base) {
+            Ok(response) => self.respond(id, response.bytes(false)),
+            Err(response) => self.wrong_token(id, &response, false),
+        }
+    }
+
+    /// Guessing is told; nobody is kept waiting for it, as a token is too long to be guessed.
+    fn wrong_token(&mut self, id: u64, response: &Response, head_only: bool) {
+        if let Some(Request { peer, .. }) = self.requests.get(&id) {
+            self.notices.wrong_token.warn(|| format!("{peer} showed a wrong token"));
+        }
+        self.respond(id, response.bytes(head_only));
+    }
+
     fn ask(&mut self, id: u64, api: Api, head_only: bool) {
         let (events, waker) = (self.events.clone(), self.poller.waker());
         let question = api.question();
         self.stage(id, Stage::Answer { api, head_only }, Interest::End, ANSWER);
-        let asked = self.hub.ask(
-            question,
-            Box::new(move |reply| tell(&events, &waker, Event::Answered(id, reply))),
-        );
+        let asked = self
+            .hub
+            .ask(question, Box::new(move |reply| Event::Answered(id, reply).tell(&events, &waker)));
         if asked.is_err() {
             self.answered(id, Err("the hub has stopped".into()));
         }
@@ -251,52 +274,19 @@ impl Front {
 
     /// The connection becomes a client with a thread of its own.
     fn upgrade(&mut self, id: u64, answer: Vec<u8>, handler: Arc<dyn Handler>, rest: Vec<u8>) {
-        let full = self.clients.len() >= self.max_clients;
-        if full {
-            if !std::mem::replace(&mut self.full, true) {
-                log::warn!("the limit of {} clients is reached: more get 1013", self.max_clients);
-            }
-            return self.turn_away(id, answer, "as many clients as may be are connected");
+        let Some(Request { peer, .. }) = self.requests.get(&id) else { return };
+        if let Err(why) = self.clients.room(*peer) {
+            return self.turn_away(id, answer, why);
         }
-        self.full = false;
         let Some(Request { socket, peer, .. }) = self.take(id) else { return };
-        if let Err(error) = socket.set_nonblocking(false) {
-            log::debug!("{peer} is gone already: {error}");
-            return;
-        }
-        let client = self.hub.client(peer, socket);
-        client.outbox().preface(&Frame::raw(&answer));
-        let (events, waker, rules) = (self.events.clone(), self.poller.waker(), self.rules);
-        let (served, hub) = (client.clone(), self.hub.clone());
-        let name = format!("client-{}", client.id());
-        let thread = threads::spawn_with_stack(name, Some(STACK), move || {
-            connection::serve(&served, &*handler, rest, rules);
-            let _ = hub.unregister(&served);
-            let ended = Event::Ended(served.id());
-            drop((served, handler, hub));
-            tell(&events, &waker, ended);
-        });
-        match thread {
-            Ok(thread) => {
-                self.clients.insert(client.id(), (client, thread));
-            }
-            Err(error) => {
-                log::error!("no thread for one more client: {error}");
-                client.end(&Frame::close(1013, "try again later"), false, DRAIN);
-            }
-        }
+        let newcomer = Newcomer { socket, peer, answer, handler, early: rest };
+        self.clients.serve(newcomer, self.events.clone(), self.poller.waker());
     }
 
     /// Accepts the WebSocket only to close it: a browser shows a Close, but no status.
     fn turn_away(&mut self, id: u64, mut answer: Vec<u8>, why: &str) {
         answer.extend_from_slice(Frame::close(1013, why).bytes());
         self.respond(id, answer);
-    }
-
-    fn ended(&mut self, client: u64) {
-        if let Some((_, thread)) = self.clients.remove(&client) {
-            let _ = thread.join();
-        }
     }
 
     fn take(&mut self, id: u64) -> Option<Request> {
@@ -315,15 +305,27 @@ impl Front {
             if deadline > now {
                 return;
             }
-            match self.requests.get(&id).map(|request| &request.stage) {
-                Some(Stage::Head(_)) => {
+            let Some(Request { stage, .. }) = self.requests.get(&id) else { return };
+            // It may be this thread that is late, on a busy machine: what has come in time counts.
+            if !matches!(stage, Stage::Answer { .. }) {
+                self.step(id);
+                if self.deadlines.first() != Some(&(deadline, id)) {
+                    continue;
+                }
+            }
+            let Some(Request { peer, stage, .. }) = self.requests.get(&id) else { return };
+            match stage {
+                Stage::Head(_) | Stage::Form { .. } => {
+                    self.notices.late.warn(|| {
+                        format!("{peer} took more than five seconds for its request: it gets 408")
+                    });
                     let late = Response::text(
                         Status::RequestTimeout,
-                        "the request's head took more than five seconds",
+                        "the request's head, or its form, took more than five seconds",
                     );
                     self.respond(id, late.bytes(false));
                 }
-                Some(Stage::Answer { api, head_only }) => {
+                Stage::Answer { api, head_only } => {
                     let bytes = api.too_late(&self.hub.counters()).bytes(*head_only);
                     self.respond(id, bytes);
                 }
@@ -331,89 +333,65 @@ impl Front {
             }
         }
     }
+}
 
-    /// Closes every client and waits for their threads, a bounded time.
-    fn stop(mut self) {
-        self.requests.clear();
-        for (client, _) in self.clients.values() {
-            client.end(&Frame::close(1001, SHUTTING_DOWN), false, GOODBYE);
-        }
-        let begun = Instant::now();
-        self.await_clients(begun + GOODBYE);
-        for (client, _) in self.clients.values() {
-            client.outbox().shut();
-        }
-        self.await_clients(begun + GOODBYE + LAST);
-        if !self.clients.is_empty() {
-            log::error!(
-                "{} clients' handlers do not return, their threads are left",
-                self.clients.len()
-            );
-        }
-    }
-
-    fn await_clients(&mut self, deadline: Instant) {
-        while !self.clients.is_empty() {
-            match self.inbox.recv_deadline(deadline) {
-                Ok(Event::Ended(client)) => self.ended(client),
-                Ok(_) => {}
-                Err(_) => return,
-            }
+/// Answers a connection that nobody can wait for. It fits at once; but whoever closes a socket
+/// whose input is unread resets the connection, and the answer is lost.
+fn turn_away(mut socket: &TcpStream, response: &Response) {
+    let _ = socket.write(&response.bytes(false));
+    let _ = socket.shutdown(Shutdown::Write);
+    let mut input = [0; 2048];
+    for _ in 0..MAX_HEAD / input.len() {
+        if !socket.read(&mut input).is_ok_and(|n| n > 0) {
+            return;
         }
     }
 }
 
-impl Request {
-    fn step(&mut self) -> Step {
-        let mut buffer = [0; 2048];
-        match &mut self.stage {
-            Stage::Head(bytes) => loop {
-                match self.socket.read(&mut buffer) {
-                    Ok(0) => return Step::Over,
-                    Ok(n) => bytes.extend_from_slice(buffer.get(..n).unwrap_or_default()),
-                    Err(error) => return paused(&error),
-                }
-                match Head::parse(bytes) {
-                    Ok(None) => {}
-                    Ok(Some(head)) => {
-                        let rest = bytes.split_off(head.length.min(bytes.len()));
-                        return Step::Whole(head, rest);
-                    }
-                    Err(response) => return Step::Refuse(response),
-                }
-            },
-            // Only the end of the connection is awaited.
-            Stage::Answer { .. } => Step::Over,
-            Stage::Write { bytes, sent } => loop {
-                let rest = bytes.get(*sent..).unwrap_or_default();
-                if rest.is_empty() {
-                    // Only our half: closing with unread input would take the answer with it.
-                    let _ = self.socket.shutdown(Shutdown::Write);
-                    return Step::Sent;
-                }
-                match self.socket.write(rest) {
-                    Ok(n) => *sent += n,
-                    Err(error) => return paused(&error),
-                }
-            },
-            Stage::Drain => match self.socket.read(&mut buffer) {
-                Ok(0) => Step::Over,
-                Ok(_) => Step::Wait,
-                Err(error) => paused(&error),
-            },
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use crossbeam_channel::{bounded, unbounded};
+
+    use super::*;
+    use crate::{Hub, HubConfig};
+
+    #[test]
+    fn whoever_is_turned_away_reads_why_though_its_request_was_not_looked_at() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for _ in 0..20 {
+            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            peer.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let (socket, _) = listener.accept().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            turn_away(&socket, &Response::text(Status::Unavailable, "too many"));
+            drop(socket);
+            let mut answer = String::new();
+            peer.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("too many\n"));
         }
     }
-}
 
-fn paused(error: &io::Error) -> Step {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Step::Wait,
-        _ => Step::Over,
+    #[test]
+    fn a_front_that_comes_late_still_takes_what_came_in_time() {
+        let hub = Hub::spawn(HubConfig::default()).unwrap();
+        let (connected, accepted) = bounded(1);
+        let (poller, config) = (Poller::new().unwrap(), ServerConfig::default());
+        let mut front = Front::new(hub.handle(), config, poller, accepted, unbounded()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (head, status) in
+            [("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", 404), ("GET /", 408)]
+        {
+            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (socket, addr) = listener.accept().unwrap();
+            front.accept(socket, addr);
+            peer.write_all(head.as_bytes()).unwrap();
+            front.end_the_late(Instant::now() + HEAD);
+            let mut answer = [0; 12];
+            peer.read_exact(&mut answer).unwrap();
+            assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+        }
+        drop(connected);
     }
-}
-
-fn tell(events: &Sender<Event>, waker: &Waker, event: Event) {
-    // A front that has stopped needs to know no more.
-    let _ = events.send(event);
-    waker.wake();
 }

@@ -11,6 +11,8 @@ use crate::registry::{Projects, receives};
 
 /// The most points: five minutes at one a second.
 const POINTS: usize = 300;
+/// Points for which room is made at a time; seven times this is one more than the most there are.
+const GROWTH: usize = 43;
 /// Less than this after the last point, seconds, a reading adds none.
 const SPACING: f64 = 0.9;
 /// Readings without a figure after which a container is forgotten.
@@ -50,8 +52,11 @@ const UNKNOWN: u64 = u64::MAX;
 impl History {
     /// Adds a reading made at `now`, Unix seconds.
     pub(crate) fn record(&mut self, now: f64, rows: &[(String, ContainerStats)]) {
-        if self.times.back().is_some_and(|&last| now - last < SPACING) {
-            return;
+        match self.times.back() {
+            // The clock was set back: what was after this moment never was.
+            Some(&last) if now < last => self.clear(),
+            Some(&last) if now - last < SPACING => return,
+            _ => {}
         }
         let number = self.first + self.times.len() as u64;
         self.times.push_back(now);
@@ -63,7 +68,7 @@ impl History {
                 seen: number,
             });
             track.fill(number);
-            track.points.push_back(Some(Point::of(row)));
+            track.push(Some(Point::of(row)));
             track.seen = number;
         }
         self.containers.retain(|_, track| number - track.seen <= GRACE);
@@ -126,8 +131,16 @@ impl Track {
     /// Puts gaps for the readings that had no figure, up to number `number`.
     fn fill(&mut self, number: u64) {
         while self.from + (self.points.len() as u64) < number {
-            self.points.push_back(None);
+            self.push(None);
         }
+    }
+
+    /// Adds a point. Left to itself, the queue would take room for twice as many each time.
+    fn push(&mut self, point: Option<Point>) {
+        if self.points.len() == self.points.capacity() {
+            self.points.reserve_exact(GROWTH);
+        }
+        self.points.push_back(point);
     }
 
     fn forget_before(&mut self, first: u64) {
@@ -232,6 +245,20 @@ mod tests {
         let memory = all["containers"]["a"]["memory_usage"].as_array().unwrap();
         assert_eq!(memory.len(), POINTS);
         assert!(memory.iter().all(Value::is_u64), "no point is missing");
+        let room = history.containers["a"].points.capacity();
+        assert!(room <= POINTS + 1, "room for {room}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_begins_anew() {
+        let mut history = History::default();
+        history.record(1000.0, &[figures("a", "shop", 1)]);
+        history.record(400.0, &[figures("a", "shop", 2)]);
+        let all = payload(&history, 300, &[]);
+        assert_eq!(
+            (&all["t"], &all["containers"]["a"]["memory_usage"]),
+            (&json!([400.0]), &json!([2]))
+        );
     }
 
     #[test]

@@ -25,6 +25,13 @@ use crate::protocol::payload::{ContainerStats, Project, ProjectTotals};
 ///
 /// let rows = HashMap::from([("c0ffee", serde_json::json!({"project_id": "shop", "load": 3}))]);
 /// let snapshot = Snapshot::from_payload(&rows)?;
+/// assert!(snapshot.to_json().contains(r#""load":3"#));
+///
+/// // The same of containers has their sums too.
+/// let row = kentros::ContainerStats { project_id: "shop".into(), ..Default::default() };
+/// let rows = [("c0ffee".to_owned(), row)];
+/// let snapshot = Snapshot::from_rows(rows, &[], std::time::Duration::from_secs(3))?;
+/// assert_eq!(snapshot.containers().len(), 1);
 /// # Ok::<(), kentros::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -34,6 +41,8 @@ pub struct Snapshot {
     /// Per project, the sums as JSON. `None` for rows that are not [`ContainerStats`].
     pub(crate) totals: Option<BTreeMap<String, String>>,
     containers: Vec<(String, ContainerStats)>,
+    /// Containers run, and none of them has a row yet.
+    pub(crate) hollow: bool,
 }
 
 impl Snapshot {
@@ -49,12 +58,23 @@ impl Snapshot {
         projects: &[Project],
         fresh: Duration,
     ) -> Result<Self, Error> {
-        let rows = rows.into();
+        Self::with_counts(rows.into(), totals::counts(projects), fresh)
+    }
+
+    /// The same, from sums that hold how many containers there are and nothing else.
+    pub(crate) fn with_counts(
+        rows: Vec<(String, ContainerStats)>,
+        counts: BTreeMap<String, ProjectTotals>,
+        fresh: Duration,
+    ) -> Result<Self, Error> {
         let mut snapshot = Self::default();
         for (id, row) in &rows {
             snapshot.push(id, &row.project_id, row)?;
         }
-        let totals: BTreeMap<String, ProjectTotals> = totals::of(&rows, projects, fresh);
+        // It is kept until the next one comes.
+        snapshot.rows.values_mut().for_each(String::shrink_to_fit);
+        snapshot.hollow = rows.is_empty() && counts.values().any(|sums| sums.running > 0);
+        let totals = totals::of(&rows, counts, fresh);
         let encoded = totals
             .into_iter()
             .map(|(project, sums)| Ok((project, encode(&sums)?)))

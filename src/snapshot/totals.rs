@@ -5,21 +5,32 @@ use std::time::Duration;
 
 use crate::protocol::payload::{ContainerStats, Project, ProjectTotals};
 
-/// The sums of each project in `projects` or with a row, over the rows no older than `fresh`.
+/// How many containers each project has, and how many of them run: sums without any row.
+pub(crate) fn counts(projects: &[Project]) -> BTreeMap<String, ProjectTotals> {
+    let mut totals: BTreeMap<String, ProjectTotals> = BTreeMap::new();
+    for project in projects {
+        let sums = totals.entry(project.id.clone()).or_default();
+        project.containers.iter().for_each(|container| count(sums, &container.state));
+    }
+    totals
+}
+
+/// Counts a container that is in this state.
+pub(crate) fn count(sums: &mut ProjectTotals, state: &str) {
+    sums.containers += 1;
+    sums.running += u32::from(is_running(state));
+}
+
+/// The sums of each project in `counts` or with a row, over the rows no older than `fresh`.
 ///
 /// A network that several containers share (`network_mode: container:X`) counts once: each of
 /// them reports all of it.
 pub(crate) fn of(
     rows: &[(String, ContainerStats)],
-    projects: &[Project],
+    counts: BTreeMap<String, ProjectTotals>,
     fresh: Duration,
 ) -> BTreeMap<String, ProjectTotals> {
-    let mut totals: BTreeMap<String, ProjectTotals> = BTreeMap::new();
-    for project in projects {
-        let sums = totals.entry(project.id.clone()).or_default();
-        sums.containers = count(project.containers.len());
-        sums.running = count(project.containers.iter().filter(|c| is_running(&c.state)).count());
-    }
+    let mut totals = counts;
     let mut networks: BTreeSet<(&str, &str)> = BTreeSet::new();
     for (id, row) in rows {
         let sums = totals.entry(row.project_id.clone()).or_default();
@@ -45,10 +56,6 @@ pub(crate) fn of(
 /// A paused container still has its memory and its counters, so it counts as running.
 pub(crate) fn is_running(state: &str) -> bool {
     matches!(state, "running" | "paused")
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 fn add(sum: &mut Option<u64>, value: Option<u64>) {
@@ -94,7 +101,7 @@ mod tests {
     #[test]
     fn each_project_has_its_own_sums() {
         let rows = rows(&[("a", row("shop", 0)), ("b", row("shop", 9)), ("c", row("blog", 0))]);
-        let totals = of(&rows, &[], FRESH);
+        let totals = of(&rows, BTreeMap::new(), FRESH);
         assert_eq!(totals.len(), 2);
         let expected = ProjectTotals {
             cpu_percent: Some(3.0),
@@ -117,7 +124,7 @@ mod tests {
         let unknown = ContainerStats { cpu_percent: None, network_rx: None, ..row("shop", 0) };
         let missing = ContainerStats { project_id: "shop".to_owned(), ..Default::default() };
         let rows = rows(&[("old", row("shop", 1_501)), ("b", unknown), ("c", missing)]);
-        let sums = &of(&rows, &[], FRESH)["shop"];
+        let sums = &of(&rows, BTreeMap::new(), FRESH)["shop"];
         assert_eq!(sums.sampled, 1, "of three");
         assert_eq!(sums.cpu_percent, None, "unknown is not 0");
         assert_eq!((sums.network_rx, sums.network_tx), (None, None));
@@ -135,7 +142,7 @@ mod tests {
             ("spy", shares("blog")),
             ("own", row("shop", 0)),
         ]);
-        let totals = of(&rows, &[], FRESH);
+        let totals = of(&rows, BTreeMap::new(), FRESH);
         assert_eq!(totals["shop"].network_rx, Some(200), "vpn's and own's");
         assert_eq!(totals["shop"].memory_usage, Some(40), "memory is each one's own");
         assert_eq!(totals["blog"].network_rx, Some(100));
@@ -150,7 +157,7 @@ mod tests {
             containers: containers.iter().map(|state| container(state)).collect(),
             ..Project::default()
         };
-        let sums = &of(&rows(&[("a", row("shop", 0))]), &[project], FRESH)["shop"];
+        let sums = &of(&rows(&[("a", row("shop", 0))]), counts(&[project]), FRESH)["shop"];
         assert_eq!((sums.containers, sums.running, sums.sampled), (5, 2, 1));
     }
 }

@@ -167,7 +167,7 @@ impl StatsSource for DemoSource {
         Ok(Snapshot::from_rows(rows, &self.projects, Duration::MAX)?)
     }
 
-    fn begin(&mut self, hub: &HubHandle) {
+    fn begin(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
         self.hub = Some(hub.clone());
         self.last = None;
         for simulated in &mut self.containers {
@@ -176,6 +176,7 @@ impl StatsSource for DemoSource {
         self.projects = list(&mut self.containers, OffsetDateTime::now_utc());
         // A hub that has stopped says so to the streamer as well, and that ends this source.
         let _ = self.publish_list();
+        Ok(())
     }
 
     fn rest(&mut self) {

@@ -1,9 +1,11 @@
 //! Sources of stats, and what they yield.
 
+#[cfg(feature = "docker")]
 mod demo;
 mod handler;
 mod pace;
 mod streamer;
+#[cfg(feature = "docker")]
 pub(crate) mod usage;
 
 use std::time::Duration;
@@ -13,12 +15,24 @@ use serde::Serialize;
 use crate::protocol::payload::Mode;
 use crate::{Demand, HubHandle, Snapshot};
 
+#[cfg(feature = "docker")]
 pub use demo::DemoSource;
 pub(crate) use handler::StatsHandler;
 pub use pace::Pace;
 pub use streamer::StatsStreamer;
 
 /// Why a source has no snapshot: shown to clients in `engine_status`, so say what to do.
+///
+/// ```
+/// use kentros::SourceError;
+///
+/// fn load() -> Result<f64, SourceError> {
+///     let text = std::fs::read_to_string("/proc/loadavg")?;
+///     Ok(text.split(' ').next().ok_or("/proc/loadavg is empty")?.parse()?)
+/// }
+/// assert!(load()? >= 0.0);
+/// # Ok::<(), SourceError>(())
+/// ```
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where stats come from.
@@ -29,6 +43,26 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 /// The order of calls: [`begin`](Self::begin) when the first listener comes,
 /// [`collect`](Self::collect) at each tick while there is one, [`rest`](Self::rest) a while after
 /// the last has left.
+///
+/// ```
+/// use kentros::{Demand, EngineInfo, Snapshot, SourceError, StatsSource};
+///
+/// /// The load of this machine.
+/// struct Load;
+///
+/// impl StatsSource for Load {
+///     fn collect(&mut self, _: &Demand) -> Result<Snapshot, SourceError> {
+///         let load = std::fs::read_to_string("/proc/loadavg")?;
+///         Ok(Snapshot::from_payload(serde_json::json!({"host": {"load": load.trim()}}))?)
+///     }
+///
+///     fn engine(&self) -> EngineInfo {
+///         EngineInfo { engine: Some("/proc".into()), ..EngineInfo::default() }
+///     }
+/// }
+/// assert!(Load.collect(&Demand::all())?.to_json().contains("host"));
+/// # Ok::<(), SourceError>(())
+/// ```
 pub trait StatsSource: Send + 'static {
     /// Takes one reading of what `demand` wants. It is called again at the next tick that is not
     /// yet past, so a slow reading slows the stream and never piles up ticks. Return within two
@@ -41,8 +75,15 @@ pub trait StatsSource: Send + 'static {
     /// Somebody listens from now on. A source that has more to tell than figures (a list of
     /// projects, events) may keep a clone of `hub` and publish through it, from any thread,
     /// until [`rest`](Self::rest).
-    fn begin(&mut self, hub: &HubHandle) {
+    ///
+    /// A source that names its [`engine`](Self::engine) afterwards has reached it: clients are told
+    /// so without waiting for the first reading.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect), which is called all the same.
+    fn begin(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
         let _ = hub;
+        Ok(())
     }
 
     /// Nobody has listened for a while: let go of connections and threads.
@@ -64,6 +105,12 @@ pub trait StatsSource: Send + 'static {
 }
 
 /// What a source knows of the engine it reads.
+///
+/// ```
+/// use kentros::EngineInfo;
+/// let info = EngineInfo { engine: Some("Podman".into()), calls: 12, ..EngineInfo::default() };
+/// assert_eq!(info.errors, 0);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineInfo {
     /// `Docker Engine`, `Podman`, ...

@@ -26,14 +26,38 @@ pub enum Pace {
     Ticks(Receiver<Instant>),
 }
 
+impl Pace {
+    /// The same, with an interval that can be reckoned with.
+    pub(super) fn sane(self) -> Self {
+        match self {
+            Self::Every(interval) => Self::Every(limits::time(interval)),
+            Self::Ticks(ticks) => Self::Ticks(ticks),
+        }
+    }
+}
+
 impl From<Duration> for Pace {
     fn from(interval: Duration) -> Self {
-        Self::Every(limits::time(interval))
+        Self::Every(interval)
     }
 }
 
 impl From<Receiver<Instant>> for Pace {
     fn from(ticks: Receiver<Instant>) -> Self {
         Self::Ticks(ticks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_interval_is_nothing_or_beyond_the_clock() {
+        for wild in [Duration::ZERO, Duration::MAX] {
+            let Pace::Every(interval) = Pace::Every(wild).sane() else { panic!("other ticks") };
+            assert!(!interval.is_zero());
+            assert!(Instant::now().checked_add(2 * interval).is_some(), "{interval:?}");
+        }
     }
 }

@@ -10,17 +10,32 @@ use crate::hub::link::{self, HubLink, StreamerLink};
 use crate::hub::{Answer, Reply};
 use crate::protocol::payload::{EngineState, EngineStatus};
 use crate::protocol::unix_seconds;
-use crate::{Demand, Error, HubHandle, Message, Snapshot, threads};
+use crate::{Demand, EngineInfo, Error, HubHandle, Message, Snapshot, threads};
 
 /// How long after the last listener has left the source may keep what it holds: a page that is
 /// loaded anew finds it warm.
 const LINGER: Duration = Duration::from_secs(30);
 /// What is of the past once nobody listens: somebody who comes an hour later must not see it.
 const OF_THE_MOMENT: &[&str] = &["container_stats", "project_list"];
+/// How long an engine may take for its first samples, before which there is nothing to show.
+const FIRST_FIGURES: Duration = Duration::from_secs(5);
+/// What is of the past once the engine is gone: figures, which would stand for the present.
+const OF_THE_ENGINE: &[&str] = &["container_stats"];
 
 /// A running streamer; see [`start_stats_streamer`](HubHandle::start_stats_streamer).
 ///
 /// Dropping it leaves the streamer running until the hub stops.
+///
+/// ```
+/// use std::{collections::HashMap, io, time::Duration};
+/// use kentros::{Hub, HubConfig};
+///
+/// let hub = Hub::spawn(HubConfig::default())?;
+/// let source = || Ok::<_, io::Error>(HashMap::from([("host", 1)]));
+/// let streamer = hub.handle().start_stats_streamer(Duration::from_secs(1), source)?;
+/// streamer.stop();
+/// # Ok::<(), kentros::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct StatsStreamer {
     stop: Sender<()>,
@@ -81,12 +96,14 @@ fn start(hub: &HubHandle, pace: Pace, source: impl StatsSource) -> Result<Starte
         hub: hub.clone(),
         link,
         stopped,
-        pace,
+        pace: pace.sane(),
         source,
         next: None,
         begun: false,
         rest_at: None,
+        held: None,
         status: None,
+        told: false,
     };
     let thread = threads::spawn("kentros-stats", move || {
         run.run();
@@ -107,8 +124,13 @@ struct Run<S> {
     /// Whether the source holds something to be given back.
     begun: bool,
     rest_at: Option<Instant>,
-    /// What clients were told last.
+    /// Until when a snapshot without figures is held back, from the first one on since the first
+    /// listener came or the engine came back.
+    held: Option<Instant>,
+    /// How the engine was last.
     status: Option<EngineStatus>,
+    /// Whether the hub had room to tell that.
+    told: bool,
 }
 
 impl<S: StatsSource> Run<S> {
@@ -148,15 +170,33 @@ impl<S: StatsSource> Run<S> {
                 self.rest_at = None;
                 self.begun = true;
                 self.next = Some(Instant::now());
-                threads::guarded("the source of stats", || self.source.begin(&self.hub));
+                self.begin();
             }
             (None, Some(_)) => {
                 self.next = None;
                 self.rest_at = Some(Instant::now() + LINGER);
-                self.hub.forget(OF_THE_MOMENT);
+                self.hub.forget_all(OF_THE_MOMENT);
+                self.held = None;
             }
             _ => {}
         }
+    }
+
+    /// Begins the source, and tells the clients at once what that says of its engine.
+    fn begin(&mut self) {
+        let begun = threads::guarded("the source of stats", || self.source.begin(&self.hub));
+        match begun {
+            Some(Err(error)) => self.report(EngineState::Unreachable, Some(error.to_string())),
+            // One that names no engine is known by its first reading alone.
+            Some(Ok(())) if self.engine().engine.is_some() => {
+                self.report(EngineState::Connected, None);
+            }
+            Some(Ok(())) | None => {}
+        }
+    }
+
+    fn engine(&mut self) -> EngineInfo {
+        threads::guarded("the source of stats", || self.source.engine()).unwrap_or_default()
     }
 
     fn rest(&mut self) {
@@ -165,26 +205,39 @@ impl<S: StatsSource> Run<S> {
         if std::mem::take(&mut self.begun) {
             threads::guarded("the source of stats", || self.source.rest());
             // Again: the source may have published until now.
-            self.hub.forget(OF_THE_MOMENT);
+            self.hub.forget_all(OF_THE_MOMENT);
         }
     }
 
     fn read(&mut self) {
         let Some(demand) = self.link.demand() else { return };
         let outcome = self.collect(&demand);
-        if let Err(error) = &outcome {
-            self.report(EngineState::Unreachable, Some(error.to_string()));
-        } else {
-            self.report(EngineState::Connected, None);
-        }
-        if let Ok(snapshot) = outcome {
-            self.hub.history().record(now(), snapshot.containers());
-            if let Err(error) = self.hub.publish_snapshot(snapshot) {
-                log::debug!("a snapshot went to nobody: {error}");
+        match outcome {
+            Err(error) => {
+                self.hub.gone(OF_THE_ENGINE, error.to_string());
+                self.held = None;
+                self.report(EngineState::Unreachable, Some(error.to_string()));
+            }
+            Ok(snapshot) => {
+                self.report(EngineState::Connected, None);
+                self.publish(snapshot);
             }
         }
         if let (Pace::Every(interval), Some(due)) = (&self.pace, self.next) {
             self.next = Some(next_tick(due, *interval, Instant::now()));
+        }
+    }
+
+    fn publish(&mut self, snapshot: Snapshot) {
+        let now = Instant::now();
+        let held = self.held.get_or_insert(now + FIRST_FIGURES);
+        if snapshot.hollow && now < *held {
+            return;
+        }
+        *held = now;
+        self.hub.history().record(seconds_now(), snapshot.containers());
+        if let Err(error) = self.hub.publish_snapshot(snapshot) {
+            log::debug!("a snapshot went to nobody: {error}");
         }
     }
 
@@ -209,8 +262,7 @@ impl<S: StatsSource> Run<S> {
 
     /// Tells the clients how the engine is, and the log, where that has changed.
     fn report(&mut self, state: EngineState, error: Option<String>) {
-        let info = threads::guarded("the source of stats", || self.source.engine());
-        let info = info.unwrap_or_default();
+        let info = self.engine();
         self.hub.engine_counted(state == EngineState::Connected, info.calls, info.errors);
         let pace = info.interval.unwrap_or(match self.pace {
             Pace::Every(interval) => interval,
@@ -228,6 +280,9 @@ impl<S: StatsSource> Run<S> {
             since: last.map_or(0, |last| last.since),
         };
         if last == Some(&status) {
+            if !self.told {
+                self.tell(&status);
+            }
             return;
         }
         let changed = last.is_none_or(|last| last.state != state);
@@ -243,13 +298,19 @@ impl<S: StatsSource> Run<S> {
             ),
             None => {}
         }
-        let _ = self.hub.broadcast(&Message::new("engine_status", &status).latest());
+        self.tell(&status);
         self.status = Some(status);
+    }
+
+    /// Tells the clients; where the hub has no room for it, the next reading does.
+    fn tell(&mut self, status: &EngineStatus) {
+        let told = self.hub.broadcast(&Message::new("engine_status", status).latest());
+        self.told = told.is_ok();
     }
 }
 
 /// Unix seconds, with their fraction.
-fn now() -> f64 {
+fn seconds_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 

@@ -8,7 +8,7 @@ use kentros::{Client, Handler, HubConfig, HubHandle, Incoming, Message, ServerCo
 use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
-use crate::harness::{GUARD, Served, Ws, numbered, one_each, until};
+use crate::harness::{GUARD, Served, Ws, alone, belongings, numbered, one_each, until};
 use crate::raw::read_frame;
 
 #[test]
@@ -77,6 +77,28 @@ fn what_is_newest_reaches_a_later_client_at_once_and_in_order() {
 }
 
 #[test]
+fn what_is_forgotten_reaches_no_later_client_and_no_topic_is_taken_for_another() {
+    let served = Served::new();
+    let handle = served.handle();
+    handle.broadcast(&Message::new("state", 1).latest()).unwrap();
+    handle.broadcast(&Message::new("state", 2).project("shop").latest()).unwrap();
+    handle.broadcast(&Message::new("state shop", 3).latest()).unwrap();
+    let message = Message::new("state", 4).latest();
+    handle.broadcast_to_subscribers("blog", &message).unwrap();
+    let numbers = || {
+        let mut client = served.client();
+        handle.broadcast(&Message::new("end", ())).unwrap();
+        let got = client.all_until("end");
+        got.iter().map(|m| m["payload"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(), [1, 2, 3, 4]);
+    handle.forget("state", Some("blog")).unwrap();
+    assert_eq!(numbers(), [1, 2, 3]);
+    handle.forget("state", None).unwrap();
+    assert_eq!(numbers(), [2, 3]);
+}
+
+#[test]
 fn however_much_is_newest_whoever_connects_gets_all_of_it() {
     const TOPICS: usize = 300;
     let mut config = HubConfig::default();
@@ -124,6 +146,8 @@ fn the_counters_are_what_the_receivers_count() {
             client.subscribe(["shop", "blog"][n % 3 - 1]);
         }
     }
+    // The hub has counted its answers too.
+    assert_eq!(served.get("/healthz").status, 200);
     let before = handle.counters();
     for n in 0..100 {
         handle.broadcast(&numbered(n)).unwrap();
@@ -262,6 +286,68 @@ fn a_handler_may_echo_close_and_panic_and_only_that_client_notices() {
     }
     assert_eq!(events.len(), 4, "no two clients have one id");
     assert!(events.values().all(|events| events == &["open", "close"]), "{events:?}");
+}
+
+/// Panics at this event of each client.
+struct Panics(&'static str, OnceLock<HubHandle>);
+
+impl Panics {
+    fn at(&self, event: &str) {
+        assert!(self.0 != event, "a handler of the tests panics at its {event}");
+    }
+}
+
+impl Handler for &'static Panics {
+    fn open(&self, client: &Client) {
+        self.1.get().unwrap().register(client).unwrap();
+        self.at("open");
+    }
+
+    fn message(&self, _: &Client, _: Incoming<'_>) {
+        self.at("message");
+    }
+
+    fn close(&self, _: &Client) {
+        self.at("close");
+    }
+}
+
+#[test]
+fn wherever_a_handler_panics_its_client_alone_ends_and_nothing_is_left_of_it() {
+    if !alone(
+        "broadcast::wherever_a_handler_panics_its_client_alone_ends_and_nothing_is_left_of_it",
+        &[],
+    ) {
+        return;
+    }
+    let events = ["open", "message", "close"];
+    let handlers = events.map(|event| &*Box::leak(Box::new(Panics(event, OnceLock::new()))));
+    let config = handlers.iter().fold(ServerConfig::default(), |config, handler| {
+        config.websocket(format!("/{}", handler.0), *handler)
+    });
+    let served = Served::with(HubConfig::default(), config);
+    for handler in handlers {
+        handler.1.set(served.handle()).unwrap();
+    }
+    let mut good = served.client();
+    let before = belongings();
+    for n in 0..50 {
+        for event in events {
+            let mut client = served.client_at(&format!("/{event}"));
+            match event {
+                "open" => assert_eq!(client.closed().0, 1011),
+                "message" => {
+                    client.send_frame(Frame::text("go"));
+                    assert_eq!(client.closed().0, 1011);
+                }
+                _ => client.close(),
+            }
+        }
+        served.handle().broadcast(&numbered(n)).unwrap();
+        assert_eq!(good.expect("n")["payload"], n);
+    }
+    served.until_clients(1);
+    until("nothing is left", || belongings() == before);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Without a Chromium the tests print that they were skipped; with `KENTROS_TEST_BROWSER=require`
 //! they fail instead. All tests of a run share one, each in a window and a context of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tungstenite::client::client_with_config;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Message as Frame, WebSocket};
+use tungstenite::{Error as Fault, Message as Frame, WebSocket};
 
-use crate::harness::{GUARD, dial};
+use crate::harness::{GUARD, dial, until};
 
 /// Under these names it is packaged.
 const PROGRAMS: [&str; 4] =
@@ -111,7 +111,7 @@ impl Browser {
         let authority = self.url.trim_start_matches("ws://").split('/').next().expect("an address");
         let stream = dial(authority.parse().expect("an address"));
         // Answers are delayed on purpose where the page waits for something.
-        stream.set_read_timeout(Some(3 * GUARD)).unwrap();
+        stream.set_read_timeout(Some(4 * GUARD)).unwrap();
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = client_with_config(&self.url, stream, Some(config)).unwrap();
         let mut page = Page { socket, session: None, calls: 0, events: Vec::new() };
@@ -148,6 +148,12 @@ impl Page {
     /// Calls a method; events that come meanwhile are kept.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, params: impl Into<Value>) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The same, with the browser's error where there is one.
+    #[track_caller]
+    fn try_call(&mut self, method: &str, params: impl Into<Value>) -> Result<Value, Value> {
         self.calls += 1;
         let mut call = json!({"id": self.calls, "method": method, "params": params.into()});
         if let Some(session) = &self.session {
@@ -155,12 +161,17 @@ impl Page {
         }
         self.socket.send(Frame::text(call.to_string())).unwrap();
         loop {
-            let frame = self.socket.read().unwrap_or_else(|error| panic!("{method}: {error}"));
-            let Frame::Text(text) = frame else { continue };
+            let text = match self.socket.read() {
+                Ok(Frame::Text(text)) => text,
+                Ok(_) => continue,
+                // A signal interrupts: other tests start and end processes.
+                Err(Fault::Io(error)) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => panic!("{method}: {error}"),
+            };
             let mut message: Value = serde_json::from_str(&text).unwrap();
             if message["id"] == self.calls {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].take();
+                let error = message["error"].take();
+                return if error.is_null() { Ok(message["result"].take()) } else { Err(error) };
             }
             self.events.push(message);
         }
@@ -187,10 +198,21 @@ impl Page {
         answer["result"]["value"].take()
     }
 
+    /// Waits until an expression is true in whatever page the window leads to: a page that is just
+    /// left answers nothing.
+    #[track_caller]
+    pub(crate) fn arrive(&mut self, what: &str, condition: &str) {
+        until(what, || {
+            let params = json!({"expression": condition, "returnByValue": true});
+            let answer = self.try_call("Runtime.evaluate", params);
+            answer.is_ok_and(|answer| answer["result"]["value"] == true)
+        });
+    }
+
     /// Waits until an expression is true in the page, looking at every frame: its value.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, condition: &str) -> Value {
-        let guard = GUARD.as_millis();
+        let guard = (3 * GUARD).as_millis();
         let answer = self.eval(&format!(
             "new Promise((done) => {{
                 const late = setTimeout(() => done({{ late: document.body.innerText }}), {guard});
@@ -208,6 +230,49 @@ impl Page {
             panic!("{what}: not within {guard} ms; the page shows:\n{shown}");
         }
         answer["value"].clone()
+    }
+
+    /// Presses and releases a key: `Enter`, `ArrowDown`, `/`, ...
+    pub(crate) fn press(&mut self, key: &str) {
+        let code = match key {
+            "Enter" => 13,
+            "Escape" => 27,
+            "ArrowDown" => 40,
+            other => u32::from(*other.as_bytes().first().expect("a key")),
+        };
+        let mut event = json!({"type": "keyDown", "key": key, "windowsVirtualKeyCode": code});
+        match key {
+            "Enter" => event["text"] = json!("\r"),
+            one if one.len() == 1 => event["text"] = json!(one),
+            _ => {}
+        }
+        self.call("Input.dispatchKeyEvent", event.clone());
+        event["type"] = json!("keyUp");
+        self.call("Input.dispatchKeyEvent", event);
+    }
+
+    /// Enters a text where the focus is.
+    pub(crate) fn enter(&mut self, text: &str) {
+        self.call("Input.insertText", json!({"text": text}));
+    }
+
+    /// Loads the page anew.
+    pub(crate) fn reload(&mut self) {
+        let url = self.eval("location.href");
+        self.goto(url.as_str().expect("an address"));
+    }
+
+    /// How many messages of this type came to the page's sockets.
+    pub(crate) fn received(&mut self, kind: &str) -> usize {
+        self.flush();
+        let start = format!("{{\"type\":\"{kind}\"");
+        let is = |event: &&Value| {
+            event["method"] == "Network.webSocketFrameReceived"
+                && event["params"]["response"]["payloadData"]
+                    .as_str()
+                    .is_some_and(|text| text.starts_with(&start))
+        };
+        self.events.iter().filter(is).count()
     }
 
     /// Makes the window this large, CSS pixels, at so many device pixels for each.

@@ -8,7 +8,7 @@ use kentros::{ContainerStats, Demand, DockerSource, Mode, StatsSource, Unavailab
 use crate::fake_engine::{Fake, FakeEngine, Fault, Kind};
 
 /// A guard against waiting for ever; no test waits for it.
-const GUARD: Duration = Duration::from_secs(30);
+pub(crate) const GUARD: Duration = Duration::from_secs(30);
 /// What a reading may take on a busy machine; it aims at two seconds.
 const READING: Duration = Duration::from_secs(4);
 
@@ -158,6 +158,8 @@ fn only_what_runs_and_is_wanted_is_asked() {
         let web = engine.add(Fake::new("web", "shop"));
         let paused = engine.add(Fake { state: "paused".to_owned(), ..Fake::new("idle", "shop") });
         let exited = engine.add(Fake { state: "exited".to_owned(), ..Fake::new("job", "shop") });
+        let not_running = ["created", "dead", "removing", "restarting"]
+            .map(|state| engine.add(Fake { state: state.to_owned(), ..Fake::new(state, "shop") }));
         let other = engine.add(Fake::new("web", "blog"));
         let mut source = DockerSource::new(engine.host());
         let demand = Demand::only(["shop"]);
@@ -173,7 +175,9 @@ fn only_what_runs_and_is_wanted_is_asked() {
         assert_eq!(reading.container_stats.len(), 2, "{kind:?}");
         let projects: Vec<&String> = reading.project_stats.keys().collect();
         assert_eq!(projects, ["shop"]);
-        assert_eq!(engine.calls(&format!("{call} {exited}")), 0);
+        for id in not_running.iter().chain([&exited]) {
+            assert_eq!(engine.calls(&format!("{call} {id}")), 0);
+        }
         assert_eq!(engine.calls(&format!("{call} {other}")), 0);
         assert!(engine.calls(&format!("{call} {paused}")) > 0);
     }

@@ -1,18 +1,18 @@
 //! An engine in this process: it speaks the engine's API on a Unix socket of its own, from answers
 //! recorded of a real one, and fails on demand in every way a real one can.
 //!
-//! A thread a connection, with keep-alive; a collector whose passes feed streams and, unless it is
-//! a direct engine, one-shots. A container's CPU counter follows the clock exactly, so that its
+//! A thread a connection, with keep-alive; a collector that feeds all streams in its passes and,
+//! unless it is a direct engine, answers one-shots. A container's CPU counter follows the clock exactly, so that its
 //! figure is known however late a sample is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub(crate) enum Kind {
 pub(crate) enum Fault {
     /// Never answers.
     Hang,
+    /// Answers as ever, once it has been healed.
+    Wait,
     /// Sends the head and half a body, and then nothing.
     HangMidBody,
     /// Sends half a body and closes.
@@ -92,6 +94,8 @@ struct Container {
     /// Where its counter stood at zero.
     started: OffsetDateTime,
     created: i64,
+    /// What lists say of it.
+    listed: String,
 }
 
 #[derive(Debug)]
@@ -103,16 +107,32 @@ struct State {
     /// By call (`list`) or call and container (`oneshot ID`).
     faults: HashMap<String, Fault>,
     calls: HashMap<String, usize>,
+    /// Every request line, without the query, the version and the ids.
+    requests: BTreeSet<String>,
     events: Vec<String>,
     pass: u64,
+    /// The time between two passes.
+    period: Duration,
+    /// What a call for one sample takes.
+    slowness: Duration,
+    streams: Vec<Feed>,
     /// Runs out with each stop: its threads end.
     run: u64,
     running: bool,
     hung: bool,
-    connections: Vec<UnixStream>,
+    connections: Vec<Weak<UnixStream>>,
     /// Connections being served.
     open: usize,
     next: u32,
+}
+
+/// A stream of one container's samples.
+#[derive(Debug)]
+struct Feed {
+    id: String,
+    stream: Arc<UnixStream>,
+    /// It never gets anything any more.
+    hangs: bool,
 }
 
 type Shared = Arc<(Mutex<State>, Condvar)>;
@@ -145,8 +165,12 @@ impl FakeEngine {
             containers: BTreeMap::new(),
             faults: HashMap::new(),
             calls: HashMap::new(),
+            requests: BTreeSet::new(),
             events: Vec::new(),
             pass: 0,
+            period: PASS,
+            slowness: Duration::ZERO,
+            streams: Vec::new(),
             run: 0,
             running: false,
             hung: false,
@@ -222,9 +246,10 @@ impl FakeEngine {
         let connections = self.change(|state| {
             state.run += 1;
             state.running = false;
+            state.streams.clear();
             std::mem::take(&mut state.connections)
         });
-        for connection in connections {
+        for connection in connections.iter().filter_map(Weak::upgrade) {
             let _ = connection.shutdown(Shutdown::Both);
         }
         // Wakes the thread that accepts.
@@ -240,6 +265,16 @@ impl FakeEngine {
         self.change(|state| state.hung = hung);
     }
 
+    /// From now on the collector takes this long from one pass to the next.
+    pub(crate) fn keeps_pace(&self, period: Duration) {
+        self.change(|state| state.period = period);
+    }
+
+    /// From now on a call for one sample takes this long.
+    pub(crate) fn is_slow(&self, slowness: Duration) {
+        self.change(|state| state.slowness = slowness);
+    }
+
     pub(crate) fn speaks(&self, api: &'static str) {
         self.change(|state| state.api = api);
     }
@@ -250,14 +285,24 @@ impl FakeEngine {
             state.next += 1;
             let id = format!("{:064x}", state.next);
             let (started, created) = (OffsetDateTime::now_utc(), 1_795_379_301);
-            state.containers.insert(id.clone(), Container { fake, started, created });
+            let listed = listed(&id, &fake, created, state.kind);
+            state.containers.insert(id.clone(), Container { fake, started, created, listed });
             id
         })
     }
 
+    /// Removes a container, without an event.
+    pub(crate) fn remove(&self, id: &str) {
+        self.change(|state| state.containers.remove(id));
+    }
+
     /// Changes a container as `change` does.
     pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Fake)) {
-        self.change(|state| change(&mut state.containers.get_mut(id).unwrap().fake));
+        self.change(|state| {
+            let container = state.containers.get_mut(id).unwrap();
+            change(&mut container.fake);
+            container.listed = listed(id, &container.fake, container.created, state.kind);
+        });
     }
 
     /// Begins its counters anew, as a restart of the container does.
@@ -309,7 +354,17 @@ impl FakeEngine {
         self.state().calls.get(call).copied().unwrap_or(0)
     }
 
-    /// Every call made so far.
+    /// Every request seen so far, as in `GET /containers/{id}/json`.
+    pub(crate) fn requests(&self) -> BTreeSet<String> {
+        self.state().requests.clone()
+    }
+
+    /// Every kind of call made so far, as [`calls`](Self::calls) takes it.
+    pub(crate) fn calls_made(&self) -> Vec<String> {
+        self.state().calls.keys().cloned().collect()
+    }
+
+    /// How many calls were made so far.
     pub(crate) fn all_calls(&self) -> usize {
         self.state().calls.iter().filter(|(call, _)| !call.contains(' ')).map(|(_, n)| n).sum()
     }
@@ -319,6 +374,11 @@ impl FakeEngine {
         let made = |state: &mut State| state.calls.get(call).copied().unwrap_or(0) < times;
         let (state, waited) = self.shared.1.wait_timeout_while(self.state(), GUARD, made).unwrap();
         assert!(!waited.timed_out(), "{call} not called {times} times: {:?}", state.calls);
+    }
+
+    /// Connections that are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.state().open
     }
 
     /// Waits until every connection to it has ended.
@@ -352,12 +412,13 @@ fn lock(shared: &Shared) -> MutexGuard<'_, State> {
 fn accept(listener: &UnixListener, shared: &Shared, run: u64) {
     let mut threads = Vec::new();
     for stream in listener.incoming() {
-        let stream = stream.unwrap();
+        let stream = Arc::new(stream.unwrap());
         let mut state = lock(shared);
         if state.run != run {
             break;
         }
-        state.connections.push(stream.try_clone().unwrap());
+        state.connections.retain(|connection| connection.strong_count() > 0);
+        state.connections.push(Arc::downgrade(&stream));
         state.open += 1;
         drop(state);
         let shared = Arc::clone(shared);
@@ -378,26 +439,101 @@ fn accept(listener: &UnixListener, shared: &Shared, run: u64) {
 fn collect(shared: &Shared, run: u64) {
     let changed = &shared.1;
     let mut state = lock(shared);
-    let mut due = Instant::now() + PASS;
+    let mut due = Instant::now() + state.period;
     while state.run == run {
         let left = due.saturating_duration_since(Instant::now());
         state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         if Instant::now() >= due {
             state.pass += 1;
-            due = Instant::now() + PASS;
+            due = Instant::now() + state.period;
             changed.notify_all();
+            if !state.hung {
+                let fed: Vec<_> = std::mem::take(&mut state.streams)
+                    .into_iter()
+                    .map(|feed| {
+                        let (sample, fault) = state.next_sample(&feed.id);
+                        (feed, sample, fault)
+                    })
+                    .collect();
+                drop(state);
+                let fed =
+                    fed.into_iter().filter_map(|(feed, sample, fault)| feed.go_on(sample, fault));
+                let fed: Vec<Feed> = fed.collect();
+                state = lock(shared);
+                if state.run == run {
+                    state.streams.extend(fed);
+                }
+            }
         }
     }
 }
 
-fn serve(stream: &UnixStream, shared: &Shared, run: u64) -> io::Result<()> {
-    let mut reader = BufReader::new(stream);
+impl State {
+    fn next_sample(&self, id: &str) -> (Option<String>, Option<Fault>) {
+        let sample = self.containers.get(id).map(|container| sample(id, container, true));
+        let fault = self.faults.get(&format!("stream {id}")).or(self.faults.get("stream"));
+        (sample, fault.copied())
+    }
+}
+
+impl Feed {
+    /// Sends a sample, or fails; the feed, if it goes on. Without a sample it ends.
+    fn go_on(mut self, sample: Option<String>, fault: Option<Fault>) -> Option<Self> {
+        let mut stream = &*self.stream;
+        let sent = match (sample, fault) {
+            _ if self.hangs => return Some(self),
+            (Some(sample), None) => write_chunk(stream, &sample),
+            (Some(_), Some(Fault::Hang | Fault::HangMidBody | Fault::Wait)) => {
+                self.hangs = true;
+                return Some(self);
+            }
+            (Some(_), Some(Fault::Endless)) => {
+                thread::spawn(move || endless(&self.stream));
+                return None;
+            }
+            (Some(_), Some(Fault::Garbage)) => {
+                let _ = write_chunk(stream, "{\"read\": garbage}}");
+                Err(io::ErrorKind::Other.into())
+            }
+            (Some(_), Some(Fault::Cut)) => {
+                let _ = stream.write_all(b"1000\r\n{\"read\":\"2026-");
+                Err(io::ErrorKind::Other.into())
+            }
+            // Of these faults the others show when the client comes again.
+            (None, _) | (Some(_), Some(Fault::NoHttp | Fault::Empty | Fault::Status(_))) => {
+                let _ = stream.write_all(b"0\r\n\r\n");
+                Err(io::ErrorKind::Other.into())
+            }
+        };
+        if sent.is_err() {
+            let _ = self.stream.shutdown(Shutdown::Both);
+            return None;
+        }
+        Some(self)
+    }
+}
+
+fn write_chunk(mut stream: &UnixStream, line: &str) -> io::Result<()> {
+    stream.write_all(format!("{:x}\r\n{line}\n\r\n", line.len() + 1).as_bytes())
+}
+
+/// Chunks of spaces until the client goes away.
+fn endless(mut stream: &UnixStream) -> io::Result<()> {
+    let spaces = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    loop {
+        stream.write_all(spaces.as_bytes())?;
+    }
+}
+
+fn serve(stream: &Arc<UnixStream>, shared: &Shared, run: u64) -> io::Result<()> {
+    let mut reader = BufReader::new(&**stream);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
             return Ok(());
         }
         let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        lock(shared).requests.insert(crate::proxy::judge(&line).0);
         assert!(line.starts_with("GET "), "only GET: {line}");
         while line != "\r\n" {
             line.clear();
@@ -410,7 +546,7 @@ fn serve(stream: &UnixStream, shared: &Shared, run: u64) -> io::Result<()> {
 }
 
 struct Connection<'a> {
-    stream: &'a UnixStream,
+    stream: &'a Arc<UnixStream>,
     shared: &'a Shared,
     run: u64,
 }
@@ -448,8 +584,13 @@ impl Connection<'_> {
         };
         self.shared.1.notify_all();
         drop(self.wait(|state| !state.hung)?);
-        if let Some(fault) = fault {
-            return self.fail(fault);
+        match fault {
+            Some(Fault::Wait) => {
+                let waits = |state: &State| state.faults.values().any(|f| *f == Fault::Wait);
+                drop(self.wait(|state| !waits(state))?);
+            }
+            Some(fault) => return self.fail(fault),
+            None => {}
         }
         match (call, id) {
             ("ping", _) => self.json(200, "OK"),
@@ -484,9 +625,9 @@ impl Connection<'_> {
     }
 
     fn fail(&self, fault: Fault) -> io::Result<()> {
-        let mut stream = self.stream;
+        let mut stream = &**self.stream;
         match fault {
-            Fault::Hang => drop(self.wait(|_| false)?),
+            Fault::Hang | Fault::Wait => drop(self.wait(|_| false)?),
             Fault::HangMidBody => {
                 self.head(200, "Content-Length: 1000\r\n")?;
                 stream.write_all(b"{\"read\":\"2026-")?;
@@ -505,10 +646,7 @@ impl Connection<'_> {
             Fault::Empty => return self.json(200, ""),
             Fault::Endless => {
                 self.head(200, "Transfer-Encoding: chunked\r\n")?;
-                let spaces = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
-                loop {
-                    stream.write_all(spaces.as_bytes())?;
-                }
+                return endless(stream);
             }
             Fault::Status(status) => {
                 return self.json(status, "{\"message\":\"no, says the fake engine\"}\n");
@@ -527,19 +665,18 @@ impl Connection<'_> {
         let head = format!(
             "HTTP/1.1 {status} X\r\nApi-Version: {api}\r\nServer: {server}\r\n{libpod}{more}\r\n"
         );
-        let mut stream = self.stream;
+        let mut stream = &**self.stream;
         stream.write_all(head.as_bytes())
     }
 
     fn json(&self, status: u16, body: &str) -> io::Result<()> {
         self.head(status, &format!("Content-Length: {}\r\n", body.len()))?;
-        let mut stream = self.stream;
+        let mut stream = &**self.stream;
         stream.write_all(body.as_bytes())
     }
 
     fn chunk(&self, line: &str) -> io::Result<()> {
-        let mut stream = self.stream;
-        stream.write_all(format!("{:x}\r\n{line}\n\r\n", line.len() + 1).as_bytes())
+        write_chunk(self.stream, line)
     }
 
     fn version(&self) -> io::Result<()> {
@@ -558,31 +695,18 @@ impl Connection<'_> {
     fn list(&self, query: &str) -> io::Result<()> {
         let state = lock(self.shared);
         let all = query.contains("all=1");
-        let listed: Vec<Value> = state
+        let listed: Vec<&str> = state
             .containers
             .iter()
             .filter(|(id, c)| {
                 let runs = matches!(c.fake.state.as_str(), "running" | "paused");
                 (runs || all) && (!query.contains("filters") || query.contains(id.as_str()))
             })
-            .map(|(id, container)| {
-                let mut entry =
-                    recorded(include_str!("../fixtures/docker-20.10-list.json"))[0].take();
-                entry["Id"] = id.as_str().into();
-                entry["Names"] = json!([format!("/{}", container.fake.name)]);
-                entry["Created"] = container.created.into();
-                entry["State"] = container.fake.state.as_str().into();
-                entry["Labels"] = json!(container.fake.labels());
-                if state.kind == Kind::Podman {
-                    entry.as_object_mut().unwrap().remove("HostConfig");
-                } else {
-                    entry["HostConfig"]["NetworkMode"] = container.fake.network_mode.clone().into();
-                }
-                entry
-            })
+            .map(|(_, container)| container.listed.as_str())
             .collect();
+        let listed = format!("[{}]", listed.join(","));
         drop(state);
-        self.json(200, &Value::from(listed).to_string())
+        self.json(200, &listed)
     }
 
     fn inspect(&self, id: &str) -> io::Result<()> {
@@ -603,59 +727,28 @@ impl Connection<'_> {
             let state = lock(self.shared);
             (state.kind, state.pass)
         };
-        let state = self.wait(|state| kind != Kind::Stream || state.pass > pass)?;
-        let sample = state.containers.get(id).map(|container| sample(id, container));
+        // Of two passes the first may end at once, and then it would be taken for a direct engine.
+        let state = self.wait(|state| kind != Kind::Stream || state.pass > pass + 1)?;
+        // A direct engine before 29 names neither.
+        let named = kind != Kind::Direct;
+        let sample = state.containers.get(id).map(|container| sample(id, container, named));
+        let slowness = state.slowness;
         drop(state);
+        if !slowness.is_zero() {
+            let _ = crossbeam_channel::after(slowness).recv();
+        }
         match sample {
-            Some(mut sample) => {
-                // A direct engine before 29 names neither.
-                if kind == Kind::Direct {
-                    sample.as_object_mut().unwrap().remove("id");
-                    sample.as_object_mut().unwrap().remove("name");
-                }
-                self.json(200, &sample.to_string())
-            }
+            Some(sample) => self.json(200, &sample),
             None => self.json(404, "{\"message\":\"No such container\"}\n"),
         }
     }
 
+    /// The collector sends the samples.
     fn stream(&self, id: &str) -> io::Result<()> {
         self.head(200, "Transfer-Encoding: chunked\r\n")?;
-        let mut pass = lock(self.shared).pass;
-        let key = format!("stream {id}");
-        loop {
-            let state = self.wait(|state| state.pass > pass && !state.hung)?;
-            pass = state.pass;
-            let sample = state.containers.get(id).map(|container| sample(id, container));
-            let fault = state.faults.get(&key).or(state.faults.get("stream")).copied();
-            drop(state);
-            match (sample, fault) {
-                (Some(sample), None) => self.chunk(&sample.to_string())?,
-                (Some(_), Some(fault)) => return self.fail_mid_stream(fault),
-                (None, _) => return (&mut &*self.stream).write_all(b"0\r\n\r\n"),
-            }
-        }
-    }
-
-    /// A stream that went well until now.
-    fn fail_mid_stream(&self, fault: Fault) -> io::Result<()> {
-        match fault {
-            Fault::Garbage => self.chunk("{\"read\": garbage}}")?,
-            Fault::Cut => (&mut &*self.stream).write_all(b"1000\r\n{\"read\":\"2026-")?,
-            Fault::Endless => {
-                let mut stream = self.stream;
-                let spaces = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
-                loop {
-                    stream.write_all(spaces.as_bytes())?;
-                }
-            }
-            Fault::Hang | Fault::HangMidBody => drop(self.wait(|_| false)?),
-            // The fault shows when the client comes again.
-            Fault::NoHttp | Fault::Empty | Fault::Status(_) => {
-                (&mut &*self.stream).write_all(b"0\r\n\r\n")?;
-            }
-        }
-        Err(io::ErrorKind::Other.into())
+        let feed = Feed { id: id.to_owned(), stream: Arc::clone(self.stream), hangs: false };
+        lock(self.shared).streams.push(feed);
+        Ok(())
     }
 
     fn podman(&self) -> io::Result<()> {
@@ -711,18 +804,75 @@ fn counter(container: &Container, now: OffsetDateTime) -> u64 {
     used
 }
 
-fn sample(id: &str, container: &Container) -> Value {
-    if !matches!(container.fake.state.as_str(), "running" | "paused") {
-        return recorded(include_str!("../fixtures/docker-20.10-sample-stopped.json"));
+/// A recorded answer with gaps for what differs, so that thousands of them cost little.
+struct Template(Vec<String>);
+
+impl Template {
+    /// `"@@"` marks a gap.
+    fn new(answer: &Value) -> Self {
+        Self(answer.to_string().split("\"@@\"").map(str::to_owned).collect())
+    }
+
+    /// The answer with these values, in the order of the names of their members.
+    fn with(&self, values: &[Value]) -> String {
+        assert_eq!(self.0.len(), values.len() + 1);
+        let gaps = values.iter().map(Value::to_string).chain([String::new()]);
+        self.0.iter().zip(gaps).fold(String::new(), |all, (part, gap)| all + part + &gap)
+    }
+}
+
+/// An element of the list of containers.
+static LISTED: LazyLock<Template> = LazyLock::new(|| {
+    let mut entry = recorded(include_str!("../fixtures/docker-20.10-list.json"))[0].take();
+    for member in ["Id", "Names", "Created", "State", "Labels", "HostConfig"] {
+        entry[member] = "@@".into();
+    }
+    Template::new(&entry)
+});
+
+fn listed(id: &str, fake: &Fake, created: i64, kind: Kind) -> String {
+    let host = match kind {
+        // Its lists say nothing of the host's configuration.
+        Kind::Podman => Value::Null,
+        Kind::Direct | Kind::Stream => json!({ "NetworkMode": fake.network_mode }),
+    };
+    let names = json!([format!("/{}", fake.name)]);
+    let labels = json!(fake.labels());
+    let state = fake.state.as_str().into();
+    LISTED.with(&[created.into(), host, id.into(), labels, names, state])
+}
+
+/// Samples: with a network and without, each with id and name and without.
+static SAMPLES: LazyLock<[[Template; 2]; 2]> = LazyLock::new(|| {
+    let mut sample = recorded(include_str!("../fixtures/docker-20.10-sample.json"));
+    sample["cpu_stats"]["cpu_usage"]["total_usage"] = "@@".into();
+    for member in ["read", "id", "name"] {
+        sample[member] = "@@".into();
+    }
+    let without = |mut sample: Value, members: &[&str]| {
+        for member in members {
+            sample.as_object_mut().unwrap().remove(*member);
+        }
+        Template::new(&sample)
+    };
+    let both = |sample: &Value, more: &[&str]| {
+        let nameless = [more, &["id", "name"]].concat();
+        [without(sample.clone(), more), without(sample.clone(), &nameless)]
+    };
+    [both(&sample, &[]), both(&sample, &["networks"])]
+});
+
+fn sample(id: &str, container: &Container, named: bool) -> String {
+    let fake = &container.fake;
+    if !matches!(fake.state.as_str(), "running" | "paused") {
+        return include_str!("../fixtures/docker-20.10-sample-stopped.json").replace('\n', "");
     }
     let now = OffsetDateTime::now_utc();
-    let mut sample = recorded(include_str!("../fixtures/docker-20.10-sample.json"));
-    sample["read"] = now.format(&Rfc3339).unwrap().into();
-    sample["cpu_stats"]["cpu_usage"]["total_usage"] = counter(container, now).into();
-    sample["id"] = id.into();
-    sample["name"] = format!("/{}", container.fake.name).into();
-    if container.fake.network_mode == "host" {
-        sample.as_object_mut().unwrap().remove("networks");
+    let (cpu, read) = (counter(container, now).into(), now.format(&Rfc3339).unwrap().into());
+    let [with_name, nameless] = &SAMPLES[usize::from(fake.network_mode == "host")];
+    if named {
+        with_name.with(&[cpu, id.into(), format!("/{}", fake.name).into(), read])
+    } else {
+        nameless.with(&[cpu, read])
     }
-    sample
 }

@@ -1,7 +1,11 @@
 //! A hub behind a server on a free port, and clients of it.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
@@ -91,6 +95,14 @@ pub(crate) fn dial_narrow(addr: SocketAddr) -> TcpStream {
     guarded(TcpStream::from(socket))
 }
 
+/// An address where nobody listens, nor can while the first part lives.
+pub(crate) fn nowhere() -> (OwnedFd, SocketAddr) {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let addr = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
+    (socket, addr)
+}
+
 fn guarded(stream: TcpStream) -> TcpStream {
     stream.set_nodelay(true).unwrap();
     stream.set_read_timeout(Some(GUARD)).unwrap();
@@ -102,6 +114,54 @@ fn guarded(stream: TcpStream) -> TcpStream {
 /// prints only of tests that fail.
 pub(crate) fn say_skipped(test: &str, why: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {why}");
+}
+
+/// Set for a test that runs in a process of its own.
+const ALONE: &str = "KENTROS_IT_ALONE";
+
+/// Runs the test of this name again, alone in a process of its own, for what concerns a whole
+/// process; `under` is a command to run it by, or nothing. Tells whether this is that process.
+#[track_caller]
+pub(crate) fn alone(name: &str, under: &[&str]) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        many_descriptors();
+        return true;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let mut words = under.iter().map(OsStr::new).chain([exe.as_os_str()]);
+    let child = Command::new(words.next().unwrap())
+        .args(words)
+        .args(["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let (out, words) =
+        (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+    assert!(child.status.success(), "{out}{words}");
+    assert!(out.contains("1 passed"), "it ran: {out}");
+    false
+}
+
+/// How many descriptors and threads this process has.
+pub(crate) fn belongings() -> (usize, usize) {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
+    (descriptors, fs::read_dir("/proc/self/task").unwrap().count())
+}
+
+/// The names of this process's threads.
+pub(crate) fn thread_names() -> Vec<String> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    tasks
+        .filter_map(|task| fs::read_to_string(task.unwrap().path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .collect()
+}
+
+/// The memory this process has in use, bytes: what it has allocated and touched, not its code.
+pub(crate) fn memory() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    1024 * line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
 }
 
 /// Waits until `condition` holds: for what nothing tells but a counter.

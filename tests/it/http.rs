@@ -21,7 +21,12 @@ fn json(answer: &Answer) -> Value {
 #[test]
 fn the_dashboard_and_its_parts_are_served_with_their_types() {
     let served = Served::new();
-    let parts = [("/", "text/html"), ("/app.js", "text/javascript"), ("/style.css", "text/css")];
+    let parts = [
+        ("/", "text/html"),
+        ("/app.js", "text/javascript"),
+        ("/model.js", "text/javascript"),
+        ("/style.css", "text/css"),
+    ];
     for (path, kind) in parts {
         let answer = served.get(path);
         assert_eq!(answer.status, 200, "{path}");
@@ -71,7 +76,7 @@ fn every_answer_tells_browsers_to_be_strict() {
 fn head_gets_the_fields_of_get_and_no_body() {
     let served = Served::new();
     for path in ["/", "/healthz", "/nothing"] {
-        let head = served.ask(&format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let head = served.ask(&format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         let get = served.get(path);
         assert_eq!((head.status, head.fields), (get.status, get.fields), "{path}");
         assert_eq!(head.body, "", "{path}");
@@ -82,7 +87,8 @@ fn head_gets_the_fields_of_get_and_no_body() {
 fn only_get_and_head_are_answered() {
     let served = Served::new();
     for path in ["/", "/healthz", "/api/v1/stats"] {
-        let request = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody");
         let answer = served.ask(&request);
         assert_eq!(answer.status, 405, "{path}");
         assert_eq!(answer.field("allow"), "GET, HEAD", "{path}");
@@ -103,7 +109,7 @@ fn a_large_page_reaches_a_slow_reader_whole() {
     let config = ServerConfig::default().page("/large", "text/plain", body.clone());
     let served = Served::with(HubConfig::default(), config);
     let mut stream = crate::harness::dial_narrow(served.addr());
-    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     assert!(Answer::parse(&text).body == body);
@@ -175,7 +181,7 @@ fn the_first_to_ask_for_stats_has_them_sampled() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut stream = dial(served.addr());
-    stream.write_all(b"GET /api/v1/stats HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /api/v1/stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert_eq!(script.call(), Call::Begin, "nobody has listened so far");
     let demand = script.read(Reading::Rows(one_each(&["shop"], 1)));
     assert_eq!(demand, Demand::all());

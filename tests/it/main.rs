@@ -1,33 +1,49 @@
 //! One integration binary: themed modules over one harness, through the public API only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod access;
+mod architecture;
+mod base;
 mod binary;
 mod broadcast;
 mod browser;
+mod browser_live;
+mod browser_use;
+mod churn;
+mod dead;
 mod devtools;
 mod docker_faults;
 mod docker_real;
+mod docker_scale;
 mod docker_source;
 mod docker_watch;
 mod engine_restart;
+mod examples;
 mod fake_engine;
 mod handshake;
 mod harness;
+mod healthcheck;
 mod http;
 mod keepalive;
+mod limits;
 mod metrics;
 mod order;
 mod parity;
 mod pictures;
 mod proxy;
+mod public_api;
 mod raw;
 mod real_engine;
+mod shortage;
 mod shutdown;
 mod slow;
+mod soak;
 mod source;
+mod stats_command;
 mod streamer;
 mod stuck;
 mod subscribe;
 #[cfg(feature = "tls")]
 mod tls;
+mod top;
 mod violations;

@@ -35,7 +35,7 @@ const CADVISOR: [(&str, &str); 9] = [
     ("container_fs_writes_bytes_total", "counter"),
     ("container_threads", "gauge"),
 ];
-const OWN: [(&str, &str); 9] = [
+const OWN: [(&str, &str); 10] = [
     ("kentros_clients", "gauge"),
     ("kentros_engine_up", "gauge"),
     ("kentros_engine_calls_total", "counter"),
@@ -43,6 +43,7 @@ const OWN: [(&str, &str); 9] = [
     ("kentros_messages_published_total", "counter"),
     ("kentros_messages_delivered_total", "counter"),
     ("kentros_messages_conflated_total", "counter"),
+    ("kentros_messages_left_out_total", "counter"),
     ("kentros_clients_evicted_total", "counter"),
     ("kentros_build_info", "gauge"),
 ];

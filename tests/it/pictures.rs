@@ -95,7 +95,7 @@ fn of_a_real_run() {
     }
     let served = serve(Duration::from_secs(1), DockerSource::new(engine.host.clone()));
     let mut page = open(browser, &served);
-    page.resize(1280, 710, 1.5);
+    page.resize(1280, 1000, 1.25);
     page.call("Emulation.setScrollbarsHidden", serde_json::json!({"hidden": true}));
     for container in &containers {
         let (state, traffic) = (cell(&container.id, "state"), cell(&container.id, "network"));
@@ -105,7 +105,12 @@ fn of_a_real_run() {
     }
     // On a machine that does much else it gets little.
     let worker = &containers[4];
-    page.until("a busy worker", &format!("parseFloat({}) > 40", cell(&worker.id, "cpu .left")));
+    page.until("a busy worker", &format!("parseFloat({}) > 20", cell(&worker.id, "cpu .left")));
+    // Two minutes make whole lines.
+    for points in (10..=110).step_by(10) {
+        let line = "document.querySelector('#summary .cpu .line').getAttribute('d')";
+        page.until("a line", &format!("{line}?.match(/L/g)?.length > {points}"));
+    }
     for (scheme, file) in [("light", "docs/dashboard.png"), ("dark", "docs/dashboard-dark.png")] {
         page.prefer(scheme);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);

@@ -148,7 +148,7 @@ fn read_head(mut client: &UnixStream) -> io::Result<Option<String>> {
 }
 
 /// The request in its general form, and whether it may pass.
-fn judge(head: &str) -> (String, bool) {
+pub(crate) fn judge(head: &str) -> (String, bool) {
     let mut words = head.split_whitespace();
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let path = target.split('?').next().unwrap_or_default();
@@ -227,6 +227,38 @@ fn every_kind_of_engine_is_asked_no_more() {
         served.handle().start_stats_streamer(Duration::from_secs(1), proxy.source()).unwrap();
         stats_of(&mut served.client(), &id);
         assert_eq!(proxy.refused(), Vec::<String>::new(), "{kind:?}");
+    }
+}
+
+/// All that an engine is ever asked, whatever it is and whatever becomes of it.
+#[test]
+fn an_engine_is_asked_only_with_get_and_only_from_the_list() {
+    for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
+        let mut engine = FakeEngine::start(kind);
+        let id = engine.add(Fake::new("web", "shop"));
+        let served = Served::new();
+        let source = DockerSource::new(engine.host());
+        let interval = Duration::from_millis(100);
+        served.handle().start_stats_streamer(interval, source).unwrap();
+        let mut client = served.client();
+        stats_of(&mut client, &id);
+        let second = engine.add(Fake::new("db", "shop"));
+        engine.event(&second, "start", &[]);
+        stats_of(&mut client, &second);
+        engine.stop();
+        while client.find("engine_status")["payload"]["state"] != "unreachable" {}
+        engine.restart();
+        while client.find("engine_status")["payload"]["state"] != "connected" {}
+        stats_of(&mut client, &id);
+        drop(served);
+        let requests = engine.requests();
+        assert!(requests.contains("GET /containers/json"), "{kind:?}: {requests:?}");
+        let podman = "GET /libpod/containers/stats";
+        assert_eq!(requests.contains(podman), kind == Kind::Podman, "{requests:?}");
+        for request in requests {
+            let promised = PROMISED.contains(&request.as_str()) || request == podman;
+            assert!(promised, "{kind:?}: {request}");
+        }
     }
 }
 

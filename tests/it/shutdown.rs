@@ -2,18 +2,21 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::Command;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use kentros::{
     Client, Hub, HubConfig, HubHandle, Incoming, Message, Server, ServerConfig, Snapshot,
 };
 use serde_json::json;
+use tungstenite::{Error as Fault, Message as Frame};
 
-use crate::harness::{GUARD, SHUTDOWN, Served, Ws, dial, dial_narrow, numbered, one_each, until};
+use crate::harness::{
+    GUARD, SHUTDOWN, Served, Ws, alone, belongings, dial, dial_narrow, is_pause, numbered,
+    one_each, thread_names, until,
+};
 use crate::raw::{get, handshake, masked, read_close};
 
 /// Which goes first, and how.
@@ -53,13 +56,14 @@ fn flood(handle: &HubHandle) {
     }
 }
 
-fn two_hundred_clients(way: Way) {
+fn a_thousand_clients(way: Way) {
     let mut config = HubConfig::default();
     config.queue_messages = 1000;
     config.queue_bytes = usize::MAX;
     let served = Served::with(config, ServerConfig::default());
+    // Held to the end.
     let handle = served.handle();
-    let mut reading: Vec<Ws> = (0..150).map(|_| served.client()).collect();
+    let mut reading: Vec<Ws> = (0..950).map(|_| served.client()).collect();
     for client in &mut reading {
         client.subscribe("calm");
     }
@@ -74,7 +78,7 @@ fn two_hundred_clients(way: Way) {
         stream.write_all(&masked(0x81, request)).unwrap();
     }
     flood(&handle);
-    assert_eq!(handle.client_count(), 200);
+    assert_eq!(handle.client_count(), 1000);
     let readers = thread::spawn(move || {
         for mut client in reading {
             assert_eq!(client.closed().0, 1001);
@@ -90,8 +94,10 @@ fn two_hundred_clients(way: Way) {
 }
 
 #[test]
-fn two_hundred_clients_are_told_1001_in_time_whatever_they_do() {
-    both_ways(two_hundred_clients);
+fn a_thousand_clients_are_told_1001_in_time_whatever_they_do_and_whoever_holds_a_handle() {
+    for way in [Way::HubFirst, Way::ServerFirst] {
+        a_thousand_clients(way);
+    }
 }
 
 #[test]
@@ -191,7 +197,7 @@ fn after_the_end_each_call_returns_at_once_that_it_has_stopped() {
 #[test]
 fn what_was_published_before_the_end_arrives_before_the_close() {
     // Again and again: the hub must be caught with something left to do.
-    for _ in 0..20 {
+    for way in WAYS.repeat(10) {
         let served = Served::new();
         let mut clients: Vec<Ws> = (0..10).map(|_| served.client()).collect();
         for n in 0..200 {
@@ -205,7 +211,7 @@ fn what_was_published_before_the_end_arrives_before_the_close() {
                 assert_eq!(client.closed().0, 1001);
             }
         });
-        end(Way::HubFirst, served);
+        end(way, served);
         readers.join().unwrap();
     }
 }
@@ -271,6 +277,83 @@ fn whoever_publishes_or_connects_meanwhile_is_told_and_never_hangs() {
     }
 }
 
+/// Connects, subscribes, and reads or does not, again and again, until nobody listens.
+fn come_and_go(addr: SocketAddr, first: usize, begun: &Sender<()>) {
+    for n in first.. {
+        let Ok(stream) = TcpStream::connect(addr) else { return };
+        stream.set_read_timeout(Some(GUARD)).unwrap();
+        // Refused, reset, cut or told: everything but a hang.
+        let Ok((mut client, _)) = tungstenite::client(format!("ws://{addr}/ws/stats"), stream)
+        else {
+            continue;
+        };
+        let _ = begun.try_send(());
+        for m in n..n + 20 {
+            let (kind, projects) = (["subscribe", "unsubscribe"][m % 2], ["a", "b", "c"]);
+            let request = json!({"type": kind, "payload": projects[..m % 4]});
+            if m % 5 == 0 && client.send(Frame::text(request.to_string())).is_err() {
+                break;
+            }
+            match client.read() {
+                Ok(Frame::Close(close)) => {
+                    assert_eq!(u16::from(close.unwrap().code), 1001);
+                    break;
+                }
+                Ok(_) => {}
+                Err(Fault::Io(error)) if is_pause(&error) => panic!("it hangs"),
+                Err(_) => break,
+            }
+        }
+        if n % 3 == 0 {
+            let _ = client.close(None);
+        }
+    }
+}
+
+#[test]
+fn in_a_storm_of_connects_subscribes_and_publishes_each_shutdown_comes_to_its_end() {
+    let name = "in_a_storm_of_connects_subscribes_and_publishes_each_shutdown_comes_to_its_end";
+    if !alone(&format!("shutdown::{name}"), &[]) {
+        return;
+    }
+    let before = belongings();
+    for (n, way) in WAYS.into_iter().cycle().take(40).enumerate() {
+        let served = Served::new();
+        let addr = served.addr();
+        let source = || Ok::<_, std::io::Error>(HashMap::from([("a", json!({"project_id": "a"}))]));
+        served.handle().start_stats_streamer(Duration::from_millis(10), source).unwrap();
+        let (begun, comes) = bounded(100);
+        thread::scope(|scope| {
+            for first in 0..4 {
+                let begun = begun.clone();
+                scope.spawn(move || come_and_go(addr, first, &begun));
+            }
+            for producer in ["a", "b"] {
+                let handle = served.handle();
+                scope.spawn(move || {
+                    for n in 0.. {
+                        let outcome = match n % 3 {
+                            0 => handle.broadcast(&numbered(n)),
+                            1 => handle.broadcast_to_subscribers(producer, &numbered(n).latest()),
+                            _ => handle.publish_snapshot(one_each(&[producer], n as u64)),
+                        };
+                        if let Err(error) = outcome {
+                            assert!(error.is_stopped(), "{error}");
+                            return;
+                        }
+                    }
+                });
+            }
+            // At another moment each time.
+            for _ in 0..=n % 10 {
+                comes.recv_timeout(GUARD).unwrap();
+            }
+            end(way, served);
+        });
+        until("nothing is left", || belongings() == before);
+    }
+}
+
 #[test]
 fn a_server_whose_hub_has_stopped_tells_whoever_comes_and_its_port_is_free_in_the_end() {
     let Served { server, hub } = Served::new();
@@ -286,28 +369,12 @@ fn a_server_whose_hub_has_stopped_tells_whoever_comes_and_its_port_is_free_in_th
     drop(server);
 }
 
-/// Set for the child that counts its threads: in the test's own process other tests run.
-const CHILD: &str = "KENTROS_IT_CHILD";
-
 #[test]
 fn no_thread_and_no_descriptor_is_left() {
-    if std::env::var_os(CHILD).is_some() {
-        return leave_nothing();
+    if !alone("shutdown::no_thread_and_no_descriptor_is_left", &[]) {
+        return;
     }
-    let name = "shutdown::no_thread_and_no_descriptor_is_left";
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    let words = String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{words}");
-    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "it ran");
-}
-
-fn leave_nothing() {
-    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let before = descriptors();
+    let before = belongings();
     for way in WAYS {
         let served = Served::new();
         let handle = served.handle();
@@ -316,29 +383,16 @@ fn leave_nothing() {
         handle.start_stats_streamer(interval, source).unwrap();
         let mut clients: Vec<Ws> = (0..20).map(|_| served.client()).collect();
         clients[0].find("container_stats");
-        let names = threads();
-        for name in ["kentros-hub", "kentros-flush", "kentros-accept", "kentros-http"] {
+        let names = thread_names();
+        let ours = ["kentros-hub", "kentros-flush", "kentros-accept", "kentros-http"];
+        for name in ours.iter().chain(&["kentros-stats"]) {
             assert!(names.iter().any(|n| n == name), "{name} in {names:?}");
         }
-        assert!(names.iter().any(|n| n == "kentros-stats"), "{names:?}");
         assert_eq!(names.iter().filter(|n| n.starts_with("client-")).count(), 20, "{names:?}");
-        drop(clients);
+        // A handle keeps what it takes to wake the hub.
+        drop((clients, handle));
         end(way, served);
         // A joined thread may show for a moment more: the kernel tells of its end first.
-        until("the end of each thread", || ours(&threads()).is_empty());
+        until("the end of each thread", || belongings() == before);
     }
-    assert_eq!(descriptors(), before);
-}
-
-/// The names of this process's threads.
-fn threads() -> Vec<String> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
-        .map(|name| name.trim().to_owned())
-        .collect()
-}
-
-fn ours(names: &[String]) -> Vec<&String> {
-    names.iter().filter(|n| n.starts_with("kentros-") || n.starts_with("client-")).collect()
 }

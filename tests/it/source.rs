@@ -36,6 +36,8 @@ pub(crate) struct Script {
 
 struct Scripted {
     calls: Sender<Call>,
+    /// Whether there was a reading: before, it names no engine.
+    asked: bool,
     readings: Receiver<Reading>,
     health: Arc<Mutex<Result<(), String>>>,
 }
@@ -47,7 +49,8 @@ impl Script {
         let (readings, scripted) = unbounded();
         let (tick, ticks) = unbounded();
         let health = Arc::new(Mutex::new(Ok(())));
-        let source = Scripted { calls: say, readings: scripted, health: Arc::clone(&health) };
+        let health_too = Arc::clone(&health);
+        let source = Scripted { calls: say, asked: false, readings: scripted, health: health_too };
         let streamer = hub.start_stats_streamer(ticks, source).unwrap();
         Self { streamer, calls, readings, tick, health }
     }
@@ -85,6 +88,7 @@ impl Script {
 
 impl StatsSource for Scripted {
     fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
+        self.asked = true;
         self.calls.send(Call::Collect(demand.clone())).ok();
         match self.readings.recv()? {
             Reading::Rows(snapshot) => Ok(snapshot),
@@ -93,8 +97,9 @@ impl StatsSource for Scripted {
         }
     }
 
-    fn begin(&mut self, _: &HubHandle) {
+    fn begin(&mut self, _: &HubHandle) -> Result<(), SourceError> {
         self.calls.send(Call::Begin).ok();
+        Ok(())
     }
 
     fn rest(&mut self) {
@@ -108,7 +113,7 @@ impl StatsSource for Scripted {
 
     fn engine(&self) -> EngineInfo {
         EngineInfo {
-            engine: Some("Script".to_owned()),
+            engine: self.asked.then(|| "Script".to_owned()),
             version: Some("1.0".to_owned()),
             ..EngineInfo::default()
         }

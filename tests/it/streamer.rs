@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, unbounded};
-use kentros::{Demand, HubHandle, Snapshot, SourceError, StatsSource};
+use kentros::{Demand, EngineInfo, HubHandle, Snapshot, SourceError, StatsSource};
 use serde_json::{Value, json};
 
 use crate::harness::{GUARD, Served, keys, one_each, row, snapshot, until};
@@ -103,6 +103,10 @@ fn an_error_becomes_an_engine_status_and_a_success_ends_it() {
     assert_eq!((unreachable, why), (json!("unreachable"), json!("permission denied")));
     let mut later = served.client();
     assert_eq!(state(&later.expect("engine_status")).2, since, "since the first failure");
+    // Figures of the time before would stand for the present.
+    assert!(!served.get("/metrics").body.contains("container_memory"));
+    let answer = served.get("/api/v1/stats");
+    assert_eq!((answer.status, answer.body.trim_end()), (503, "permission denied"));
     script.read(Reading::Rows(one_each(&["shop"], 2)));
     assert_eq!(state(&client.expect("engine_status")).0, "connected");
     assert_eq!(client.expect("container_stats")["payload"]["shop-web"]["memory_usage"], 2);
@@ -125,6 +129,71 @@ fn a_panic_of_the_source_becomes_an_engine_status_and_the_streamer_lives() {
     }
 }
 
+/// Knows at its beginning how the engine is, and is never read.
+struct Knowing(Result<&'static str, &'static str>);
+
+impl StatsSource for Knowing {
+    fn collect(&mut self, _: &Demand) -> Result<Snapshot, SourceError> {
+        panic!("there was no tick")
+    }
+
+    fn begin(&mut self, _: &HubHandle) -> Result<(), SourceError> {
+        self.0.map(drop).map_err(Into::into)
+    }
+
+    fn engine(&self) -> EngineInfo {
+        EngineInfo { engine: self.0.ok().map(str::to_owned), ..EngineInfo::default() }
+    }
+}
+
+#[test]
+fn the_first_client_is_told_of_the_engine_before_the_first_reading() {
+    for (known, expected) in [
+        (Ok("Script"), json!({"state": "connected", "engine": "Script", "error": null})),
+        (Err("start it"), json!({"state": "unreachable", "engine": null, "error": "start it"})),
+    ] {
+        let served = Served::new();
+        let (_tick, ticks) = unbounded();
+        served.handle().start_stats_streamer(ticks, Knowing(known)).unwrap();
+        let status = served.client().expect("engine_status");
+        for (field, value) in expected.as_object().unwrap() {
+            assert_eq!(status["payload"][field], *value, "{field}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_shown_before_the_first_samples() {
+    let running = |state: &str| kentros::Project {
+        id: "shop".into(),
+        containers: vec![kentros::Container {
+            state: state.into(),
+            ..kentros::Container::default()
+        }],
+        ..kentros::Project::default()
+    };
+    let without_rows = |state: &str| {
+        Reading::Rows(Snapshot::from_rows([], &[running(state)], Duration::from_secs(1)).unwrap())
+    };
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let mut client = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    script.read(without_rows("running"));
+    script.read(Reading::Rows(one_each(&["shop"], 1)));
+    assert_eq!(keys(&client.find("container_stats")["payload"]), ["shop-web"]);
+    // Later it is news.
+    script.read(without_rows("running"));
+    assert!(keys(&client.find("container_stats")["payload"]).is_empty());
+    // So it is at once where nothing runs.
+    let served = Served::new();
+    let script = Script::start(&served.handle());
+    let mut client = served.client();
+    assert_eq!(script.call(), Call::Begin);
+    script.read(without_rows("exited"));
+    assert!(keys(&client.find("container_stats")["payload"]).is_empty());
+}
+
 /// Panics wherever it can but in its readings.
 struct Clumsy;
 
@@ -133,7 +202,7 @@ impl StatsSource for Clumsy {
         Ok(one_each(&["shop"], 1))
     }
 
-    fn begin(&mut self, _: &HubHandle) {
+    fn begin(&mut self, _: &HubHandle) -> Result<(), SourceError> {
         panic!("a source of the tests panics at its beginning");
     }
 

@@ -1,6 +1,7 @@
 //! The requests of `/ws/stats`, and what each client gets after them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
 use std::thread;
 
 use crossbeam_channel::bounded;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
 use crate::harness::{Served, Ws, keys, one_each, row, snapshot};
+use crate::raw::{masked, read_frame};
 use crate::source::{Call, Reading, Script};
 
 #[test]
@@ -120,6 +122,26 @@ fn what_cannot_be_understood_gets_an_error_and_the_connection_stays() {
         assert!(!error["payload"]["message"].as_str().unwrap().is_empty());
     }
     assert_eq!(client.subscribe("shop"), json!(["shop"]), "nothing was subscribed to by mistake");
+}
+
+#[test]
+fn answers_come_in_the_order_of_what_they_answer() {
+    let served = Served::new();
+    for _ in 0..20 {
+        let mut client = served.raw_client();
+        let mut requests = Vec::new();
+        for n in 0..20 {
+            let subscribe = json!({"type": "subscribe", "payload": format!("p{n}")});
+            requests.extend(masked(0x81, subscribe.to_string().as_bytes()));
+            requests.extend(masked(0x81, b"{\"type\":\"dance\"}"));
+        }
+        client.write_all(&requests).unwrap();
+        for n in 0..40 {
+            let (_, answer) = read_frame(&mut client).unwrap();
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            assert_eq!(answer["type"], ["subscribed", "error"][n % 2], "answer {n}: {answer}");
+        }
+    }
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use kentros::{DockerHost, DockerSource};
+use kentros::{DockerHost, DockerSource, Mode, StatsSource};
 
-use crate::docker_source::read;
+use crate::docker_source::{is_quarter, read, until_cpu};
 use crate::fake_engine::{Fake, FakeEngine, Kind};
 use crate::harness::say_skipped;
 
@@ -105,6 +105,18 @@ fn an_engine_that_wants_tls_is_read_with_the_files_of_docker_cert_path() {
     let host = front.host.clone().with_tls(&certificates.0).unwrap();
     let reading = read(&mut DockerSource::new(host)).unwrap();
     assert!(reading.row(&id).memory_usage.is_some());
+
+    // The streams of an older engine have connections of their own.
+    let older = FakeEngine::start(Kind::Stream);
+    let ids: Vec<String> =
+        (0..20).map(|n| older.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let front_of_older = Front::start(&certificates.0, older.path());
+    let host = front_of_older.host.clone().with_tls(&certificates.0).unwrap();
+    let mut source = DockerSource::new(host);
+    let reading = until_cpu(&older, &mut source, &ids);
+    assert!(ids.iter().all(|id| is_quarter(reading.cpu(id))), "{reading:?}");
+    assert_eq!(source.engine().mode, Some(Mode::Stream));
 
     let error = read(&mut DockerSource::new(front.host.clone())).unwrap_err();
     assert!(!error.is_empty(), "without TLS there is no reading");

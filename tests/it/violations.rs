@@ -81,7 +81,7 @@ fn a_close_of_one_byte_or_with_a_reserved_code_is_a_protocol_error() {
 
 #[test]
 fn bytes_that_are_no_frames_are_a_protocol_error() {
-    violate(&Served::new(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1002);
+    violate(&Served::new(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 1002);
 }
 
 #[test]
@@ -125,6 +125,26 @@ fn a_message_of_4096_bytes_is_read_and_one_of_4097_is_too_big() {
         &[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4],
         1009,
     );
+}
+
+#[test]
+fn a_message_may_come_a_byte_at_a_time_but_not_in_fragments_without_end() {
+    let served = Served::new();
+    let mut text = r#"{"type":"subscribe","payload":"a"}"#.as_bytes().to_vec();
+    text.resize(4096, b' ');
+    let (last, most) = text.split_last().unwrap();
+    let mut parts = masked(0x01, b"");
+    parts.extend(most.iter().flat_map(|&byte| masked(0x00, &[byte])));
+    parts.extend(masked(0x80, &[*last]));
+    let mut stream = then(&served, &parts);
+    let (_, answer) = read_frame(&mut stream).unwrap();
+    assert!(String::from_utf8(answer).unwrap().contains(r#""subscribed""#));
+    drop(stream);
+    served.until_clients(0);
+
+    // They hold nothing, so the message never becomes too big by itself.
+    let endless = [masked(0x01, b"{"), masked(0x00, b"").repeat(10_000)].concat();
+    violate(&served, &endless, 1009);
 }
 
 #[test]

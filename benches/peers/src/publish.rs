@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::stamp;
 
+/// The bytes that a snapshot adds to the text in a row, for whoever receives one project.
+pub const SNAPSHOT_ENVELOPE: usize = r#"{"type":"container_stats","payload":{"p0000":{"a":"","project_id":"p0000"}},"timestamp":1700000000}"#.len();
+
 /// What is published.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -20,6 +23,8 @@ pub struct Plan {
     pub burst: u64,
     /// Projects that each get every message, under the same number; 0: all clients get it.
     pub projects: usize,
+    /// The projects' messages come as the rows of one snapshot.
+    pub snapshot: bool,
 }
 
 impl Plan {
@@ -64,6 +69,11 @@ pub fn project(number: usize) -> String {
 impl Sink {
     fn encode(&self, number: u64, stamp: u64, plan: &Plan, out: &mut Vec<u8>) {
         match self {
+            Self::Lines(..) if plan.snapshot => {
+                let size = plan.size.saturating_sub(SNAPSHOT_ENVELOPE);
+                let text = stamp::message(number, stamp, size);
+                out.extend_from_slice(format!("*{} {text}\n", plan.projects).as_bytes());
+            }
             Self::Lines(_, envelope) => {
                 let text = stamp::message(number, stamp, plan.size.saturating_sub(*envelope));
                 for p in 0..plan.projects {

@@ -73,6 +73,7 @@ fn plan(size: usize, rate: f64, seconds: f64) -> Plan {
         interval: SECOND.div_f64(rate),
         burst: 1,
         projects: 0,
+        snapshot: false,
     }
 }
 
@@ -130,7 +131,7 @@ fn steady(
 }
 
 fn burst(peers: &[Peer], bursts: u64) -> Scenario {
-    let plan = Plan { size: 200, ticks: bursts, interval: 2 * SECOND, burst: 200, projects: 0 };
+    let plan = Plan { ticks: bursts, interval: 2 * SECOND, burst: 200, ..plan(200, 1.0, 0.0) };
     let mut columns = vec![
         column("deliveries/s", 0, |o| o.rate),
         ratio("/bun", |o| o.rate, "bun"),
@@ -172,6 +173,9 @@ fn projects(peers: &[Peer]) -> Scenario {
     if peers.contains(&Peer::Kentros(None)) {
         runs.push(Run { label: "plain", peer: Peer::Kentros(None), spec: plain });
         runs.push(Run { label: "50 projects", peer: Peer::Kentros(None), spec: subscribed });
+        let mut snapshot = subscribed;
+        snapshot.plan.snapshot = true;
+        runs.push(Run { label: "a snapshot of 50", peer: Peer::Kentros(None), spec: snapshot });
     }
     let mut columns = vec![
         column("CPU µs", 2, |o| o.cpu_us),
@@ -181,7 +185,8 @@ fn projects(peers: &[Peer]) -> Scenario {
     columns.extend(losses());
     Scenario {
         name: "projects",
-        about: "1000 clients, 200 B, 10 messages/s: to all, and to the subscribers of 50 projects"
+        about: "1000 clients, 200 B, 10 messages/s: to all, to the subscribers of 50 projects one \
+                by one, and as one snapshot of them"
             .into(),
         runs,
         columns,
@@ -238,8 +243,8 @@ fn stall(peers: &[Peer]) -> Scenario {
     let peers = only(peers, &[Peer::Kentros(None)]);
     Scenario {
         name: "stall",
-        about: "100 clients, 64 KiB, 20 messages/s: five never read".into(),
-        runs: peers.iter().flat_map(|&p| beside(p, 100, 5, plan(65_536, 20.0, 5.0))).collect(),
+        about: "1000 clients, 64 KiB, 2 messages/s: five never read".into(),
+        runs: peers.iter().flat_map(|&p| beside(p, 1000, 5, plan(65_536, 2.0, 10.0))).collect(),
         columns: slow_columns(),
     }
 }

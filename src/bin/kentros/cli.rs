@@ -1,6 +1,5 @@
 //! The command line and the environment: each flag has its variable, and the flag wins.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -8,40 +7,26 @@ use kentros::DockerHost;
 use lexopt::{Arg, Parser, ValueExt};
 use log::LevelFilter;
 
-use crate::find::{self, Found, Surroundings};
+use crate::access::{self, AccessOptions};
+use crate::feed::From;
+use crate::find::{self, Surroundings};
+use crate::flags::{FLAGS, Given, Job, Value};
+use crate::healthcheck::Healthcheck;
 use crate::logging::Format;
-use crate::stats::{From, StatsOptions};
+use crate::stats::StatsOptions;
+use crate::top::TopOptions;
+use crate::values::{address, base, containers, duration, url};
 
-pub(crate) const HELP: &str = "\
-kentros: live stats of your containers, in the browser and as JSON
-
-Usage: kentros [OPTIONS]
-       kentros stats [--once] [--json] [--project ID] [--url ws://HOST:PORT/ws/stats]
-
-  --addr HOST:PORT     Where to listen; port 0 takes any free one  [127.0.0.1:9001]
-  --docker-host URL    The Docker Engine: unix:///path, tcp://host:port or http://host:port
-                       [DOCKER_HOST, the docker context, or the usual sockets]
-  --interval TIME      Time between two snapshots: 1s, 500ms, 2m  [1s]
-  --demo N             N simulated containers, and no engine
-  --log-level LEVEL    off, error, warn, info, debug or trace  [info]
-  --log-format FORMAT  text or json  [text]
-  --help, --version
-
-kentros stats shows a live table, as docker stats does, of the engine or of a running kentros:
-  --once               One table, then the end
-  --json               A JSON document a line: the rows by container id
-  --project ID         Only this Compose project
-  --url URL            Ask this running kentros and not the engine
-
-Each option can stand in the environment: KENTROS_ADDR, KENTROS_DOCKER_HOST, KENTROS_INTERVAL,
-KENTROS_DEMO, KENTROS_LOG_LEVEL, KENTROS_LOG_FORMAT. What stands on the command line wins.
-";
+/// What `--help` says.
+pub(crate) const HELP: &str = include_str!("help.txt");
 
 /// What the program is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Serve(Options, Log),
     Stats(StatsOptions, Log),
+    Top(TopOptions, Log),
+    Healthcheck(Healthcheck, Log),
     Help,
     Version,
 }
@@ -49,8 +34,11 @@ pub(crate) enum Command {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) addr: String,
+    /// What every path begins with: `/path`, or nothing.
+    pub(crate) base: String,
     pub(crate) source: Source,
     pub(crate) interval: Duration,
+    pub(crate) access: AccessOptions,
 }
 
 /// How much is logged, and how.
@@ -62,53 +50,6 @@ pub(crate) enum Source {
     Demo(usize),
 }
 
-/// One flag: what it is called, here and in the environment, and for what.
-struct Flag {
-    name: &'static str,
-    variable: Option<&'static str>,
-    /// Whether a value follows it.
-    valued: bool,
-    of: Of,
-}
-
-/// Which of the program's two jobs a flag is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
-    Both,
-    Serve,
-    Stats,
-}
-
-const FLAGS: [Flag; 10] = [
-    flag("addr", Some("KENTROS_ADDR"), Of::Serve),
-    flag("docker-host", Some("KENTROS_DOCKER_HOST"), Of::Both),
-    flag("interval", Some("KENTROS_INTERVAL"), Of::Both),
-    flag("demo", Some("KENTROS_DEMO"), Of::Serve),
-    flag("log-level", Some("KENTROS_LOG_LEVEL"), Of::Both),
-    flag("log-format", Some("KENTROS_LOG_FORMAT"), Of::Both),
-    flag("project", None, Of::Stats),
-    flag("url", None, Of::Stats),
-    switch("once"),
-    switch("json"),
-];
-
-const fn flag(name: &'static str, variable: Option<&'static str>, of: Of) -> Flag {
-    Flag { name, variable, valued: true, of }
-}
-
-const fn switch(name: &'static str) -> Flag {
-    Flag { name, variable: None, valued: false, of: Of::Stats }
-}
-
-/// The values as they came, by flag, each with the name it came under, for the error that names it.
-#[derive(Default)]
-struct Given(BTreeMap<&'static str, Value>);
-
-struct Value {
-    name: String,
-    text: String,
-}
-
 /// Reads the arguments, and of the environment what they leave open.
 ///
 /// # Errors
@@ -118,15 +59,25 @@ pub(crate) fn parse(
     around: &Surroundings<'_>,
 ) -> Result<Command, String> {
     let mut given = Given::default();
-    let mut stats = false;
+    let mut job = Job::Serve;
     let mut parser = Parser::from_args(args);
-    let sentence = |error: lexopt::Error| error.to_string();
+    let sentence = |error: lexopt::Error| match error {
+        // Without the value, which may be a token.
+        lexopt::Error::NonUnicodeValue(_) => "what is given must be text, in UTF-8".to_owned(),
+        other => other.to_string(),
+    };
     while let Some(arg) = parser.next().map_err(sentence)? {
         let name = match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
-            Arg::Value(word) if word == "stats" && !stats => {
-                stats = true;
+            Arg::Value(word) if job == Job::Serve => {
+                let text = word.to_string_lossy();
+                job = Job::of(&text).ok_or_else(|| {
+                    format!(
+                        "{text:?} is no command: stats, top and healthcheck are; without one, \
+                         kentros serves"
+                    )
+                })?;
                 continue;
             }
             Arg::Long(name) => name.to_owned(),
@@ -140,20 +91,18 @@ pub(crate) fn parse(
         } else {
             String::new()
         };
-        given.0.insert(flag.name, Value { name: format!("--{name}"), text });
+        given.flag(flag, &text);
     }
     for flag in &FLAGS {
-        let of = if stats { Of::Stats } else { Of::Serve };
-        if flag.of != Of::Both && flag.of != of {
-            if given.0.contains_key(flag.name) {
-                let place = if stats { "without stats" } else { "after kentros stats" };
-                return Err(format!("--{} has a meaning only {place}", flag.name));
+        if !job.takes(flag.of) {
+            if given.has(flag.name) {
+                return Err(format!("--{} has a meaning only {}", flag.name, flag.of.place()));
             }
         } else if let Some(variable) = flag.variable
-            && !given.0.contains_key(flag.name)
+            && !given.has(flag.name)
             && let Some(text) = (around.variable)(variable)
         {
-            given.0.insert(flag.name, Value { name: variable.to_owned(), text });
+            given.variable(flag, variable, text);
         }
     }
     let log_level = given.read("log-level", LevelFilter::Info, |text| {
@@ -166,202 +115,58 @@ pub(crate) fn parse(
     })?;
     let log = (log_level, log_format);
     let interval = given.read("interval", Duration::from_secs(1), duration)?;
-    if stats {
-        let from = match given.text("url") {
-            Some(url) => From::Hub(url),
-            None => From::Engine(given.engine(around)?),
+    let addr = given.read("addr", "127.0.0.1:9001".into(), address)?;
+    let base = given.read("base", String::new(), base)?;
+    if job == Job::Healthcheck {
+        return Ok(Command::Healthcheck(
+            Healthcheck { addr, base, ready: given.has("ready") },
+            log,
+        ));
+    }
+    if job != Job::Serve {
+        let from = match given.read("url", None, |text| url(text).map(Some))? {
+            Some(url) => From::Hub(url, access::token(&given)?),
+            None => From::Engine(engine(&given, around)?),
         };
         let project = given.text("project");
+        let dumb = (around.variable)("TERM").as_deref() == Some("dumb");
+        if job == Job::Top {
+            let colour = (around.variable)("NO_COLOR").is_none();
+            return Ok(Command::Top(TopOptions { from, interval, project, colour, dumb }, log));
+        }
         let (once, json) = (given.has("once"), given.has("json"));
-        return Ok(Command::Stats(StatsOptions { from, interval, project, once, json }, log));
+        return Ok(Command::Stats(StatsOptions { from, interval, project, once, json, dumb }, log));
     }
-    let addr = given.read("addr", "127.0.0.1:9001".into(), address)?;
     let source = match given.read("demo", None, |text| containers(text).map(Some))? {
         Some(containers) => Source::Demo(containers),
-        None => Source::Engine(given.engine(around)?),
+        None => Source::Engine(engine(&given, around)?),
     };
-    Ok(Command::Serve(Options { addr, source, interval }, log))
+    let access = access::read(&given)?;
+    Ok(Command::Serve(Options { addr, base, source, interval, access }, log))
 }
 
-impl Given {
-    fn has(&self, flag: &str) -> bool {
-        self.0.contains_key(flag)
-    }
-
-    fn text(&self, flag: &str) -> Option<String> {
-        self.0.get(flag).map(|value| value.text.clone())
-    }
-
-    fn read<T>(
-        &self,
-        flag: &str,
-        default: T,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<T, String> {
-        match self.0.get(flag) {
-            None => Ok(default),
-            Some(Value { name, text }) => {
-                parse(text).map_err(|wanted| format!("{name} {text:?}: {wanted}"))
-            }
-        }
-    }
-
-    /// The engine that the flag names, or that is found.
-    fn engine(&self, around: &Surroundings<'_>) -> Result<DockerHost, String> {
-        let found = match self.0.get("docker-host") {
-            Some(Value { name, text }) => {
-                Found { host: text.clone(), by: name.clone(), certificates: None }
-            }
-            None => find::engine(around)?,
-        };
-        let host = || {
-            let mut host: DockerHost = found.host.parse()?;
-            if let Some(folder) = &found.certificates {
-                host = host.with_tls(folder)?;
-            }
-            match (around.variable)("DOCKER_API_VERSION") {
-                Some(version) => host.with_api_version(&version),
-                None => Ok(host),
-            }
-        };
-        host().map_err(|error: kentros::Error| format!("{}: {error}", found.by))
-    }
-}
-
-fn address(text: &str) -> Result<String, String> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(text.to_owned())
-        }
-        _ => Err("HOST:PORT is wanted, as in 127.0.0.1:9001 or [::1]:9001".into()),
-    }
-}
-
-fn containers(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n @ 1..=10_000) => Ok(n),
-        _ => Err("a number of containers from 1 to 10000 is wanted".into()),
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit.trim() {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        _ => 0.0,
+/// The engine that the flag names, or that is found.
+fn engine(given: &Given, around: &Surroundings<'_>) -> Result<DockerHost, String> {
+    let found = match given.get("docker-host") {
+        Some(Value { name, text }) => find::named(text.clone(), name, around),
+        None => find::engine(around)?,
     };
-    let wanted = || "a time from 100ms to 1h is wanted, as in 1s, 500ms or 2m".to_owned();
-    let time = number.parse::<f64>().map_err(|_| wanted())? * seconds;
-    if (0.1..=3600.0).contains(&time) { Ok(Duration::from_secs_f64(time)) } else { Err(wanted()) }
+    let host = || {
+        let mut host: DockerHost = found.host.parse()?;
+        if let Some(folder) = &found.certificates {
+            host = host.with_tls(folder)?;
+        }
+        Ok(host)
+    };
+    let host = host().map_err(|error: kentros::Error| format!("{}: {error}", found.by))?;
+    match (around.variable)("DOCKER_API_VERSION") {
+        Some(version) => host
+            .with_api_version(&version)
+            .map_err(|error| format!("DOCKER_API_VERSION: {error}; unset, it is negotiated")),
+        None => Ok(host),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    fn command(args: &[&str], env: &[(&str, &str)]) -> Result<Command, String> {
-        let variable =
-            |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        let around = Surroundings { variable: &variable, root: Path::new("/nowhere") };
-        parse(args.iter().map(OsString::from), &around)
-    }
-
-    fn serve(args: &[&str], env: &[(&str, &str)]) -> Options {
-        match command(args, env) {
-            Ok(Command::Serve(options, _)) => options,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn without_anything_it_serves_the_local_engine_on_loopback() {
-        let options = serve(&[], &[]);
-        assert_eq!(options.addr, "127.0.0.1:9001");
-        assert_eq!(options.source, Source::Engine(DockerHost::default()));
-        assert_eq!(options.interval, Duration::from_secs(1));
-    }
-
-    #[test]
-    fn each_flag_has_its_variable_and_wins_over_it() {
-        let env = [
-            ("KENTROS_ADDR", "[::1]:1"),
-            ("KENTROS_DEMO", "3"),
-            ("KENTROS_INTERVAL", "500ms"),
-            ("KENTROS_LOG_LEVEL", "debug"),
-            ("KENTROS_LOG_FORMAT", "json"),
-        ];
-        let wanted = Options {
-            addr: "[::1]:1".into(),
-            source: Source::Demo(3),
-            interval: Duration::from_millis(500),
-        };
-        let log = (LevelFilter::Debug, Format::Json);
-        assert_eq!(command(&[], &env), Ok(Command::Serve(wanted, log)));
-        assert_eq!(serve(&["--addr", "a:2"], &env).addr, "a:2");
-        assert_eq!(serve(&["--addr=a:3"], &env).addr, "a:3");
-    }
-
-    #[test]
-    fn the_engine_is_the_flags_then_ours_then_dockers() {
-        let host = |args: &[&str], env: &[(&str, &str)]| match serve(args, env).source {
-            Source::Engine(host) => host.to_string(),
-            Source::Demo(_) => "demo".into(),
-        };
-        let docker = ("DOCKER_HOST", "tcp://a:1");
-        let ours = ("KENTROS_DOCKER_HOST", "tcp://b:2");
-        assert_eq!(host(&[], &[docker]), "tcp://a:1");
-        assert_eq!(host(&[], &[docker, ours]), "tcp://b:2");
-        assert_eq!(host(&["--docker-host", "tcp://c:3"], &[docker, ours]), "tcp://c:3");
-    }
-
-    #[test]
-    fn the_help_names_every_flag_and_variable() {
-        for flag in &FLAGS {
-            assert!(HELP.contains(&format!("--{}", flag.name)), "--{}", flag.name);
-            if let Some(variable) = flag.variable {
-                assert!(HELP.contains(variable), "{variable}");
-            }
-        }
-    }
-
-    #[test]
-    fn stats_are_of_the_engine_or_of_a_hub() {
-        let stats = |args: &[&str]| match command(args, &[]) {
-            Ok(Command::Stats(options, _)) => options,
-            other => panic!("{other:?}"),
-        };
-        let engine = stats(&["stats", "--once"]);
-        assert_eq!(engine.from, From::Engine(DockerHost::default()));
-        assert!(engine.once && !engine.json);
-        let hub = stats(&["stats", "--json", "--url", "ws://a:1/ws/stats", "--project", "shop"]);
-        assert_eq!(hub.from, From::Hub("ws://a:1/ws/stats".into()));
-        assert_eq!(hub.project.as_deref(), Some("shop"));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_named_with_what_it_may_be() {
-        let cases: [(&[&str], &str); 10] = [
-            (&["--adr", "x"], "--adr"),
-            (&["--addr"], "--addr"),
-            (&["--addr", "nowhere"], "--addr \"nowhere\": HOST:PORT is wanted"),
-            (&["--interval", "soon"], "--interval \"soon\": a time"),
-            (&["--interval", "0"], "100ms to 1h"),
-            (&["--demo", "0"], "--demo \"0\": a number"),
-            (&["--log-level", "loud"], "off, error"),
-            (&["stat"], "stat"),
-            (&["--once"], "--once has a meaning only after kentros stats"),
-            (&["stats", "--demo", "3"], "--demo has a meaning only without stats"),
-        ];
-        for (args, part) in cases {
-            let error = command(args, &[]).unwrap_err();
-            assert!(error.contains(part), "{args:?}: {error}");
-        }
-        let error = command(&[], &[("KENTROS_LOG_FORMAT", "xml")]).unwrap_err();
-        assert_eq!(error, "KENTROS_LOG_FORMAT \"xml\": text or json is wanted");
-    }
-}
+#[path = "cli_tests.rs"]
+mod tests;

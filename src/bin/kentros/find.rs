@@ -31,9 +31,7 @@ pub(crate) struct Found {
 pub(crate) fn engine(around: &Surroundings<'_>) -> Result<Found, String> {
     let variable = around.variable;
     if let Some(host) = variable("DOCKER_HOST") {
-        let verify = variable("DOCKER_TLS_VERIFY").is_some();
-        let certificates = verify.then(|| certificates(around)).flatten();
-        return Ok(Found { host, by: "DOCKER_HOST".into(), certificates });
+        return Ok(named(host, "DOCKER_HOST", around));
     }
     if let Some(found) = context(around)? {
         return Ok(found);
@@ -44,7 +42,15 @@ pub(crate) fn engine(around: &Surroundings<'_>) -> Result<Found, String> {
     Ok(Found { host: format!("unix://{path}"), by: "the usual sockets".into(), certificates: None })
 }
 
-/// The folder of the certificates that go with `DOCKER_HOST`.
+/// The engine that a flag or variable names by its address: as with the docker CLI, the variables
+/// say whether it wants TLS.
+pub(crate) fn named(host: String, by: &str, around: &Surroundings<'_>) -> Found {
+    let verify = (around.variable)("DOCKER_TLS_VERIFY").is_some();
+    let certificates = verify.then(|| certificates(around)).flatten();
+    Found { host, by: by.to_owned(), certificates }
+}
+
+/// The folder of the certificates of such an engine.
 fn certificates(around: &Surroundings<'_>) -> Option<PathBuf> {
     match (around.variable)("DOCKER_CERT_PATH") {
         Some(path) => Some(PathBuf::from(path)),

@@ -1,0 +1,397 @@
+//! Who may come in: by the token, by the name of the server, by the page.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+use std::{env, fs, process};
+
+use kentros::{Access, DemoSource, Hub, HubConfig, Server, ServerConfig, Token};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::binary::{Running, kentros, run};
+use crate::devtools::{Browser, Page};
+use crate::harness::{Served, dial};
+use crate::raw::{Answer, ask, get, handshake_with, read_head};
+
+const TOKEN: &str = "6f1ed002ab5595859014ebf0951522d9";
+/// In base64url.
+const ENCODED: &str = "NmYxZWQwMDJhYjU1OTU4NTkwMTRlYmYwOTUxNTIyZDk";
+
+fn locked() -> ServerConfig {
+    let mut config = ServerConfig::default();
+    config.access = Access::Token(Token::new(TOKEN).unwrap());
+    config
+}
+
+/// A server that wants the token, and has something to show.
+fn serve(config: ServerConfig) -> Served {
+    let served = Served::with(HubConfig::default(), config);
+    let source = DemoSource::new(3);
+    served.handle().start_stats_streamer(Duration::from_millis(50), source).unwrap();
+    served
+}
+
+fn get_with(addr: SocketAddr, path: &str, field: &str) -> Answer {
+    ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n{field}\r\n\r\n"))
+}
+
+/// The head of the answer to a handshake with this field.
+fn shake(addr: SocketAddr, field: &str) -> String {
+    let mut stream = dial(addr);
+    stream.write_all(handshake_with(field).as_bytes()).unwrap();
+    read_head(&mut stream)
+}
+
+fn log_in(addr: SocketAddr, body: &str, field: &str) -> Answer {
+    let length = body.len();
+    ask(
+        addr,
+        &format!(
+            "POST /login HTTP/1.1\r\nHost: {addr}\r\nContent-Length: {length}\r\n{field}\r\n{body}"
+        ),
+    )
+}
+
+#[test]
+fn without_the_token_nothing_is_served_but_the_health_and_the_login() {
+    let served = serve(locked());
+    let addr = served.addr();
+    for path in ["/healthz", "/readyz", "/login"] {
+        assert_eq!(get(addr, path).status, 200, "{path}");
+    }
+    let paths =
+        ["/", "/app.js", "/ws/stats", "/metrics", "/api/v1/stats", "/api/v1/projects", "/nothing"];
+    for path in paths {
+        for query in ["", &format!("?token={TOKEN}"), &format!("?access_token={TOKEN}")] {
+            let answer = get(addr, &format!("{path}{query}"));
+            assert_eq!(answer.status, 401, "{path}{query}");
+            assert!(answer.field("www-authenticate").starts_with("Bearer"), "{answer:?}");
+        }
+        let wrong = get_with(addr, path, "Authorization: Bearer 6f1ed002ab5595859014ebf0951522d8");
+        assert_eq!(wrong.status, 401, "{path}");
+        let browser = get_with(addr, path, "Accept: text/html,application/xhtml+xml");
+        assert_eq!(browser.status, 303, "{path}");
+        assert!(browser.field("location").ends_with("login"), "{browser:?}");
+    }
+    let refused = shake(addr, "Origin: http://localhost:9001");
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    assert_eq!(served.handle().client_count(), 0);
+    let twice = format!("Authorization: Bearer {TOKEN}\r\nAuthorization: Bearer {TOKEN}");
+    assert_eq!(get_with(addr, "/metrics", &twice).status, 400);
+}
+
+#[test]
+fn with_the_token_everything_is_served() {
+    let served = serve(locked());
+    let addr = served.addr();
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    for path in ["/", "/app.js", "/metrics", "/api/v1/stats", "/api/v1/projects"] {
+        assert_eq!(get_with(addr, path, &bearer).status, 200, "{path}");
+    }
+    let head = shake(addr, &bearer);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let head = shake(addr, &format!("Sec-WebSocket-Protocol: kentros.bearer.{ENCODED}, kentros"));
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.contains("\r\nSec-WebSocket-Protocol: kentros\r\n"), "{head}");
+    let head = shake(addr, &format!("Sec-WebSocket-Protocol: kentros.bearer.{ENCODED}"));
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(!head.contains(ENCODED), "the token is not repeated: {head}");
+    // The right token does not make a foreign page ours.
+    let head = shake(addr, &format!("{bearer}\r\nOrigin: http://evil.example"));
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+}
+
+#[test]
+fn the_login_sets_a_cookie_that_opens_and_is_not_the_token() {
+    let served = serve(locked());
+    let addr = served.addr();
+    let wrong = log_in(addr, "token=6f1ed002ab5595859014ebf0951522d8", "");
+    assert_eq!((wrong.status, wrong.field("set-cookie")), (401, ""));
+    assert!(wrong.body.contains("That is not the token."), "{wrong:?}");
+    let answer = log_in(addr, &format!("token={TOKEN}"), &format!("Origin: http://{addr}\r\n"));
+    assert_eq!((answer.status, answer.field("location")), (303, "./"), "{answer:?}");
+    let (cookie, attributes) = answer.field("set-cookie").split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");
+    assert!(!cookie.contains(TOKEN) && !cookie.contains(ENCODED), "{cookie}");
+    let field = format!("Cookie: theme=dark; {cookie}");
+    assert_eq!(get_with(addr, "/api/v1/stats", &field).status, 200);
+    assert!(shake(addr, &field).starts_with("HTTP/1.1 101 "));
+    let other = serve(locked());
+    assert_eq!(get_with(other.addr(), "/api/v1/stats", &field).status, 401, "of another server");
+
+    let foreign = log_in(addr, &format!("token={TOKEN}"), "Origin: http://evil.example\r\n");
+    assert_eq!((foreign.status, foreign.field("set-cookie")), (403, ""));
+    // It may come in pieces, and what follows it is nothing to us.
+    let mut stream = dial(addr);
+    let body = format!("token={TOKEN}");
+    let form = format!(
+        "POST /login HTTP/1.1\r\nHost: {addr}\r\nContent-Length: {}\r\n\r\n{body}GET / HTTP/1.1\r\n",
+        body.len()
+    );
+    let (head, rest) = form.split_at(form.len() - 40);
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(rest.as_bytes()).unwrap();
+    assert_eq!(Answer::read(stream).status, 303);
+    assert_eq!(log_in(addr, &"x".repeat(4097), "").status, 413);
+}
+
+#[test]
+fn a_login_that_does_not_come_is_told_408() {
+    let served = serve(locked());
+    let mut stream = dial(served.addr());
+    let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\ntoken=";
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(Answer::read(stream).status, 408);
+}
+
+#[test]
+fn behind_a_proxy_that_is_believed_the_cookie_is_secure_and_the_page_ours() {
+    let served =
+        serve(locked().trust_proxy("127.0.0.1").unwrap().allow_host("stats.example").unwrap());
+    let addr = served.addr();
+    let forwarded = "X-Forwarded-Host: stats.example\r\nX-Forwarded-Proto: https\r\n\
+        Origin: https://stats.example\r\n";
+    let answer = log_in(addr, &format!("token={TOKEN}"), forwarded);
+    assert!(answer.field("set-cookie").ends_with("; SameSite=Strict; Secure"), "{answer:?}");
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n{}", forwarded.trim_end());
+    assert!(shake(addr, &bearer).starts_with("HTTP/1.1 101 "));
+    let unknown = bearer.replace("stats.example", "evil.example");
+    assert!(shake(addr, &unknown).starts_with("HTTP/1.1 403 "));
+    // Another server believes nobody.
+    let other = serve(locked());
+    let answer = log_in(other.addr(), &format!("token={TOKEN}"), "X-Forwarded-Proto: https\r\n");
+    assert!(!answer.field("set-cookie").contains("Secure"), "{answer:?}");
+    assert!(shake(other.addr(), &bearer).starts_with("HTTP/1.1 403 "));
+}
+
+#[test]
+fn a_foreign_name_is_refused_with_the_flag_that_would_allow_it() {
+    let served = Served::with(
+        HubConfig::default(),
+        ServerConfig::default().allow_host("stats.example").unwrap(),
+    );
+    let at = |host: &str| ask(served.addr(), &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    for host in ["localhost", "127.0.0.1:9001", "[::1]:9001", "a.localhost:1", "Stats.Example."] {
+        assert_eq!(at(host).status, 200, "{host}");
+    }
+    for host in
+        ["evil.example", "evil.example:9001", "localhost.evil.example", "stats.example.evil"]
+    {
+        let answer = at(host);
+        assert_eq!(answer.status, 403, "{host}");
+        assert!(answer.body.contains("--allow-host"), "{answer:?}");
+    }
+    for path in ["/ws/stats", "/api/v1/stats", "/metrics", "/healthz"] {
+        let answer =
+            ask(served.addr(), &format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
+        assert_eq!(answer.status, 403, "{path}");
+    }
+    // A rebound page is of the same origin, as the browser sees it.
+    let rebound = handshake_with("Origin: http://evil.example:9001")
+        .replace("Host: localhost:9001", "Host: evil.example:9001");
+    assert_eq!(served.ask(&rebound).status, 403);
+}
+
+#[test]
+fn pages_of_an_allowed_origin_may_connect() {
+    let config = ServerConfig::default().allow_origin("https://portal.example").unwrap();
+    let served = Served::with(HubConfig::default(), config);
+    let origin = |origin: &str| shake(served.addr(), &format!("Origin: {origin}"));
+    for allowed in ["https://portal.example", "https://Portal.example:443", "http://localhost:9001"]
+    {
+        assert!(origin(allowed).starts_with("HTTP/1.1 101 "), "{allowed}");
+    }
+    for refused in [
+        "http://portal.example",
+        "https://portal.example:1",
+        "https://portal.example.evil",
+        "null",
+        "",
+    ] {
+        assert!(origin(refused).starts_with("HTTP/1.1 403 "), "{refused}");
+    }
+    let two = "https://portal.example\r\nOrigin: http://evil.example";
+    assert!(origin(two).starts_with("HTTP/1.1 400 "));
+}
+
+#[test]
+fn other_machines_are_let_in_only_where_that_is_said() {
+    let hub = Hub::spawn(HubConfig::default()).unwrap();
+    let bind = |access: Access| {
+        let mut config = ServerConfig::default();
+        config.access = access;
+        Server::bind("0.0.0.0:0", hub.handle(), config)
+    };
+    let error = bind(Access::Local).unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("0.0.0.0:0"), "{error}");
+    assert!(!error.to_string().contains("--"), "the program's words: {error}");
+    bind(Access::Open).unwrap().shutdown();
+    bind(Access::Token(Token::new(TOKEN).unwrap())).unwrap().shutdown();
+
+    let (status, _, err) = run(kentros(&["--demo", "1", "--addr", "0.0.0.0:0"]));
+    assert_eq!(status, 2, "{err}");
+    for part in ["0.0.0.0:0", "--token-file", "KENTROS_TOKEN_FILE", "--no-auth"] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    assert!(!err.contains("Access"), "the library's words: {err}");
+    for (args, variable) in [(&["--no-auth"][..], None), (&[], Some(("KENTROS_TOKEN", TOKEN)))] {
+        let mut command = kentros(&[&["--demo", "1", "--addr", "0.0.0.0:0"], args].concat());
+        command.envs(variable);
+        let addr = SocketAddr::from(([127, 0, 0, 1], Running::start(command).addr().port()));
+        assert_ne!(addr.port(), 0);
+    }
+}
+
+#[test]
+fn an_empty_token_is_no_open_door() {
+    let cases =
+        [("KENTROS_TOKEN", "KENTROS_TOKEN: a token"), ("KENTROS_TOKEN_FILE", "_FILE \"\": ")];
+    for (name, part) in cases {
+        // Where it counts as none at all, this address is refused, in other words.
+        let mut command = kentros(&["--demo", "1", "--addr", "0.0.0.0:0"]);
+        command.env(name, "");
+        let (status, _, err) = run(command);
+        assert_eq!(status, 2, "{err}");
+        assert!(err.contains(part), "{err}");
+    }
+}
+
+#[test]
+fn the_token_is_in_no_line_of_the_log_at_any_level() {
+    let file = env::temp_dir().join(format!("kentros-token-{}", process::id()));
+    fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    for (flags, variable, value) in [
+        (&["--token", TOKEN][..], "KENTROS_DEMO", "3"),
+        (&[], "KENTROS_TOKEN", TOKEN),
+        (&[], "KENTROS_TOKEN_FILE", file.to_str().unwrap()),
+    ] {
+        let args = ["--demo", "3", "--addr", "127.0.0.1:0", "--log-level", "trace"];
+        let mut command = kentros(&[&args[..], flags].concat());
+        command.env(variable, value);
+        let mut running = Running::start(command);
+        let addr = running.addr();
+        let bearer = format!("Authorization: Bearer {TOKEN}");
+        assert_eq!(get_with(addr, "/api/v1/stats", &bearer).status, 200);
+        // Whatever goes wrong with it.
+        let wrong = format!("{TOKEN}x");
+        assert_eq!(get_with(addr, "/", &format!("Authorization: Bearer {wrong}")).status, 401);
+        assert_eq!(get_with(addr, &format!("/?token={TOKEN}"), "A: b").status, 401);
+        assert_eq!(get_with(addr, &format!("/{TOKEN}"), &bearer).status, 404);
+        assert_eq!(get_with(addr, "/", &format!("{bearer}\r\n{bearer}")).status, 400);
+        assert_eq!(get_with(addr, "/", &format!("{bearer}\r\n{TOKEN} : x")).status, 400);
+        assert_eq!(log_in(addr, &format!("token={wrong}"), "").status, 401);
+        let answer = log_in(addr, &format!("token={TOKEN}"), "");
+        let cookie = answer.field("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
+        let offer = format!("Sec-WebSocket-Protocol: kentros, kentros.bearer.{ENCODED}");
+        assert!(shake(addr, &offer).starts_with("HTTP/1.1 101 "));
+        assert!(shake(addr, &format!("{bearer}\r\nOrigin: null")).starts_with("HTTP/1.1 403 "));
+        running.signal(Signal::TERM);
+        assert_eq!(running.ended().code(), Some(0));
+        let lines: Vec<String> = running.lines.iter().collect();
+        assert_eq!(lines.iter().filter(|line| line.contains("wrong token")).count(), 1);
+        for line in lines {
+            for secret in [TOKEN, ENCODED, &cookie] {
+                assert!(!line.contains(secret), "{line}");
+            }
+        }
+    }
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn kentros_stats_shows_the_token_to_a_hub_that_wants_it() {
+    let served = serve(locked());
+    let url = format!("ws://{}/ws/stats", served.addr());
+    let args = ["stats", "--once", "--json", "--url", &url];
+    let mut command = kentros(&args);
+    command.env("KENTROS_TOKEN", TOKEN);
+    let (status, out, err) = run(command);
+    assert_eq!(status, 0, "{err}");
+    let rows: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(rows.as_object().unwrap().len(), 3);
+    let (status, _, err) = run(kentros(&args));
+    assert_eq!(status, 1);
+    assert!(err.contains("wants a token") && err.contains("KENTROS_TOKEN"), "{err}");
+    let mut command = kentros(&args);
+    command.env("KENTROS_TOKEN", format!("{TOKEN}x"));
+    let (status, _, err) = run(command);
+    assert!(status == 1 && err.contains("another token") && !err.contains(TOKEN), "{err}");
+}
+
+#[test]
+fn a_browser_logs_in_and_after_a_restart_again() {
+    let Some(browser) = Browser::find("a_browser_logs_in_and_after_a_restart_again") else {
+        return;
+    };
+    let served = serve(locked());
+    let addr = served.addr();
+    let mut page = browser.page();
+    page.goto(&format!("http://{addr}/?sort=-cpu"));
+    assert_eq!(page.eval("location.pathname"), "/login");
+    let styled = "getComputedStyle(document.querySelector('button')).fontWeight";
+    assert_eq!(page.eval(styled), "600", "the style's hash is that of the policy");
+    assert_eq!(page.complaints(), Vec::<String>::new());
+    let submit = |page: &mut Page, token: &str| {
+        page.eval(&format!("document.querySelector('#token').value = '{token}'; 0"));
+        // Once this call has its answer: the page is left then.
+        page.eval("setTimeout(() => document.querySelector('button').click()); 0");
+    };
+    submit(&mut page, "not-the-token-at-all");
+    let wrong = "document.querySelector('.wrong')?.textContent === 'That is not the token.'";
+    page.arrive("the refusal", wrong);
+    submit(&mut page, TOKEN);
+    let live = "document.getElementById('link-text')?.textContent === 'Live'";
+    page.arrive("the dashboard", live);
+    assert_eq!(page.eval("location.pathname + location.search"), "/?sort=-cpu");
+    assert_eq!(page.eval("document.cookie"), "", "no script sees the cookie");
+    // It loads again without another login.
+    page.goto(&format!("http://{addr}/"));
+    page.arrive("the dashboard again", live);
+
+    served.server.shutdown();
+    served.hub.shutdown();
+    let hub = Hub::spawn(HubConfig::default()).unwrap();
+    let _again = Server::bind(addr, hub.handle(), locked()).unwrap();
+    page.arrive(
+        "the login",
+        "location.pathname === '/login' && document.readyState === 'complete'",
+    );
+    for url in page.requests() {
+        assert!(!url.contains(TOKEN), "{url}");
+    }
+}
+
+#[test]
+fn a_page_shows_the_token_as_a_subprotocol() {
+    let Some(browser) = Browser::find("a_page_shows_the_token_as_a_subprotocol") else { return };
+    // A page of another server, from an origin that is allowed.
+    let portal = Served::with(
+        HubConfig::default(),
+        ServerConfig::default().page("/", "text/html", "<!doctype html><title>portal</title>"),
+    );
+    let origin = format!("http://{}", portal.addr());
+    let served = serve(locked().allow_origin(&origin).unwrap());
+    let mut page = browser.page();
+    // Its own policy would let it connect to itself alone.
+    page.call("Page.setBypassCSP", serde_json::json!({"enabled": true}));
+    page.goto(&origin);
+    let connect = |protocols: &str| {
+        format!(
+            "new Promise((done) => {{
+                const socket = new WebSocket('ws://{}/ws/stats', {protocols});
+                socket.onmessage = () => {{ done(socket.protocol); socket.close(); }};
+                socket.onerror = () => done('refused');
+            }})",
+            served.addr()
+        )
+    };
+    let both = connect(&format!("['kentros', 'kentros.bearer.{ENCODED}']"));
+    assert_eq!(page.eval(&both), "kentros");
+    assert_eq!(page.eval(&connect("['kentros']")), "refused");
+    // Browsers want one of those that they offered, and the token is none to repeat.
+    let alone = connect(&format!("['kentros.bearer.{ENCODED}']"));
+    assert_eq!(page.eval(&alone), "refused");
+    let wrong = connect(&format!("['kentros', 'kentros.bearer.{ENCODED}x']"));
+    assert_eq!(page.eval(&wrong), "refused");
+}

@@ -1,0 +1,173 @@
+//! Below a path, behind the proxies of the README: its own snippets, in nginx and in Caddy.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use kentros::{HubConfig, ServerConfig};
+use tungstenite::ClientRequestBuilder;
+use tungstenite::client::client;
+
+use crate::harness::{Served, dial, one_each, say_skipped, until};
+use crate::raw::{Answer, ask};
+
+const BASE: &str = "/stats";
+
+fn served() -> Served {
+    let served = Served::with(HubConfig::default(), ServerConfig::default().base(BASE));
+    served.handle().publish_snapshot(one_each(&["shop"], 1)).unwrap();
+    served
+}
+
+#[test]
+fn all_is_below_the_path_and_nothing_beside_it() {
+    let served = served();
+    all_is_there(served.addr());
+    for path in ["/", "/ws/stats", "/healthz", "/statsx", "/statshealthz", "/stats//", "/other"] {
+        assert_eq!(served.get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn behind_nginx_as_the_readme_says() {
+    let config = |folder: &Path, port: u16, upstream: SocketAddr| {
+        let folder = folder.display();
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let temporary = temporary.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"));
+        let location = snippet("nginx").replace("127.0.0.1:9001", &upstream.to_string());
+        format!(
+            "daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
+             http {{\naccess_log off;\n{}server {{\nlisten 127.0.0.1:{port};\n{location}}}\n}}\n",
+            temporary.concat()
+        )
+    };
+    let run = |file: &Path, folder: &Path| {
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(file);
+        nginx
+    };
+    behind("behind_nginx_as_the_readme_says", config, run);
+}
+
+#[test]
+fn behind_caddy_as_the_readme_says() {
+    let config = |_: &Path, port: u16, upstream: SocketAddr| {
+        let site = snippet("caddy").replace("127.0.0.1:9001", &upstream.to_string());
+        let here = format!("http://127.0.0.1:{port}");
+        format!("{{\nadmin off\ndefault_bind 127.0.0.1\n}}\n{}", site.replace("example.com", &here))
+    };
+    let run = |file: &Path, folder: &Path| {
+        let mut caddy = Command::new("caddy");
+        caddy.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+        caddy.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+        caddy
+    };
+    behind("behind_caddy_as_the_readme_says", config, run);
+}
+
+/// The page, what it loads, the endpoints and the socket, all by addresses below the path.
+fn all_is_there(addr: SocketAddr) {
+    let redirect = get(addr, BASE);
+    assert_eq!((redirect.status, redirect.field("location")), (307, "/stats/"));
+    assert_eq!(get(addr, &format!("{BASE}?q=web")).field("location"), "/stats/?q=web");
+    let page = get(addr, "/stats/");
+    assert_eq!(page.status, 200, "{page:?}");
+    let assets: Vec<&str> = page
+        .body
+        .split(['"', '\''])
+        .filter(|text| [".js", ".css"].iter().any(|end| text.ends_with(end)))
+        .collect();
+    assert!(assets.len() > 1, "{}", page.body);
+    for asset in assets {
+        assert!(!asset.starts_with('/'), "{asset} must be relative to the page");
+        assert_eq!(get(addr, &format!("/stats/{asset}")).status, 200, "{asset}");
+    }
+    assert_eq!(get(addr, "/stats/api/v1/projects/shop/stats").status, 200);
+    assert_eq!(get(addr, "/stats/healthz").status, 200);
+    let url = format!("ws://{addr}/stats/ws/stats").parse().unwrap();
+    // As a browser says it.
+    let request = ClientRequestBuilder::new(url).with_header("Origin", format!("http://{addr}"));
+    let (mut socket, _) = client(request, dial(addr)).unwrap();
+    while !socket.read().unwrap().to_text().unwrap().contains("\"container_stats\"") {}
+}
+
+/// Proxies keep a connection unless they are told otherwise.
+#[track_caller]
+fn get(addr: SocketAddr, path: &str) -> Answer {
+    ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"))
+}
+
+/// The block of this language in the README.
+fn snippet(language: &str) -> String {
+    let (_, after) =
+        include_str!("../../README.md").split_once(&format!("```{language}\n")).unwrap();
+    after.split_once("```").unwrap().0.to_owned()
+}
+
+/// A proxy with its files, until the test ends.
+struct Proxy {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Proxy {
+    /// Starts it on this port, and waits until it listens. `Ok(None)`: another one has the port.
+    fn start(mut command: Command, folder: PathBuf, addr: SocketAddr) -> io::Result<Option<Self>> {
+        let log = folder.join("log");
+        let stderr = fs::File::create(&log)?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn()?;
+        let mut proxy = Self { child, folder };
+        let mut taken = false;
+        until("a proxy that listens", || {
+            if let Some(status) = proxy.child.try_wait().unwrap() {
+                let words = fs::read_to_string(&log).unwrap();
+                taken = words.to_lowercase().contains("address already in use");
+                assert!(taken, "{status}: {words}");
+            }
+            taken || TcpStream::connect(addr).is_ok()
+        });
+        Ok((!taken).then_some(proxy))
+    }
+}
+
+/// Looks at all of it through a proxy with this configuration: of its folder, its port and what
+/// is behind it.
+fn behind(
+    test: &str,
+    config: impl Fn(&Path, u16, SocketAddr) -> String,
+    run: impl Fn(&Path, &Path) -> Command,
+) {
+    let served = served();
+    // A port that is free now may be another test's a moment later.
+    for n in 0..10 {
+        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let folder = std::env::temp_dir().join(format!("{test}-{}-{n}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("config");
+        fs::write(&file, config(&folder, addr.port(), served.addr())).unwrap();
+        match Proxy::start(run(&file, &folder), folder.clone(), addr) {
+            Ok(None) => {}
+            Ok(Some(_proxy)) => {
+                all_is_there(addr);
+                return assert_ne!(get(addr, "/elsewhere").status, 307);
+            }
+            Err(error) => {
+                fs::remove_dir_all(&folder).unwrap();
+                let how = std::env::var("KENTROS_TEST_PROXIES").unwrap_or_default();
+                assert_ne!(how, "require", "{test}: {error}");
+                return say_skipped(test, &error.to_string());
+            }
+        }
+    }
+    panic!("ten ports that were free were taken");
+}

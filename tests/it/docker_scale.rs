@@ -1,0 +1,166 @@
+//! Many containers: each has a sample in each snapshot, at the pace the engine gives.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use kentros::{Demand, DockerSource, Mode, StatsSource};
+
+use crate::docker_source::{GUARD, Reading, is_quarter};
+use crate::docker_watch::Watching;
+use crate::fake_engine::{Fake, FakeEngine, Kind};
+
+/// The most containers that are told of; the README names it.
+const TOLD: usize = 5_000;
+
+fn collect(source: &mut DockerSource) -> Reading {
+    let snapshot = source.collect(&Demand::all()).unwrap();
+    serde_json::from_str(&snapshot.to_json()).unwrap()
+}
+
+/// Reads until as many containers have a CPU figure.
+fn until_all(engine: &FakeEngine, source: &mut DockerSource, running: usize) {
+    let start = Instant::now();
+    while collect(source).container_stats.values().filter(|r| is_quarter(r.cpu_percent)).count()
+        < running
+    {
+        assert!(start.elapsed() < GUARD, "never {running} figures");
+        engine.wait_for_passes(1);
+    }
+}
+
+/// Every snapshot from now on has a sample of each, with its age.
+fn check(source: &mut DockerSource, running: usize) {
+    for _ in 0..3 {
+        let reading = collect(source);
+        assert_eq!(reading.container_stats.len(), running);
+        for (id, row) in &reading.container_stats {
+            assert!(is_quarter(row.cpu_percent), "{id}: {row:?}");
+            assert!(row.age_ms.is_some(), "{id}: {row:?}");
+        }
+        let running_told: u32 = reading.project_stats.values().map(|sums| sums.running).sum();
+        assert_eq!(running_told as usize, running);
+    }
+}
+
+/// A source that has found this engine to behave in this way. On a machine that is busy enough,
+/// an engine that reads directly may be taken for one that waits.
+fn source_in(mode: Mode, engine: &FakeEngine) -> DockerSource {
+    let start = Instant::now();
+    loop {
+        let mut source = DockerSource::new(engine.host());
+        while source.engine().mode.is_none() {
+            collect(&mut source);
+        }
+        if source.engine().mode == Some(mode) {
+            return source;
+        }
+        assert!(start.elapsed() < GUARD, "never taken for {mode:?}");
+    }
+}
+
+fn many(kind: Kind, mode: Mode) {
+    let engine = FakeEngine::start(kind);
+    engine.add(Fake::new("c0", "p0"));
+    let mut source = source_in(mode, &engine);
+    let mut running = 1;
+    for wanted in [1, 50, 200, 1_000] {
+        let ids: Vec<String> = (running..wanted)
+            .map(|n| engine.add(Fake::new(&format!("c{n}"), &format!("p{}", n / 10))))
+            .collect();
+        running = wanted;
+        for id in &ids {
+            engine.event(id, "start", &[]);
+        }
+        until_all(&engine, &mut source, running);
+        check(&mut source, running);
+    }
+    assert_eq!(source.engine().mode, Some(mode));
+}
+
+#[test]
+fn each_of_a_thousand_has_a_sample_in_each_snapshot_of_a_direct_engine() {
+    many(Kind::Direct, Mode::Direct);
+}
+
+#[test]
+fn each_of_a_thousand_has_a_sample_in_each_snapshot_of_an_older_engine() {
+    many(Kind::Stream, Mode::Stream);
+}
+
+#[test]
+fn thirty_thousand_stopped_ones_beside_them_change_nothing() {
+    for kind in [Kind::Direct, Kind::Stream] {
+        let engine = FakeEngine::start(kind);
+        let stopped = Fake { state: "exited".to_owned(), ..Fake::new("job", "old") };
+        let stopped: BTreeSet<String> = (0..30_000).map(|_| engine.add(stopped.clone())).collect();
+        let running: Vec<String> =
+            (0..20).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+        let watching = Watching::start(engine.host());
+        let mut viewer = watching.view();
+        let list = viewer.next("project_list");
+        let listed: BTreeSet<&str> = list["payload"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|project| project["containers"].as_array().unwrap())
+            .map(|container| container["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(listed.len(), TOLD, "{kind:?}");
+        assert!(running.iter().all(|id| listed.contains(id.as_str())), "all that run");
+        let stats = viewer.until("container_stats", |stats| {
+            let rows = stats["payload"].as_object().unwrap();
+            rows.len() == 20 && rows.values().all(|row| row["cpu_percent"].is_number())
+        });
+        let sampled: BTreeSet<&str> =
+            stats["payload"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(sampled, running.iter().map(String::as_str).collect());
+        for made in engine.calls_made() {
+            let about = made.split_once(' ').map(|(_, id)| id);
+            assert!(about.is_none_or(|id| !stopped.contains(id)), "{made}");
+        }
+        assert!(engine.calls("oneshot") + engine.calls("stream") >= 20);
+        watching.stop();
+    }
+}
+
+#[test]
+fn a_slow_direct_engine_is_asked_less_often_and_says_so() {
+    let engine = FakeEngine::start(Kind::Direct);
+    let ids: Vec<String> =
+        (0..40).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+    let mut source = source_in(Mode::Direct, &engine);
+    // Four at a time: over 0.8 s for all.
+    engine.is_slow(Duration::from_millis(90));
+    let start = Instant::now();
+    while source.engine().interval.is_none_or(|interval| interval < Duration::from_secs(2)) {
+        collect(&mut source);
+        assert!(start.elapsed() < GUARD, "never stretched");
+    }
+    for _ in 0..3 {
+        let reading = collect(&mut source);
+        for id in &ids {
+            let row = reading.row(id);
+            assert!(is_quarter(row.cpu_percent) && row.age_ms.is_some(), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn the_pace_of_an_older_engine_is_told() {
+    let engine = FakeEngine::start(Kind::Stream);
+    let ids: Vec<String> =
+        (0..4).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+    let watching = Watching::start(engine.host());
+    let mut viewer = watching.view();
+    viewer.until("engine_status", |status| status["payload"]["mode"] == "stream");
+    engine.keeps_pace(Duration::from_millis(1_800));
+    viewer.until("engine_status", |status| {
+        status["payload"]["interval_ms"].as_u64().is_some_and(|ms| ms > 1_500)
+    });
+    let stats = viewer.next("container_stats");
+    for id in &ids {
+        let row = &stats["payload"][id];
+        assert!(row["age_ms"].is_u64() && row["memory_usage"].is_u64(), "{row}");
+    }
+    watching.stop();
+}

@@ -1,0 +1,275 @@
+//! Limits: the last one allowed is served, the next gets its code, and the log says so once.
+
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use kentros::{Access, Client, HubConfig, Incoming, Message, ServerConfig, Token};
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::binary::{Running, kentros};
+use crate::harness::{Served, Ws, alone, dial, until};
+use crate::raw::{Answer, ask, handshake_with, read_close, read_head};
+
+/// A server whose visitors say themselves where they come from.
+fn believing(most: usize) -> Served {
+    let mut config = ServerConfig::default().trust_proxy("127.0.0.1").unwrap();
+    config.max_clients_per_address = Some(most);
+    Served::with(HubConfig::default(), config)
+}
+
+/// Connects from there: the connection, and the code of its Close where there is no room.
+fn from(served: &Served, address: &str) -> (std::net::TcpStream, Option<u16>) {
+    let mut stream = dial(served.addr());
+    let fields = format!("X-Forwarded-For: {address}");
+    stream.write_all(handshake_with(&fields).as_bytes()).unwrap();
+    assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
+    let ask = crate::raw::masked(0x81, br#"{"type":"subscribe","payload":"shop"}"#);
+    stream.write_all(&ask).unwrap();
+    let (first, payload) = crate::raw::read_frame(&mut stream).unwrap();
+    let code = (first == 0x88).then(|| u16::from_be_bytes([payload[0], payload[1]]));
+    (stream, code)
+}
+
+#[test]
+fn of_one_address_there_are_so_many_clients_and_of_another_as_many_again() {
+    let served = believing(2);
+    let (first, none) = from(&served, "203.0.113.7");
+    assert_eq!(none, None);
+    let (_second, none) = from(&served, "203.0.113.7");
+    assert_eq!(none, None);
+    for _ in 0..3 {
+        assert_eq!(from(&served, "203.0.113.7").1, Some(1013));
+    }
+    // What comes before the last address is anyone's word.
+    assert_eq!(from(&served, "6.6.6.6, 203.0.113.7").1, Some(1013));
+    let (_other, none) = from(&served, "203.0.113.8");
+    assert_eq!(none, None);
+    // All of one IPv6 network are one.
+    let _six: Vec<_> = ["2001:db8::1", "2001:db8::2"].map(|a| from(&served, a)).into();
+    assert_eq!(from(&served, "2001:db8::3:4:5:6").1, Some(1013));
+    assert_eq!(from(&served, "2001:db8:0:1::1").1, None);
+
+    drop(first);
+    // The server learns of the end a moment later.
+    until("a place", || from(&served, "203.0.113.7").1.is_none());
+}
+
+#[test]
+fn who_is_no_trusted_proxy_counts_under_its_own_address_whatever_it_says() {
+    let mut config = ServerConfig::default();
+    config.max_clients_per_address = Some(2);
+    let served = Served::with(HubConfig::default(), config);
+    let (_first, none) = from(&served, "203.0.113.7");
+    assert_eq!(none, None);
+    let (_second, none) = from(&served, "203.0.113.8");
+    assert_eq!(none, None);
+    assert_eq!(from(&served, "203.0.113.9").1, Some(1013));
+}
+
+#[test]
+fn a_client_may_have_so_many_subscriptions_and_no_more() {
+    let mut config = HubConfig::default();
+    config.max_subscriptions = 3;
+    let served = Served::with(config, ServerConfig::default());
+    let mut client = served.client();
+    assert_eq!(client.subscribe(json!(["a", "b", "c"])), json!(["a", "b", "c"]));
+    client.send("subscribe", "d");
+    assert_eq!(client.expect("error")["payload"]["code"], "too_many_subscriptions");
+    assert_eq!(client.subscribe("a"), json!(["a", "b", "c"]), "nothing changed");
+    client.send("unsubscribe", "a");
+    assert_eq!(client.expect("unsubscribed")["payload"], json!(["b", "c"]));
+    assert_eq!(client.subscribe("d"), json!(["b", "c", "d"]));
+}
+
+#[test]
+fn a_head_may_have_64_fields_and_no_more() {
+    let served = Served::new();
+    // The handshake has five.
+    let more = |n: usize| handshake_with(&vec!["A: b"; n].join("\r\n"));
+    let mut stream = dial(served.addr());
+    stream.write_all(more(59).as_bytes()).unwrap();
+    assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
+    assert_eq!(served.ask(&more(60)).status, 431);
+}
+
+#[test]
+fn twice_the_rate_may_come_at_once_and_no_more() {
+    let mut config = ServerConfig::default();
+    // The next one would be earned only a second later.
+    config.max_rate = Some(1);
+    // An echo answers on the client's own thread, so before the Close.
+    let echo = |client: &Client, message: Incoming<'_>| {
+        if let Incoming::Text(text) = message {
+            let _ = client.send_text(text);
+        }
+    };
+    let served = Served::with(HubConfig::default(), config.websocket("/ws/echo", echo));
+    let mut client = served.client_at("/ws/echo");
+    client.stream().write_all(&crate::raw::masked(0x81, b"7").repeat(3)).unwrap();
+    assert_eq!((client.next(), client.next()), (json!(7), json!(7)));
+    assert_eq!(client.closed(), (1008, "too many messages".into()));
+}
+
+#[test]
+fn each_limit_has_one_line_in_the_log_however_often_it_is_hit() {
+    const HITS: usize = 5;
+    let args = ["--demo", "1", "--addr", "127.0.0.1:0", "--max-clients", "3"];
+    let args = [&args[..], &["--max-clients-per-address", "2"]].concat();
+    let mut command = kentros(&args);
+    command.env("KENTROS_TRUST_PROXY", "127.0.0.1");
+    let mut running = Running::start(command);
+    let addr = running.addr();
+    let connect = |address: &str| {
+        let mut stream = dial(addr);
+        let fields = format!("X-Forwarded-For: {address}");
+        stream.write_all(handshake_with(&fields).as_bytes()).unwrap();
+        assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
+        stream
+    };
+    let mut clients: Vec<Ws> = (0..2).map(|_| Ws::over(dial(addr), addr, "/ws/stats")).collect();
+    for _ in 0..HITS {
+        let mut one_more = Ws::over(dial(addr), addr, "/ws/stats");
+        assert_eq!(one_more.closed().0, 1013);
+    }
+    let _third = connect("203.0.113.7");
+    for _ in 0..HITS {
+        assert_eq!(read_close(&mut connect("203.0.113.8")), 1013);
+        // A fault, and no limit.
+        assert_eq!(ask(addr, "nonsense\r\n\r\n").status, 400);
+        let large = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(20_000));
+        assert_eq!(ask(addr, &large).status, 431);
+        let ids: Vec<String> = (0..257).map(|n| n.to_string()).collect();
+        clients[0].send("subscribe", ids);
+        assert_eq!(clients[0].find("error")["payload"]["code"], "too_many_subscriptions");
+    }
+    let late = dial(addr);
+    assert_eq!(Answer::read(late).status, 408);
+    for mut client in clients {
+        let message = crate::raw::masked(0x81, br#"{"type":"unsubscribe","payload":"a"}"#);
+        client.stream().write_all(&message.repeat(60)).unwrap();
+        assert_eq!(client.closed().0, 1008);
+    }
+    running.signal(Signal::TERM);
+    assert_eq!(running.ended().code(), Some(0));
+    let lines: Vec<String> = running.lines.iter().filter(|line| line.contains("WARN")).collect();
+    for part in [
+        "2 clients are as many as may be of one address: 127.0.0.1",
+        "3 clients are as many as may be: 203.0.113.8",
+        "431 Request Header Fields Too Large",
+        "asks for more than 256 projects",
+        "more than five seconds",
+        "more than 20 messages a second",
+    ] {
+        let found = lines.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(found, 1, "{part:?} in {lines:#?}");
+    }
+    assert_eq!(lines.len(), 6, "{lines:#?}");
+}
+
+/// The warnings of this process.
+struct Warnings(Mutex<Vec<String>>);
+
+impl log::Log for Warnings {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn each_limit_of_a_single_client_has_one_line_in_the_log_too() {
+    static LINES: Warnings = Warnings(Mutex::new(Vec::new()));
+    const HITS: u64 = 3;
+    if !alone("limits::each_limit_of_a_single_client_has_one_line_in_the_log_too", &[]) {
+        return;
+    }
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+
+    let served = Served::new();
+    for _ in 0..HITS {
+        let mut stream = served.raw_client();
+        stream.write_all(&crate::raw::masked(0x81, &[b' '; 4097])).unwrap();
+        assert_eq!(read_close(&mut stream), 1009);
+    }
+
+    let mut config = ServerConfig::default();
+    config.silence_limit = Duration::from_millis(300);
+    let served = Served::with(HubConfig::default(), config);
+    for _ in 0..HITS {
+        assert_eq!(read_close(&mut served.raw_client()), 1008);
+    }
+
+    let mut config = ServerConfig::default();
+    config.access = Access::Token(Token::new("6f1ed002ab5595859014ebf0951522d9").unwrap());
+    let served = Served::with(HubConfig::default(), config);
+    for _ in 0..HITS {
+        let form = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4097\r\n\r\n";
+        assert_eq!(served.ask(form).status, 413);
+    }
+
+    // More than the kernel takes for a client that does not read.
+    let flood = |served: &Served| {
+        let _clients: Vec<Ws> = (0..HITS).map(|_| served.narrow_client()).collect();
+        served.until_clients(3);
+        let message = Message::new("heavy", "x".repeat(64 * 1024));
+        for _ in 0..256 {
+            served.handle().broadcast(&message).unwrap();
+        }
+        let evicted = || {
+            let counters = served.handle().counters();
+            counters.evicted_slow + counters.evicted_deadline
+        };
+        until("the evictions", || evicted() == HITS);
+    };
+    let mut config = HubConfig::default();
+    config.queue_messages = 2;
+    flood(&Served::with(config, ServerConfig::default()));
+    let mut config = HubConfig::default();
+    (config.queue_messages, config.queue_bytes) = (1000, usize::MAX);
+    config.write_deadline = Duration::from_millis(300);
+    flood(&Served::with(config, ServerConfig::default()));
+
+    let lines = LINES.0.lock().unwrap();
+    for part in [
+        "sends more than 4096 bytes at once: it gets 1009",
+        "shows no sign of life for 300ms: it gets 1008",
+        "413 Content Too Large",
+        "too much waits for it: it gets 1008",
+        "more than 300ms for one message: it is cut",
+    ] {
+        assert_eq!(lines.iter().filter(|line| line.contains(part)).count(), 1, "{lines:#?}");
+    }
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+}
+
+#[test]
+fn no_more_clients_than_descriptors_are_promised() {
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 128; exec \"$0\" --demo 1 --addr 127.0.0.1:0 --max-clients 500"]);
+    command.arg(env!("CARGO_BIN_EXE_kentros")).env_clear();
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+    command.stderr(std::process::Stdio::piped());
+    let running = Running::start(command);
+    assert!(
+        running.line("WARN").contains("the limit is 48"),
+        "128 less 64 reserved and 16 requests"
+    );
+    let addr = running.addr();
+    let _clients: Vec<Ws> = (0..48)
+        .map(|_| {
+            let mut client = Ws::over(dial(addr), addr, "/ws/stats");
+            client.find("engine_status");
+            client
+        })
+        .collect();
+    assert_eq!(Ws::over(dial(addr), addr, "/ws/stats").closed().0, 1013);
+}

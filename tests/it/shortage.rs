@@ -1,0 +1,165 @@
+//! The program where the system has no descriptor, no thread or no room for a log line left.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
+
+use crate::binary::{Running, demo, kentros};
+use crate::harness::{Ws, dial, until};
+use crate::raw::{get, read_frame};
+
+impl Running {
+    /// Has no more than so much of a resource from now on; `None`: as much as it likes.
+    fn limit(&self, resource: Resource, current: Option<u64>) {
+        let maximum =
+            prlimit(None, resource, rustix::process::getrlimit(resource)).unwrap().maximum;
+        prlimit(Some(self.pid()), resource, Rlimit { current, maximum }).unwrap();
+    }
+
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.pid())).unwrap()
+    }
+
+    fn descriptors(&self) -> u64 {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count() as u64
+    }
+
+    /// The time its threads have run so far.
+    fn cpu(&self) -> Duration {
+        let stat = self.proc("stat");
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        // proc(5): utime and stime, in hundredths of a second, are fields 14 and 15.
+        let ticks = fields.split(' ').skip(11).take(2).map(|n| n.parse::<u64>().unwrap());
+        Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
+    /// A line of `/proc/<pid>/status`, in bytes.
+    fn status(&self, name: &str) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        1024 * line
+            .trim_start_matches(':')
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    }
+}
+
+fn client(addr: SocketAddr) -> Ws {
+    Ws::over(dial(addr), addr, "/ws/stats")
+}
+
+#[test]
+fn without_a_descriptor_for_one_more_it_rests_and_takes_up_again_when_there_are_some() {
+    let running = demo();
+    let addr = running.addr();
+    let mut served = client(addr);
+    served.find("container_stats");
+    running.limit(Resource::Nofile, Some(running.descriptors() + 2));
+    let silent: Vec<TcpStream> = (0..10).map(|_| dial(addr)).collect();
+    let line = running.line("cannot accept connections for now");
+    assert!(line.contains("ERROR") && line.contains("Too many open files"), "{line}");
+    let (begun, before) = (Instant::now(), running.cpu());
+    while begun.elapsed() < Duration::from_secs(1) {
+        served.find("container_stats");
+    }
+    let (took, burnt) = (begun.elapsed(), running.cpu().saturating_sub(before));
+    assert!(burnt < took / 4, "{burnt:?} of CPU in {took:?}: it tries again and again");
+    drop(silent);
+    assert_eq!(get(addr, "/healthz").status, 200, "some have come free");
+    client(addr).find("container_stats");
+    served.find("container_stats");
+}
+
+#[test]
+fn without_a_thread_for_one_more_it_is_told_1013_and_the_next_is_served_when_there_is_one() {
+    let running = demo();
+    let addr = running.addr();
+    let mut served = client(addr);
+    served.find("container_stats");
+    // A thread takes 256 KiB of addresses for its stack.
+    running.limit(Resource::As, Some(running.status("VmSize") + 160 * 1024));
+    for _ in 0..5 {
+        assert_eq!(client(addr).closed().0, 1013);
+    }
+    assert!(running.line("no thread for one more client").contains("WARN"));
+    assert_eq!(get(addr, "/healthz").status, 200);
+    served.find("container_stats");
+    running.limit(Resource::As, None);
+    client(addr).find("container_stats");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    thread::scope(|scope| {
+        for format in ["text", "json"] {
+            for log in [Log::Full, Log::Gone, Log::Closed] {
+                scope.spawn(move || serves_without(log, format));
+            }
+        }
+    });
+}
+
+/// What is wrong with the log.
+#[derive(Clone, Copy, Debug)]
+enum Log {
+    /// The disk is full.
+    Full,
+    /// Whoever read it is gone.
+    Gone,
+    /// There never was one.
+    Closed,
+}
+
+fn serves_without(log: Log, format: &str) {
+    // Nobody tells its port, so it has one that was free a moment ago, on an address where
+    // nobody else looks for one, nor another run of the tests.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let addr = TcpListener::bind(SocketAddr::from(([127, high, low, 77], 0)))
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (text, args) = (addr.to_string(), ["--log-level", "trace", "--log-format", format]);
+    let mut command =
+        kentros(&[&["--demo", "3", "--interval", "100ms", "--addr", &text], &args[..]].concat());
+    match log {
+        Log::Full => {
+            command.stderr(File::options().write(true).open("/dev/full").unwrap());
+        }
+        Log::Gone => {
+            let (read, write) = std::io::pipe().unwrap();
+            drop(read);
+            command.stderr(write);
+        }
+        Log::Closed => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "exec \"$0\" \"$@\" 2>&-"]).arg(command.get_program());
+            shell.args(command.get_args()).env_clear();
+            command = shell;
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        }
+    }
+    let mut running = Running::start(command);
+    until("it listens", || TcpStream::connect(addr).is_ok());
+    let mut good = client(addr);
+    for _ in 0..20 {
+        // Each is a line or two: a client that breaks the protocol, and one that is well.
+        let mut bad = dial(addr);
+        bad.write_all(crate::raw::handshake().as_bytes()).unwrap();
+        crate::raw::read_head(&mut bad);
+        bad.write_all(&[0x83, 0]).unwrap();
+        while read_frame(&mut bad).is_some() {}
+        good.find("container_stats");
+        assert_eq!(get(addr, "/healthz").status, 200, "{log:?}, {format}");
+    }
+    running.signal(Signal::TERM);
+    assert_eq!(good.closed().0, 1001);
+    assert_eq!(running.ended().code(), Some(0), "{log:?}, {format}");
+}
