@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::io::ErrorKind;
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::ToSocketAddrs as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use tungstenite::http::Uri;
 use tungstenite::http::uri::InvalidUri;
 use tungstenite::{ClientRequestBuilder, Error as Fault, HandshakeError, Message, WebSocket};
 
-use crate::dial::{LIMIT, dial, is_late, told};
+use crate::dial::{LIMIT, Line, dial, is_late, told};
 
 /// Whom to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(crate) enum Feed {
     Hub(Box<Socket>),
 }
 
-type Socket = WebSocket<TcpStream>;
+type Socket = WebSocket<Line>;
 
 impl Feed {
     /// The figures of `project`, or of all; `interval` is the pace at which an engine is asked.
@@ -160,15 +160,13 @@ fn read(socket: &mut Socket, deadline: Option<Instant>) -> Result<Option<String>
         if left.is_some_and(|left| left.is_zero()) {
             return Ok(None);
         }
-        socket.get_ref().set_read_timeout(left.or(Some(SILENCE)))?;
+        socket.get_ref().0.set_read_timeout(left.or(Some(SILENCE)))?;
         match socket.read() {
             Ok(Message::Text(text)) => return Ok(Some(text.to_string())),
             Ok(Message::Close(Some(close))) => {
                 return Err(format!("the hub closed: {close}").into());
             }
             Ok(_) => {}
-            // A terminal that changes its size sends a signal.
-            Err(Fault::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
             Err(Fault::Io(error)) if left.is_some() && is_late(&error) => {}
             Err(fault) => {
                 return Err(format!("the hub is gone: {}", words(&fault, SILENCE)).into());
