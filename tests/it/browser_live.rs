@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::browser::{assert_clean, cell, open, row};
 use crate::browser_use::{GROUPS, NAMES, demo, steady};
 use crate::devtools::{Browser, Page};
-use crate::harness::until;
+use crate::harness::{dial, uninterrupted, until};
 
 #[test]
 fn lines_are_there_at_once_from_the_history() {
@@ -129,7 +129,7 @@ fn a_page_that_lost_its_login_goes_there() {
             }
             let mut stream = stream.unwrap();
             let mut head = [0; 4096];
-            let n = stream.read(&mut head).unwrap_or(0);
+            let n = uninterrupted(|| stream.read(&mut head)).unwrap_or(0);
             let answer = if head[..n].starts_with(b"GET /login ") {
                 "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nwho there"
             } else {
@@ -140,6 +140,6 @@ fn a_page_that_lost_its_login_goes_there() {
     });
     page.arrive("the login", "document.body?.textContent === 'who there'");
     over.store(true, Ordering::Relaxed);
-    drop(crate::harness::dial(addr));
+    drop(dial(addr));
     gate.join().unwrap();
 }

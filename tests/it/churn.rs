@@ -5,9 +5,9 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::sockopt;
 
-use crate::harness::{GUARD, Served, alone, belongings, memory, until};
+use crate::harness::{GUARD, Served, alone, belongings, memory, tcp_socket, uninterrupted, until};
 use crate::raw::{handshake, masked, read_close, read_head};
 
 /// As the promise has it.
@@ -67,7 +67,7 @@ fn come_and_go(addr: SocketAddr, comer: u8) {
             _ => {
                 stream.write_all(&[0x81, 0xfe, 1]).unwrap();
                 stream.shutdown(Shutdown::Write).unwrap();
-                match stream.read(&mut [0]) {
+                match uninterrupted(|| stream.read(&mut [0])) {
                     Ok(0) => {}
                     Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
                     other => panic!("an end was due, not {other:?}"),
@@ -80,7 +80,7 @@ fn come_and_go(addr: SocketAddr, comer: u8) {
 /// Connects from this address: each has ports of its own, of which a closed connection keeps one
 /// for a minute.
 fn dial_from(from: Ipv4Addr, addr: SocketAddr) -> TcpStream {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let socket = tcp_socket();
     rustix::net::bind(&socket, &SocketAddr::from((from, 0))).unwrap();
     rustix::net::connect(&socket, &addr).unwrap();
     let stream = TcpStream::from(socket);

@@ -4,8 +4,7 @@
 //! Without a Chromium the tests print that they were skipped; with `KENTROS_TEST_BROWSER=require`
 //! they fail instead. All tests of a run share one, each in a window and a context of its own.
 
-use std::io::{BufRead, BufReader, ErrorKind};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -16,9 +15,9 @@ use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tungstenite::client::client_with_config;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Error as Fault, Message as Frame, WebSocket};
+use tungstenite::{Message as Frame, WebSocket};
 
-use crate::harness::{GUARD, dial, until};
+use crate::harness::{GUARD, Steady, dial, until};
 
 /// Under these names it is packaged.
 const PROGRAMS: [&str; 4] =
@@ -113,7 +112,7 @@ impl Browser {
         // Answers are delayed on purpose where the page waits for something.
         stream.set_read_timeout(Some(4 * GUARD)).unwrap();
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let (socket, _) = client_with_config(&self.url, stream, Some(config)).unwrap();
+        let (socket, _) = client_with_config(&self.url, Steady(stream), Some(config)).unwrap();
         let mut page = Page { socket, session: None, calls: 0, events: Vec::new() };
         let context = page.call("Target.createBrowserContext", json!({"disposeOnDetach": true}));
         let context = &context["browserContextId"];
@@ -138,7 +137,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 /// One window, which closes when it is dropped, and the events of it.
 #[derive(Debug)]
 pub(crate) struct Page {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Steady>,
     session: Option<String>,
     calls: u64,
     events: Vec<Value>,
@@ -164,8 +163,6 @@ impl Page {
             let text = match self.socket.read() {
                 Ok(Frame::Text(text)) => text,
                 Ok(_) => continue,
-                // A signal interrupts: other tests start and end processes.
-                Err(Fault::Io(error)) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => panic!("{method}: {error}"),
             };
             let mut message: Value = serde_json::from_str(&text).unwrap();

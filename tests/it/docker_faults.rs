@@ -5,9 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kentros::{DockerHost, DockerSource, Mode, StatsSource, Unavailable};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use crate::docker_source::{Reading, is_quarter, read, until, until_cpu};
 use crate::fake_engine::{Fake, FakeEngine, Fault, Kind};
+use crate::harness::nowhere;
 
 const KINDS: [Kind; 3] = [Kind::Direct, Kind::Stream, Kind::Podman];
 
@@ -118,7 +120,8 @@ fn an_engine_that_accepts_nobody_is_an_error_in_time() {
 fn a_socket_nobody_listens_on_is_an_error_with_a_remedy() {
     let path = std::env::temp_dir().join(format!("kentros-dead-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&path);
-    drop(UnixListener::bind(&path).unwrap());
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
     let host: DockerHost = format!("unix://{}", path.display()).parse().unwrap();
     let error = read(&mut DockerSource::new(host)).unwrap_err();
     assert!(error.contains("connection refused") && error.contains("start the engine"), "{error}");
@@ -127,11 +130,8 @@ fn a_socket_nobody_listens_on_is_an_error_with_a_remedy() {
 
 #[test]
 fn tcp_works_alike_and_a_refused_port_has_a_remedy() {
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    let host: DockerHost = format!("tcp://127.0.0.1:{port}").parse().unwrap();
+    let (_reserved, addr) = nowhere();
+    let host: DockerHost = format!("tcp://{addr}").parse().unwrap();
     let error = read(&mut DockerSource::new(host)).unwrap_err();
     assert!(error.contains("connection refused"), "{error}");
 

@@ -1,7 +1,6 @@
 //! The list of projects and the events, from an engine through the hub to a client.
 
 use std::collections::BTreeMap;
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use kentros::{DockerHost, DockerSource, Hub, HubConfig, Server, ServerConfig};
@@ -9,6 +8,7 @@ use serde_json::Value;
 use tungstenite::{Message, WebSocket};
 
 use crate::fake_engine::{Fake, FakeEngine, Fault, Kind};
+use crate::harness::{Steady, dial};
 use crate::real_engine::{RealEngine, unique};
 
 /// A guard against waiting for ever; no test waits for it.
@@ -31,10 +31,8 @@ impl Watching {
 
     pub(crate) fn view(&self) -> Viewer {
         let address = self.server.local_addr();
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(GUARD)).unwrap();
         let url = format!("ws://{address}/ws/stats");
-        let (socket, _) = tungstenite::client(url, stream).unwrap();
+        let (socket, _) = tungstenite::client(url, Steady(dial(address))).unwrap();
         Viewer { socket }
     }
 
@@ -46,7 +44,7 @@ impl Watching {
 
 /// A client that listens.
 pub(crate) struct Viewer {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Steady>,
 }
 
 impl Viewer {

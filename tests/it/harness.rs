@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::never;
 use kentros::{ContainerStats, Hub, HubConfig, HubHandle, Message, Server, ServerConfig, Snapshot};
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tungstenite::client::client_with_config;
@@ -89,18 +89,30 @@ pub(crate) fn dial(addr: SocketAddr) -> TcpStream {
 
 /// The same with the smallest receive buffer there is; it must be set before the connection.
 pub(crate) fn dial_narrow(addr: SocketAddr) -> TcpStream {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 2048).unwrap();
+    let socket = tcp_socket();
+    sockopt::set_socket_recv_buffer_size(&socket, 2048).unwrap();
     rustix::net::connect(&socket, &addr).unwrap();
     guarded(TcpStream::from(socket))
 }
 
-/// An address where nobody listens, nor can while the first part lives.
+/// An address where nobody listens and that nobody is given while the first part lives: only a
+/// program that asks for this very port listens there.
+///
+/// A listener that was closed to have its port would not do: a program that another test starts
+/// just then holds a copy of it until it runs, and connections to it are reset.
 pub(crate) fn nowhere() -> (OwnedFd, SocketAddr) {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let socket = tcp_socket();
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let addr = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
     (socket, addr)
+}
+
+/// A socket that is not connected yet.
+pub(crate) fn tcp_socket() -> OwnedFd {
+    // Or programs that other tests start would have it too.
+    let flags = SocketFlags::CLOEXEC;
+    rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap()
 }
 
 fn guarded(stream: TcpStream) -> TcpStream {
@@ -175,38 +187,57 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A connection that goes on where a signal interrupts it: other tests start and end processes.
+#[derive(Debug)]
+pub(crate) struct Steady(pub(crate) TcpStream);
+
+impl Read for Steady {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        uninterrupted(|| self.0.read(buffer))
+    }
+}
+
+impl Write for Steady {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        uninterrupted(|| self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+pub(crate) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// A WebSocket client, tungstenite's own, that reads JSON messages.
 #[derive(Debug)]
-pub(crate) struct Ws(WebSocket<TcpStream>);
+pub(crate) struct Ws(WebSocket<Steady>);
 
 impl Ws {
     pub(crate) fn over(stream: TcpStream, addr: SocketAddr, path: &str) -> Self {
         let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
         let config = config.max_message_size(None).max_frame_size(None);
         let url = format!("ws://{addr}{path}");
-        let (socket, _) = client_with_config(&url, stream, Some(config)).unwrap();
+        let (socket, _) = client_with_config(&url, Steady(stream), Some(config)).unwrap();
         Self(socket)
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
-        self.0.get_ref()
-    }
-
-    /// Reads on where a signal interrupts: other tests start and end processes.
-    fn read(&mut self) -> Result<Frame, Fault> {
-        loop {
-            match self.0.read() {
-                Err(Fault::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read,
-            }
-        }
+        &self.0.get_ref().0
     }
 
     /// The next text or binary message, or Close; pings are answered on the way.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> Frame {
         loop {
-            match self.read().expect("a message within the guard") {
+            match self.0.read().expect("a message within the guard") {
                 Frame::Ping(_) | Frame::Pong(_) => {}
                 frame => return frame,
             }
@@ -281,7 +312,7 @@ impl Ws {
                 break close.expect("a Close has its code");
             }
         };
-        match self.read() {
+        match self.0.read() {
             Err(Fault::ConnectionClosed) => {}
             other => panic!("after its Close the connection must end cleanly, not {other:?}"),
         }
@@ -293,7 +324,7 @@ impl Ws {
     pub(crate) fn close(mut self) {
         self.0.close(None).unwrap();
         loop {
-            match self.read() {
+            match self.0.read() {
                 Ok(_) => {}
                 Err(Fault::ConnectionClosed) => return,
                 Err(other) => panic!("a Close must be answered, not {other:?}"),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::harness::{Served, dial};
+use crate::harness::{Served, dial, uninterrupted};
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -99,7 +99,11 @@ pub(crate) fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        assert_eq!(stream.read(&mut byte).unwrap(), 1, "the stream ended: {head:?}");
+        assert_eq!(
+            uninterrupted(|| stream.read(&mut byte)).unwrap(),
+            1,
+            "the stream ended: {head:?}"
+        );
         head.extend(byte);
     }
     String::from_utf8(head).unwrap()
@@ -129,7 +133,9 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 #[track_caller]
 pub(crate) fn read_frame(stream: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut header = [0; 2];
-    if stream.read(&mut header[..1]).expect("a frame or a clean end, no reset") == 0 {
+    if uninterrupted(|| stream.read(&mut header[..1])).expect("a frame or a clean end, no reset")
+        == 0
+    {
         return None;
     }
     stream.read_exact(&mut header[1..]).unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use crate::binary::{Running, demo, kentros};
-use crate::harness::{Ws, dial, until};
+use crate::harness::{Ws, dial, nowhere, until};
 use crate::raw::{get, read_frame};
 
 impl Running {
@@ -119,13 +119,8 @@ enum Log {
 }
 
 fn serves_without(log: Log, format: &str) {
-    // Nobody tells its port, so it has one that was free a moment ago, on an address where
-    // nobody else looks for one, nor another run of the tests.
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let addr = TcpListener::bind(SocketAddr::from(([127, high, low, 77], 0)))
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // Nobody tells its port.
+    let (_reserved, addr) = nowhere();
     let (text, args) = (addr.to_string(), ["--log-level", "trace", "--log-format", format]);
     let mut command =
         kentros(&[&["--demo", "3", "--interval", "100ms", "--addr", &text], &args[..]].concat());

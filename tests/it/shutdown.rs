@@ -15,7 +15,7 @@ use tungstenite::{Error as Fault, Message as Frame};
 
 use crate::harness::{
     GUARD, SHUTDOWN, Served, Ws, alone, belongings, dial, dial_narrow, is_pause, numbered,
-    one_each, thread_names, until,
+    one_each, thread_names, uninterrupted, until,
 };
 use crate::raw::{get, handshake, masked, read_close};
 
@@ -250,7 +250,7 @@ fn whoever_publishes_or_connects_meanwhile_is_told_and_never_hangs() {
                         let _ = stream.write_all(handshake().as_bytes());
                         let mut bytes = [0; 512];
                         loop {
-                            match stream.read(&mut bytes) {
+                            match uninterrupted(|| stream.read(&mut bytes)) {
                                 Ok(0) => break,
                                 Ok(_) => {}
                                 Err(error) => {

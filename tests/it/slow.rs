@@ -8,7 +8,10 @@ use crossbeam_channel::{RecvTimeoutError, bounded, tick};
 use kentros::{Demand, HubConfig, Message, ServerConfig, Snapshot, SourceError, StatsSource};
 use serde_json::{Value, json};
 
-use crate::harness::{GUARD, Served, Ws, alone, is_pause, memory, numbered, row, snapshot, until};
+use crate::harness::{
+    GUARD, Served, Ws, alone, dial_narrow, is_pause, memory, numbered, row, snapshot,
+    uninterrupted, until,
+};
 
 const KIB: usize = 1024;
 /// More than the kernel takes for a connection whose peer does not read.
@@ -300,7 +303,7 @@ fn a_client_that_reads_steadily_but_too_slowly_is_gone_at_the_deadline() {
         let mut buffer = vec![0; 30 * KIB];
         let (mut reads, mut bytes) = (0, 0);
         while told.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
-            match slow.stream().read(&mut buffer) {
+            match uninterrupted(|| slow.stream().read(&mut buffer)) {
                 Ok(0) => break,
                 Ok(n) => (reads, bytes) = (reads + 1, bytes + n),
                 Err(error) if is_pause(&error) => {}
@@ -336,7 +339,7 @@ fn a_client_that_reads_a_byte_a_second_is_gone_after_ten_seconds() {
             assert_eq!((counters.evicted_deadline, counters.evicted_slow), (1, 0));
             break;
         }
-        read += slow.stream().read(&mut [0]).unwrap();
+        read += uninterrupted(|| slow.stream().read(&mut [0])).unwrap();
         assert!(begun.elapsed() < GUARD, "a byte in time does not put the deadline off");
     }
     let after = begun.elapsed();
@@ -393,7 +396,7 @@ fn a_handler_that_sends_to_a_client_that_does_not_read_waits_for_the_deadline_at
         },
     );
     let served = Served::with(config, flood);
-    let mut stopped = Ws::over(crate::harness::dial_narrow(served.addr()), served.addr(), "/flood");
+    let mut stopped = Ws::over(dial_narrow(served.addr()), served.addr(), "/flood");
     stopped.send("go", ());
     assert!(heard.recv_timeout(GUARD).unwrap(), "an error, and soon");
 }

@@ -55,7 +55,7 @@ impl Drop for Terminal {
 impl Terminal {
     /// `kentros top ARGS` on 80x24, with these variables and no others.
     fn top(args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&outer).unwrap();
         unlockpt(&outer).unwrap();
         resize(&outer, 80, 24);
