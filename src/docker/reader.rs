@@ -23,8 +23,11 @@ use crate::poller::{Interest, Poller};
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// A stream without a sample for this long is begun anew: an engine sends one each second, also
-/// of a paused container.
+/// of a paused container, and with a thousand of them each seven.
 const SILENT: Duration = Duration::from_secs(10);
+/// Whoever is begun anew is given twice as long as before, at most this: an engine that is slow must
+/// not be kept busy with streams that are given up just before they give anything.
+const LONGEST_LIMIT: Duration = Duration::from_secs(60);
 /// How often limits and rests are looked at.
 const TICK: Duration = Duration::from_millis(500);
 /// What is read at once: some samples.
@@ -138,7 +141,7 @@ impl Reader {
     fn tick(&mut self, now: Instant) {
         let due = |stream: &Stream| match &stream.state {
             State::Resting(until) => now >= *until,
-            State::Open(open) => now >= open.deadline(),
+            State::Open(open) => now >= open.heard + open.limit(stream.rest),
         };
         let due: Vec<u64> =
             self.streams.iter().filter(|(_, s)| due(s)).map(|(token, _)| *token).collect();
@@ -244,9 +247,10 @@ impl Open {
         matches!(&self.stage, Stage::Reading(response) if response.is_answered())
     }
 
-    /// When its time is up.
-    fn deadline(&self) -> Instant {
-        self.heard + if self.is_answered() { SILENT } else { CALL_LIMIT }
+    /// How long what comes next may take, for a stream that rests so long.
+    fn limit(&self, rest: Duration) -> Duration {
+        let first = if self.is_answered() { SILENT } else { CALL_LIMIT };
+        first.mul_f64(rest.div_duration_f64(FIRST_REST)).min(LONGEST_LIMIT)
     }
 
     /// Sends and reads what can be, and gives each reading to `post`.

@@ -145,7 +145,7 @@ impl Session {
         if let Some(why) = self.lost() {
             return Err(why.into());
         }
-        let pace = match &self.sampler {
+        let pace = match &mut self.sampler {
             Sampler::Direct(direct) => direct.pace(),
             Sampler::Stream(streams) => streams.pace(),
             Sampler::Unknown | Sampler::Podman(_) => None,

@@ -32,6 +32,7 @@ pub(super) struct Streams {
     /// The token of each container's stream.
     tokens: HashMap<String, u64>,
     next: u64,
+    pace: Option<Duration>,
 }
 
 impl Streams {
@@ -49,7 +50,7 @@ impl Streams {
             shared.close();
         })?;
         let (orders, thread) = (Some(orders), Some(thread));
-        Ok(Self { orders, waker, thread, board, tokens: HashMap::new(), next: 0 })
+        Ok(Self { orders, waker, thread, board, tokens: HashMap::new(), next: 0, pace: None })
     }
 
     /// Whether the reader has ended, and gives no more samples.
@@ -65,9 +66,10 @@ impl Streams {
         posted.into_iter().fold(false, |any, (id, reading, at)| rows.take(&id, reading, at) | any)
     }
 
-    /// The engine's period, where it is slow.
-    pub(super) fn pace(&self) -> Option<Duration> {
-        self.board.period().filter(|period| *period > SLOW)
+    /// The engine's period, where it is slow; the same until it is another by a quarter.
+    pub(super) fn pace(&mut self) -> Option<Duration> {
+        self.pace = settled(self.pace, self.board.period());
+        self.pace
     }
 
     fn keep(&mut self, targets: &[Target]) {
@@ -101,6 +103,36 @@ impl Drop for Streams {
         if let Some(thread) = self.thread.take() {
             // A panic in it has been logged.
             let _ = thread.join();
+        }
+    }
+}
+
+/// What is told of a pace that is measured anew each time: clients need not hear of each change.
+fn settled(told: Option<Duration>, measured: Option<Duration>) -> Option<Duration> {
+    match (told, measured) {
+        (Some(told), Some(measured)) if measured.abs_diff(told) <= told / 4 => Some(told),
+        _ => measured.filter(|period| *period > SLOW),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_told_where_it_is_slow_and_again_where_it_is_another() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        for (told, measured, then) in [
+            (None, None, None),
+            (None, ms(1_100), None),
+            (None, ms(1_600), ms(1_600)),
+            (ms(1_600), ms(1_300), ms(1_600)),
+            (ms(1_600), ms(1_100), None),
+            (ms(7_000), ms(8_500), ms(7_000)),
+            (ms(7_000), ms(9_000), ms(9_000)),
+            (ms(7_000), None, None),
+        ] {
+            assert_eq!(settled(told, measured), then, "{told:?}, {measured:?}");
         }
     }
 }

@@ -146,6 +146,21 @@ fn a_slow_direct_engine_is_asked_less_often_and_says_so() {
 }
 
 #[test]
+fn an_engine_too_busy_to_begin_a_stream_in_time_is_given_more() {
+    let engine = FakeEngine::start(Kind::Stream);
+    engine.add(Fake::new("first", "shop"));
+    let mut source = source_in(Mode::Stream, &engine);
+    // More than the two seconds that a call may take.
+    engine.is_slow(Duration::from_millis(2_500));
+    let second = engine.add(Fake::new("second", "shop"));
+    engine.event(&second, "start", &[]);
+    let start = Instant::now();
+    while collect(&mut source).container_stats.get(&second).is_none_or(|r| r.age_ms.is_none()) {
+        assert!(start.elapsed() < GUARD, "its stream is given up again and again");
+    }
+}
+
+#[test]
 fn the_pace_of_an_older_engine_is_told() {
     let engine = FakeEngine::start(Kind::Stream);
     let ids: Vec<String> =

@@ -270,7 +270,7 @@ impl FakeEngine {
         self.change(|state| state.period = period);
     }
 
-    /// From now on a call for one sample takes this long.
+    /// From now on a call for one sample, or for a stream of them, takes this long to its answer.
     pub(crate) fn is_slow(&self, slowness: Duration) {
         self.change(|state| state.slowness = slowness);
     }
@@ -722,6 +722,14 @@ impl Connection<'_> {
         self.json(200, &answer.to_string())
     }
 
+    /// As long as a slow engine needs for an answer about one container.
+    fn take_time(&self) {
+        let slowness = lock(self.shared).slowness;
+        if !slowness.is_zero() {
+            let _ = crossbeam_channel::after(slowness).recv();
+        }
+    }
+
     fn one_shot(&self, id: &str) -> io::Result<()> {
         let (kind, pass) = {
             let state = lock(self.shared);
@@ -732,11 +740,8 @@ impl Connection<'_> {
         // A direct engine before 29 names neither.
         let named = kind != Kind::Direct;
         let sample = state.containers.get(id).map(|container| sample(id, container, named));
-        let slowness = state.slowness;
         drop(state);
-        if !slowness.is_zero() {
-            let _ = crossbeam_channel::after(slowness).recv();
-        }
+        self.take_time();
         match sample {
             Some(sample) => self.json(200, &sample),
             None => self.json(404, "{\"message\":\"No such container\"}\n"),
@@ -745,6 +750,7 @@ impl Connection<'_> {
 
     /// The collector sends the samples.
     fn stream(&self, id: &str) -> io::Result<()> {
+        self.take_time();
         self.head(200, "Transfer-Encoding: chunked\r\n")?;
         let feed = Feed { id: id.to_owned(), stream: Arc::clone(self.stream), hangs: false };
         lock(self.shared).streams.push(feed);
