@@ -23,7 +23,7 @@ use crate::poller::{Interest, Poller};
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// A stream without a sample for this long is begun anew: an engine sends one each second, also
-/// of a paused container, and with a thousand of them each seven.
+/// of a paused container, and with a thousand of them one in four to six.
 const SILENT: Duration = Duration::from_secs(10);
 /// Whoever is begun anew is given twice as long as before, at most this: an engine that is slow must
 /// not be kept busy with streams that are given up just before they give anything.
@@ -233,8 +233,13 @@ impl Reader {
         if !matches!(&stream.state, State::Open(open) if open.is_answered()) {
             self.client.count_error();
         }
+        // As long as it gave samples: whoever never did must not be given less again.
+        let lived = match &stream.state {
+            State::Open(open) => open.heard.saturating_duration_since(stream.begun),
+            State::Resting(_) => Duration::ZERO,
+        };
         stream.state = State::Resting(stream.begun + stream.rest);
-        stream.rest = if stream.begun.elapsed() > stream.rest + LONGEST_REST {
+        stream.rest = if lived > stream.rest + LONGEST_REST {
             FIRST_REST
         } else {
             (stream.rest * 2).min(LONGEST_REST)
