@@ -32,6 +32,7 @@ pub(super) struct Streams {
     /// The token of each container's stream.
     tokens: HashMap<String, u64>,
     next: u64,
+    /// What was last told of the engine's period.
     pace: Option<Duration>,
 }
 

@@ -72,6 +72,7 @@ fn come(from: Ipv4Addr, addr: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Leaves, in the way of this number.
 fn go(mut stream: TcpStream, n: usize) {
     match n % WAYS {
         // A Close, and to the end.
