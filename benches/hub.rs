@@ -11,24 +11,31 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use kentros::{Message, Snapshot};
+use kentros::Snapshot;
 use rustix::net::{SendFlags, send};
 
-#[path = "../src/demand.rs"]
-mod demand;
-#[path = "../src/frame.rs"]
+#[path = "../src/error.rs"]
+mod error;
+#[path = "../src/connection/frame.rs"]
 mod frame;
-#[path = "../src/outbox.rs"]
+#[path = "../src/interest.rs"]
+mod interest;
+#[path = "../src/message.rs"]
+mod message;
+#[path = "../src/connection/outbox.rs"]
 mod outbox;
-#[path = "../src/queue.rs"]
+#[path = "../src/connection/queue.rs"]
 mod queue;
 #[cfg(test)]
 #[path = "../src/random.rs"]
 mod random;
-#[path = "../src/registry.rs"]
+#[path = "../src/hub/registry.rs"]
 mod registry;
 
+use error::Error;
 use frame::Frame;
+use interest::Interest;
+use message::Message;
 use outbox::{Offered, Outbox};
 use queue::{Bounds, Queue};
 use registry::Registry;
@@ -84,12 +91,14 @@ fn fan_out(frame: &Frame) {
     });
     let mut registry = Registry::new(1);
     for (id, socket) in sockets.into_iter().enumerate() {
-        registry.add(id as u64, Box::new(Outbox::new(socket, BOUNDS, Duration::from_secs(10))));
+        let outbox = Box::new(Outbox::new(socket, BOUNDS, Duration::from_secs(10)));
+        registry.add(id as u64, outbox, Interest::all());
     }
+    let views: Vec<_> = registry.receivers(None).map(|(view, _)| view).collect();
     let shards = registry.take_shards();
     time("a delivery into a null socket, one of 500", 500, || {
-        for (_, members) in shards.iter().flat_map(registry::Shard::groups) {
-            for (_, outbox) in members {
+        for shard in &shards {
+            for (_, outbox) in views.iter().flat_map(|&view| shard.members(view)) {
                 let offered = outbox.offer(std::slice::from_ref(frame), frame.bytes());
                 assert_eq!(offered, Offered::Sent);
             }
@@ -97,23 +106,32 @@ fn fan_out(frame: &Frame) {
     });
 }
 
-/// Subscriptions among 10,000 clients of 50 projects.
+/// Subscriptions among 10,000 clients, in 50 projects and in 1,000 rooms.
 fn churn() {
-    let project = |n: u64| vec![format!("p{}", n % 50)];
-    let mut registry = Registry::new(2);
-    for id in 0..10_000 {
-        registry.add(id, ());
-        registry.subscribe(id, &project(id)).unwrap();
+    for rooms in [50, 1_000] {
+        let room = |n: u64| format!("r{}", n % rooms);
+        let mut registry = Registry::new(2);
+        for id in 0..10_000 {
+            registry.add(id, (), Interest::only([room(id)]));
+        }
+        time(&format!("subscribe to one more of {rooms} and end it"), 1, || {
+            registry.set_interest(77, Interest::only([room(77), room(78)]));
+            registry.set_interest(77, Interest::only([room(77)]));
+        });
+        time(&format!("come, subscribe to one of {rooms} and go"), 1, || {
+            registry.add(10_000, (), Interest::none());
+            registry.set_interest(10_000, Interest::only([room(3)]));
+            registry.remove(10_000)
+        });
+        let shards = registry.take_shards();
+        time(&format!("find the members of one of {rooms}"), 1, || {
+            let views = registry.receivers(Some("r7"));
+            views
+                .flat_map(|(view, _)| shards.iter().map(move |s| s.members(view).len()))
+                .sum::<usize>()
+        });
+        registry.return_shards(shards);
     }
-    time("subscribe to one more and end it, one of 10,000 clients", 1, || {
-        registry.subscribe(77, &project(78)).unwrap();
-        registry.unsubscribe(77, &project(78));
-    });
-    time("come, subscribe and go, one of 10,000 clients", 1, || {
-        registry.add(10_000, ());
-        registry.subscribe(10_000, &project(3)).unwrap();
-        registry.remove(10_000)
-    });
 }
 
 /// Times `work`, which does `each` of what it is called after, and prints the median.

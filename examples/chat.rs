@@ -1,77 +1,60 @@
-//! A chat: whoever connects to `/ws/chat/NAME` hears what others in this room say.
+//! A chat with rooms, which the hub keeps: a client at `/ws/chat/NAME` is in the room NAME.
 //!
 //! ```text
-//! cargo run --example chat
-//! websocat ws://127.0.0.1:9002/ws/chat/kitchen
+//! cargo run --example chat -- --addr 127.0.0.1:9002
+//! websocat 'ws://127.0.0.1:9002/ws/chat/kitchen?name=ann'
 //! ```
 
-#![allow(clippy::print_stdout)] // A program for people to try.
+#![allow(clippy::print_stdout)] // An example prints its URL.
 
-use std::collections::BTreeMap;
-use std::error::Error;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use kentros::{
+    Client, CloseReason, Error, Hub, HubConfig, HubHandle, Incoming, Interest, Message, Response,
+    Server, ServerConfig, Session,
+};
 
-use kentros::{Client, Handler, Hub, HubConfig, Incoming, Message, Server, ServerConfig};
-
-const ROOMS: [&str; 2] = ["kitchen", "garden"];
-
-/// One room. Its clients are here and not in the hub, which knows projects and no rooms.
-struct Room {
-    name: &'static str,
-    clients: Mutex<BTreeMap<u64, Client>>,
+struct Member {
+    hub: HubHandle,
+    room: String,
+    name: String,
 }
 
-impl Room {
-    /// Tells everybody in the room. One who has stalled is waited for by nobody but the speaker.
-    fn tell(&self, message: &Message) {
-        let clients: Vec<Client> = self.lock().values().cloned().collect();
-        for client in clients {
-            // Who is gone will be taken out by `close`.
-            let _ = client.send(message);
+impl Session for Member {
+    fn open(&mut self, client: &Client) {
+        let Self { hub, room, name } = self;
+        let joined = hub
+            .register_with(client, Interest::none())
+            .and_then(|()| hub.subscribe(client, room.as_str()))
+            .and_then(|()| hub.broadcast_to_subscribers(room, &Message::new("joined", name)));
+        if let Err(error) = joined {
+            client.close(1011, &error.to_string());
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Client>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Handler for Room {
-    fn open(&self, client: &Client) {
-        self.lock().insert(client.id(), client.clone());
-        self.tell(&Message::new("comes", client.id()).project(self.name));
-    }
-
-    fn message(&self, client: &Client, message: Incoming<'_>) {
-        match message {
-            Incoming::Text(words) => {
-                let said = serde_json::json!({"by": client.id(), "words": words});
-                self.tell(&Message::new("says", said).project(self.name));
-            }
-            Incoming::Binary(_) => client.close(1003, "words only"),
+    fn message(&mut self, client: &Client, message: Incoming<'_>) {
+        let Incoming::Text(text) = message else { return client.close(1003, "text only") };
+        let said = Message::new("said", serde_json::json!({"name": self.name, "text": text}));
+        if let Err(error) = self.hub.broadcast_except(&self.room, client, &said) {
+            client.close(1011, &error.to_string());
         }
     }
 
-    fn close(&self, client: &Client) {
-        self.lock().remove(&client.id());
-        self.tell(&Message::new("goes", client.id()).project(self.name));
+    fn close(&mut self, _: &Client, _: CloseReason) {
+        let _ = self.hub.broadcast_to_subscribers(&self.room, &Message::new("left", &self.name));
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9002".to_owned());
+fn main() -> Result<(), Error> {
+    let addr = std::env::args().skip(1).find(|arg| arg != "--addr");
     let hub = Hub::spawn(HubConfig::default())?;
-    let mut config = ServerConfig::default();
-    for name in ROOMS {
-        let room = Room { name, clients: Mutex::default() };
-        config = config.websocket(format!("/ws/chat/{name}"), room);
-    }
-    let server = Server::bind(addr.as_str(), hub.handle(), config)?;
-    for name in ROOMS {
-        println!("listening on ws://{}/ws/chat/{name}", server.local_addr());
-    }
+    let handle = hub.handle();
+    let config = ServerConfig::bare().sessions("/ws/chat/*", move |request| {
+        let name = request.parameter("name").filter(|name| !name.is_empty());
+        let name = name.ok_or(Response::text("choose a name: ?name=ann\n").with_status(400))?;
+        Ok(Member { hub: handle.clone(), room: request.tail().into(), name: name.into() })
+    });
+    let server = Server::bind(addr.as_deref().unwrap_or("127.0.0.1:9002"), hub.handle(), config)?;
+    println!("listening on ws://{}/ws/chat/ROOM?name=NAME", server.local_addr());
     loop {
-        thread::park();
+        std::thread::park();
     }
 }

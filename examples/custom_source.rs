@@ -1,10 +1,10 @@
 //! Other things than containers on the dashboard: the processes of this machine, by user.
 //!
 //! ```text
-//! cargo run --example custom_source
+//! cargo run --example custom_source -- --addr 127.0.0.1:9003
 //! ```
 
-#![allow(clippy::print_stdout)] // A program for people to try.
+#![allow(clippy::print_stdout)] // An example prints its URL.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -13,29 +13,28 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use kentros::{
-    Container, ContainerStats, Demand, EngineInfo, Hub, HubConfig, HubHandle, Message, Project,
+    Container, ContainerStats, EngineInfo, Hub, HubConfig, HubHandle, Interest, Message, Project,
     Server, ServerConfig, Snapshot, SourceError, StatsSource,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Processes shown: the largest.
-const MOST: usize = 40;
-/// The clock of `/proc/PID/stat`, ticks a second, and the size of a page: Linux has them so nearly
-/// everywhere.
+/// The number of processes shown: the ones with the most memory.
+const SHOWN: usize = 40;
+/// Ticks per second in `/proc/PID/stat`, and bytes per page: nearly every Linux has these values.
 const TICKS: f64 = 100.0;
 const PAGE: u64 = 4096;
 
-/// Reads `/proc`.
+/// A reader of `/proc`.
 #[derive(Default)]
 struct Processes {
-    /// Where the list of projects goes while somebody listens.
+    /// Where to publish the list of projects, while there is a listener.
     hub: Option<HubHandle>,
-    /// When each process was last seen, and the CPU it had used by then: a rate takes two readings.
+    /// When each process was last read, and its CPU time then: a rate needs two samples.
     before: HashMap<String, (Instant, f64)>,
 }
 
-/// What is read of one process.
+/// One process.
 struct Process {
     pid: String,
     name: String,
@@ -46,18 +45,18 @@ struct Process {
 }
 
 impl StatsSource for Processes {
-    fn begin(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
+    fn start(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
         self.hub = Some(hub.clone());
         Ok(())
     }
 
-    fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
+    fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
         let entries = fs::read_dir("/proc")?.flatten();
         let mut processes: Vec<Process> = entries.filter_map(|entry| read(&entry)).collect();
         processes.sort_by_key(|process| std::cmp::Reverse(process.memory));
-        processes.truncate(MOST);
+        processes.truncate(SHOWN);
         let timestamp = OffsetDateTime::from(SystemTime::now()).format(&Rfc3339)?;
-        let mut projects: BTreeMap<String, Project> = BTreeMap::new();
+        let mut projects: BTreeMap<String, Vec<Container>> = BTreeMap::new();
         let mut rows = Vec::new();
         let mut seen = HashMap::new();
         for process in processes {
@@ -67,34 +66,26 @@ impl StatsSource for Processes {
                 100.0 * (process.cpu_seconds - cpu_seconds) / (now - *at).as_secs_f64()
             });
             seen.insert(process.pid.clone(), (now, process.cpu_seconds));
-            projects.entry(project.clone()).or_default().containers.push(Container {
-                id: process.pid.clone(),
-                name: process.name.clone(),
-                state: "running".to_owned(),
-                ..Container::default()
-            });
-            if demand.wants(&project) {
-                let row = ContainerStats {
-                    name: process.name,
-                    project_id: project,
-                    cpu_percent: rate,
-                    memory_usage: Some(process.memory),
-                    pids: Some(process.threads),
-                    timestamp: Some(timestamp.clone()),
-                    age_ms: Some(0),
-                    ..ContainerStats::default()
-                };
+            let mut container = Container::new(&process.pid, &process.name);
+            container.state = "running".into();
+            projects.entry(project.clone()).or_default().push(container);
+            if interest.includes(&project) {
+                let mut row = ContainerStats::new(project, process.name);
+                row.cpu_percent = rate;
+                row.memory_usage = Some(process.memory);
+                row.pids = Some(process.threads);
+                row.timestamp = Some(timestamp.clone());
+                row.age_ms = Some(0);
                 rows.push((process.pid, row));
             }
         }
         self.before = seen;
         let projects: Vec<Project> = projects
             .into_iter()
-            .map(|(id, project)| Project {
-                name: id.clone(),
-                id,
-                status: "running".into(),
-                ..project
+            .map(|(id, containers)| {
+                let mut project = Project::new(id, containers);
+                project.status = "running".into();
+                project
             })
             .collect();
         if let Some(hub) = &self.hub {
@@ -103,20 +94,20 @@ impl StatsSource for Processes {
         Ok(Snapshot::from_rows(rows, &projects, Duration::from_secs(5))?)
     }
 
-    fn rest(&mut self) {
+    fn pause(&mut self) {
         *self = Self::default();
     }
 
-    fn engine(&self) -> EngineInfo {
-        EngineInfo { engine: Some("/proc".to_owned()), ..EngineInfo::default() }
+    fn engine_info(&self) -> EngineInfo {
+        EngineInfo::new("/proc")
     }
 }
 
-/// One process; `None` for what is none, or has just ended.
+/// Returns `None` for an entry that is not a process, or that has just ended.
 fn read(entry: &fs::DirEntry) -> Option<Process> {
     let pid = entry.file_name().into_string().ok()?;
     let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-    // The name stands in brackets, and may have any character in it: proc_pid_stat(5).
+    // The name is in parentheses and may contain any character: proc_pid_stat(5).
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
@@ -132,10 +123,11 @@ fn read(entry: &fs::DirEntry) -> Option<Process> {
     })
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9003".to_owned());
+fn main() -> Result<(), kentros::Error> {
+    let addr = std::env::args().skip(1).find(|arg| arg != "--addr");
+    let addr = addr.as_deref().unwrap_or("127.0.0.1:9003");
     let hub = Hub::spawn(HubConfig::default())?;
-    let server = Server::bind(addr.as_str(), hub.handle(), ServerConfig::default())?;
+    let server = Server::bind(addr, hub.handle(), ServerConfig::default())?;
     hub.handle().start_stats_streamer(Duration::from_secs(1), Processes::default())?;
     println!("listening on http://{}", server.local_addr());
     loop {

@@ -1,33 +1,46 @@
-//! An echo server with a page that shows it at work: a WebSocket at `/ws/echo` sends each message
-//! back unchanged, and the page at `/` shows who is connected and every message, live.
+//! An echo server with a live page: a WebSocket at `/ws/echo` returns each message unchanged, and
+//! the page at `/` shows the clients and their messages.
 //!
 //! ```text
 //! cargo run --example echo_dashboard -- [--addr HOST:PORT] [--max-message BYTES]
 //! ```
 
-#![allow(clippy::print_stdout)] // A program for people to try.
+#![allow(clippy::print_stdout)] // An example prints its URL.
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kentros::{
-    Client, Handler, Hub, HubConfig, HubHandle, Incoming, Message, Server, ServerConfig,
+    Client, CloseReason, Hub, HubConfig, HubHandle, Incoming, Message, Server, ServerConfig,
+    Session,
 };
 use lexopt::{Arg, Parser, ValueExt};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Characters of a message that the page is shown.
+/// Characters of a message that the page shows.
 const SHOWN: usize = 200;
 
-/// Echoes, and tells the hub's clients, which are the open pages.
-struct Echo {
+/// What the page shows, shared by the sessions of all clients.
+struct Page {
     hub: HubHandle,
-    /// Those who are connected, by their number.
+    /// Addresses by client id.
     connected: Mutex<BTreeMap<u64, String>>,
 }
+
+impl Page {
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<u64, String>)) {
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut connected);
+        // Under the lock, so that the last list published is the current one.
+        let _ = self.hub.broadcast(&Message::new("clients", &*connected).latest());
+    }
+}
+
+/// One client of the echo.
+struct Echo(Arc<Page>);
 
 #[derive(Serialize)]
 struct Echoed {
@@ -37,23 +50,14 @@ struct Echoed {
     text: String,
 }
 
-impl Echo {
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<u64, String>)) {
-        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut connected);
-        // Under the lock, so that the last list sent is the last one there was.
-        let _ = self.hub.broadcast(&Message::new("clients", &*connected).latest());
-    }
-}
-
-impl Handler for Echo {
-    fn open(&self, client: &Client) {
-        self.change(|connected| {
+impl Session for Echo {
+    fn open(&mut self, client: &Client) {
+        self.0.change(|connected| {
             connected.insert(client.id(), client.peer_addr().to_string());
         });
     }
 
-    fn message(&self, client: &Client, message: Incoming<'_>) {
+    fn message(&mut self, client: &Client, message: Incoming<'_>) {
         let (kind, bytes, text, sent) = match message {
             Incoming::Text(text) => {
                 let shown = text.chars().take(SHOWN).collect();
@@ -65,12 +69,12 @@ impl Handler for Echo {
         };
         if sent.is_ok() {
             let echoed = Echoed { client: client.id(), kind, bytes, text };
-            let _ = self.hub.broadcast(&Message::new("echo", echoed));
+            let _ = self.0.hub.broadcast(&Message::new("echo", echoed));
         }
     }
 
-    fn close(&self, client: &Client) {
-        self.change(|connected| {
+    fn close(&mut self, client: &Client, _: CloseReason) {
+        self.0.change(|connected| {
             connected.remove(&client.id());
         });
     }
@@ -78,26 +82,25 @@ impl Handler for Echo {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut addr = "127.0.0.1:9001".to_owned();
-    let mut config = ServerConfig::default();
+    // Tests and benchmarks send as fast as they can.
+    let mut config = ServerConfig::default().with_max_rate(None);
     let mut args = Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
             Arg::Long("addr") => addr = args.value()?.string()?,
-            Arg::Long("max-message") => config.max_message = args.value()?.parse()?,
+            Arg::Long("max-message") => config = config.with_max_message(args.value()?.parse()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    // An echo is for tests and measurements, which send as fast as they like.
-    config.max_rate = None;
 
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let hub = Hub::spawn(HubConfig::default())?;
-    let echo = Echo { hub: hub.handle(), connected: Mutex::default() };
+    let page = Arc::new(Page { hub: hub.handle(), connected: Mutex::default() });
     let config = config
         .page("/", "text/html; charset=utf-8", include_str!("echo_dashboard/index.html"))
         .page("/echo.js", "text/javascript; charset=utf-8", include_str!("echo_dashboard/echo.js"))
         .page("/echo.css", "text/css; charset=utf-8", include_str!("echo_dashboard/echo.css"))
-        .websocket("/ws/echo", echo);
+        .sessions("/ws/echo", move |_| Ok(Echo(Arc::clone(&page))));
     let server = Server::bind(addr.as_str(), hub.handle(), config)?;
     println!("listening on http://{}", server.local_addr());
     signals.forever().next();

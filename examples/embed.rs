@@ -1,35 +1,35 @@
-//! The hub in a plain program: it publishes what it likes, and whoever connects sees it.
+//! A hub in a plain program: what it publishes reaches every client of `/ws/stats`.
 //!
 //! ```text
-//! cargo run --example embed
+//! cargo run --example embed -- --addr 127.0.0.1:9001
 //! websocat ws://127.0.0.1:9001/ws/stats
 //! ```
 
-#![allow(clippy::print_stdout)] // A program for people to try.
+#![allow(clippy::print_stdout)] // An example prints its URL.
 
-use std::collections::HashMap;
 use std::thread;
 use std::time::Duration;
 
-use kentros::{Hub, HubConfig, Message, Server, ServerConfig};
+use kentros::{Error, Hub, HubConfig, Message, Server, ServerConfig};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Error> {
+    let addr = std::env::args().skip(1).find(|arg| arg != "--addr");
+    let addr = addr.as_deref().unwrap_or("127.0.0.1:9001");
     let hub = Hub::spawn(HubConfig::default())?;
-    let server = Server::bind("127.0.0.1:9001", hub.handle(), ServerConfig::default())?;
-    println!("ws://{}/ws/stats", server.local_addr());
+    let server = Server::bind(addr, hub.handle(), ServerConfig::default())?;
+    println!("listening on ws://{}/ws/stats", server.local_addr());
 
-    // Stats of our own, once a second while somebody listens: an object keyed by id.
-    hub.handle().start_stats_streamer(Duration::from_secs(1), || {
-        let load = std::fs::read_to_string("/proc/loadavg")?;
-        Ok::<_, std::io::Error>(HashMap::from([("host", load.trim().to_owned())]))
+    // A value that the hub asks for once a second, while at least one client is connected.
+    let handle = hub.handle();
+    handle.publish_every(Duration::from_secs(1), "load", || {
+        std::fs::read_to_string("/proc/loadavg").map(|load| load.trim().to_owned())
     })?;
 
-    // Messages of our own, from any thread, for everyone or for those who want one project.
-    let handle = hub.handle();
+    // Messages from any thread: events of one project, and the state of the whole.
     for build in 1.. {
-        handle.broadcast_to_subscribers("shop", &Message::new("build_started", build))?;
+        handle.broadcast(&Message::new("build_started", build).project("shop"))?;
+        handle.broadcast(&Message::new("clients", handle.client_count()).latest())?;
         thread::sleep(Duration::from_secs(5));
-        handle.broadcast(&Message::new("clients", handle.client_count()))?;
     }
     Ok(())
 }

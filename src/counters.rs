@@ -1,11 +1,13 @@
-//! What the hub counts.
+//! The hub's counters.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Figures of a hub since its start; see [`HubHandle::counters`](crate::HubHandle::counters).
+/// The counts of a hub since its start; see [`HubHandle::counters`](crate::HubHandle::counters).
 ///
-/// What clients received of the hub's messages is `delivered - conflated`, less what waited for a
-/// client when it was evicted or went away.
+/// Clients have received `delivered - conflated` of the hub's messages, less what was still queued
+/// for a client when it was evicted or disconnected.
 ///
 /// ```
 /// use kentros::{Hub, HubConfig, Message};
@@ -19,58 +21,41 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Clients registered now.
+    /// Clients and listeners registered now.
     pub clients: usize,
     /// Messages taken for delivery.
     pub published: u64,
-    /// Messages handed to a client: written to its socket, or waiting for it. Answers and what is
-    /// newest on connecting are among them, what a handler sends itself is not.
+    /// Messages handed to a client: written to its socket, or queued for it. Answers and retained
+    /// messages are included; what a session sends itself is not.
     pub delivered: u64,
-    /// Messages that waited for a slow client and were replaced by a newer one of their topic.
+    /// Messages that were queued for a slow client and replaced by a newer one of the same key.
     pub conflated: u64,
-    /// Messages that a source had and did not publish: `project_status`, where more than a hundred
-    /// came in a second, or where the hub had no room for a second.
-    pub left_out: u64,
-    /// Clients evicted because more waited for them than the bounds allow.
+    /// Clients evicted because their queue was full.
     pub evicted_slow: u64,
-    /// Clients evicted because one write took longer than the deadline.
+    /// Clients evicted because one write took longer than the write deadline.
     pub evicted_deadline: u64,
-    /// Whether the last reading of a stats streamer succeeded.
-    pub engine_up: bool,
-    /// Calls the source has made to its engine.
-    pub engine_calls: u64,
-    /// Calls of those that failed.
-    pub engine_errors: u64,
 }
 
-/// The live counters; every field may be read and written from any thread.
+/// The live counters, shared by the hub's threads.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) clients: AtomicUsize,
+pub(crate) struct AtomicCounters {
+    pub(crate) clients: ClientCount,
     pub(crate) published: AtomicU64,
     pub(crate) delivered: AtomicU64,
     pub(crate) conflated: AtomicU64,
-    pub(crate) left_out: AtomicU64,
     pub(crate) evicted_slow: AtomicU64,
     pub(crate) evicted_deadline: AtomicU64,
-    pub(crate) engine_up: AtomicBool,
-    pub(crate) engine_calls: AtomicU64,
-    pub(crate) engine_errors: AtomicU64,
 }
 
-impl Tally {
+impl AtomicCounters {
     pub(crate) fn read(&self) -> Counters {
         Counters {
-            clients: self.clients.load(Ordering::SeqCst),
+            clients: self.clients.get(),
             published: self.published.load(Ordering::Relaxed),
             delivered: self.delivered.load(Ordering::Relaxed),
             conflated: self.conflated.load(Ordering::Relaxed),
-            left_out: self.left_out.load(Ordering::Relaxed),
             evicted_slow: self.evicted_slow.load(Ordering::Relaxed),
             evicted_deadline: self.evicted_deadline.load(Ordering::Relaxed),
-            engine_up: self.engine_up.load(Ordering::Relaxed),
-            engine_calls: self.engine_calls.load(Ordering::Relaxed),
-            engine_errors: self.engine_errors.load(Ordering::Relaxed),
         }
     }
 }
@@ -78,5 +63,41 @@ impl Tally {
 pub(crate) fn add(counter: &AtomicU64, n: u64) {
     if n > 0 {
         counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// The number of registered clients, which can be waited for.
+#[derive(Debug, Default)]
+pub(crate) struct ClientCount {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl ClientCount {
+    pub(crate) fn get(&self) -> usize {
+        *self.lock()
+    }
+
+    pub(crate) fn increment(&self) {
+        *self.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn decrement(&self) {
+        let mut count = self.lock();
+        *count = count.saturating_sub(1);
+        drop(count);
+        self.changed.notify_all();
+    }
+
+    /// Waits until the count is `n`; `false` if it is not within this time.
+    pub(crate) fn wait_for(&self, n: usize, within: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), within, |count| *count != n);
+        let timeout = waited.unwrap_or_else(PoisonError::into_inner).1;
+        !timeout.timed_out()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

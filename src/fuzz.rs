@@ -20,16 +20,15 @@ use httparse::Status::Complete;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde_json::Value;
 
-use crate::connection::{self, Notices, Rules};
+use crate::connection::reader::{self, ConnectionLimits, LimitWarnings};
 use crate::http::base::Base;
-use crate::http::gate::{Checks, Gate, Pass};
 use crate::http::head::{Head, MAX_HEAD};
 use crate::http::response::Response;
-use crate::http::route::{Outcome, Routes, STATS_SOCKET};
-use crate::hub::HubConfig;
-use crate::protocol::request::{self, Request};
-use crate::stats::StatsHandler;
-use crate::{Client, Counters, Handler, Hub, Incoming, Token, dashboard};
+use crate::server::auth::gate::{Checks, Gate, Pass};
+use crate::server::routes::{Outcome, RouteTable};
+use crate::stats::command::{self, ClientCommand};
+use crate::stats::socket::StatsSession;
+use crate::{Client, Hub, HubConfig, Incoming, Message, ServerConfig, Session, Token};
 
 pub use crate::docker::fuzz::{engine_json, engine_stream, event_lines};
 
@@ -41,9 +40,10 @@ pub fn request_head(bytes: &[u8]) {
         proxied.proxies.trust("10.0.0.0/8").unwrap();
         proxied.allow_origin("https://portal.example").unwrap();
         [
-            Gate::new(Checks::default(), None).unwrap(),
-            Gate::new(proxied, Some(&Token::new("a-token-of-letters").unwrap())).unwrap(),
-            Gate::new(Checks::default(), Some(&Token::new("no-input-has-this").unwrap())).unwrap(),
+            Gate::new(Checks::default(), None, open()).unwrap(),
+            Gate::new(proxied, Some(&Token::new("a-token-of-letters").unwrap()), open()).unwrap(),
+            Gate::new(Checks::default(), Some(&Token::new("no-input-has-this").unwrap()), open())
+                .unwrap(),
         ]
     });
     let head = match Head::parse(bytes) {
@@ -60,22 +60,26 @@ pub fn request_head(bytes: &[u8]) {
     enter(open, &head, rest);
     enter(proxied, &head, rest);
     if enter(locked, &head, rest) {
-        assert!(["/healthz", "/readyz"].contains(&head.path.as_str()), "let in without the token");
+        assert!(["/healthz", "/readyz"].contains(&head.path()), "let in without the token");
     }
 }
 
 /// Answers a request; whether it was let in.
 fn enter(gate: &Gate, head: &Head, rest: &[u8]) -> bool {
-    static ROUTES: LazyLock<Routes> = LazyLock::new(|| {
-        let mut routes = dashboard::routes();
-        routes.socket_if_free(STATS_SOCKET, || Arc::new(|_: &Client, _: Incoming<'_>| {}));
-        routes
-    });
-    let (response, entered) = match gate.pass(SocketAddr::from(([10, 0, 0, 1], 1)), head).1 {
-        Pass::Through { own_page } => match ROUTES.outcome(head, own_page) {
+    static ROUTES: LazyLock<RouteTable> =
+        LazyLock::new(|| ServerConfig::default().routes.table(true).unwrap());
+    let peer = SocketAddr::from(([10, 0, 0, 1], 1));
+    let (response, entered) = match gate.pass(peer, head).1 {
+        Pass::Through { own_page } => match ROUTES.outcome(head.clone(), peer, own_page) {
             Outcome::Respond(response) => (response, true),
-            Outcome::Ask(api) => (api.too_late(&Counters::default()), true),
-            Outcome::Upgrade(answer, _) => {
+            Outcome::Defer(_, request) => {
+                assert!(request.path().starts_with('/'));
+                return true;
+            }
+            Outcome::Compute(..) | Outcome::Decide(..) => {
+                panic!("there is no such route by default")
+            }
+            Outcome::Upgrade(answer, ..) => {
                 assert_eq!(parse_response(&answer), (101, answer.len()));
                 return true;
             }
@@ -92,6 +96,10 @@ fn enter(gate: &Gate, head: &Head, rest: &[u8]) -> bool {
     entered
 }
 
+fn open() -> Vec<String> {
+    vec!["/healthz".to_owned(), "/readyz".to_owned()]
+}
+
 /// The status and the length of the head.
 fn parse_response(bytes: &[u8]) -> (u16, usize) {
     let mut fields = [httparse::EMPTY_HEADER; 16];
@@ -102,7 +110,7 @@ fn parse_response(bytes: &[u8]) -> (u16, usize) {
 
 /// An answer is one answer, whatever of the request is in it.
 fn check_response(response: &Response) {
-    let bytes = response.bytes(false);
+    let bytes = response.bytes("default-src 'none'", false);
     let (_, length) = parse_response(&bytes);
     let head = std::str::from_utf8(&bytes[..length]).unwrap();
     let field = format!("Content-Length: {}\r\n", bytes.len() - length);
@@ -112,11 +120,11 @@ fn check_response(response: &Response) {
 /// The text of a message to the stats socket.
 pub fn client_message(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match request::parse(text) {
-        Ok(Request::Subscribe(ids) | Request::Unsubscribe(ids)) => {
+    match command::parse(text) {
+        Ok(ClientCommand::Subscribe(ids) | ClientCommand::Unsubscribe(ids)) => {
             assert!(ids.iter().all(|id| (1..=255).contains(&id.len())), "{ids:?}");
         }
-        Ok(Request::History(seconds)) => assert!((1..=300).contains(&seconds)),
+        Ok(ClientCommand::History(seconds)) => assert!((1..=300).contains(&seconds)),
         Err(refusal) => {
             let json = refusal.message().to_json().unwrap();
             let message: Value = serde_json::from_str(&json).unwrap();
@@ -125,10 +133,10 @@ pub fn client_message(bytes: &[u8]) {
     }
 }
 
-/// What a client sends after its handshake, through all of its state: connection, handler, hub and
+/// What a client sends after its handshake, through all of its state: connection, session, hub and
 /// outbox. The first byte says how many bytes follow it that are the sizes of reads, by turns.
 ///
-/// However the bytes come, the handler must see the same messages, and the client the same Close.
+/// However the bytes come, the session must see the same messages, and the client the same Close.
 pub fn frames(bytes: &[u8]) {
     let Some((&sizes, rest)) = bytes.split_first() else { return };
     let sizes = usize::from(sizes % 8).min(rest.len());
@@ -147,30 +155,31 @@ pub fn frames(bytes: &[u8]) {
     assert_eq!(talk(pieces.remove(0).to_vec(), &pieces), whole, "in reads of {sizes:?}");
 }
 
-/// What the handler saw, and the code of the Close that the client got.
+/// What the session saw, and the code of the Close that the client got.
 type Talk = (Vec<Vec<u8>>, Option<u16>);
 
 /// One connection, on which a client sends these pieces, each to be read alone, and ends its half.
 fn talk(early: Vec<u8>, pieces: &[&[u8]]) -> Talk {
     static HUB: LazyLock<Hub> = LazyLock::new(|| Hub::spawn(HubConfig::default()).unwrap());
-    let rules = Rules {
+    let limits = ConnectionLimits {
         max_message: 256,
         max_rate: None,
         silence_limit: Duration::from_secs(100),
-        notices: Notices::default(),
+        warnings: LimitWarnings::default(),
     };
     let hub = HUB.handle();
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     let mut peer = TcpStream::from(theirs);
     let client = hub.client(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), TcpStream::from(ours));
-    let handler = Recorder {
-        stats: StatsHandler::new(hub.clone()),
-        seen: Mutex::default(),
-        answered: AtomicUsize::new(0),
+    let (seen, answered) = (Arc::default(), Arc::default());
+    let mut session = Recorder {
+        stats: StatsSession::new(&hub),
+        seen: Arc::clone(&seen),
+        answered: Arc::clone(&answered),
     };
     thread::scope(|scope| {
-        let server = scope.spawn(|| connection::serve(&client, &handler, early, &rules));
+        let server = scope.spawn(|| reader::serve(&client, &mut session, early, &limits));
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
             // A connection that is cut says so below.
             let _ = peer.write_all(piece);
@@ -184,29 +193,28 @@ fn talk(early: Vec<u8>, pieces: &[&[u8]]) -> Talk {
         // Else the thread may still be ending when the fuzzer looks for leaks.
         server.join().expect("the connection's thread panicked");
     });
-    let _ = hub.unregister(&client);
-    assert_eq!(hub.view(client.id()), None);
+    assert!(hub.send_to(&client, &Message::new("late", ())).is_err(), "it is still registered");
     let mut out = Vec::new();
     peer.read_to_end(&mut out).expect("a clean end of the stream");
-    let seen = handler.seen.into_inner().unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
     // A 1011 alone proves nothing: a client may close with it, and is answered the same.
-    assert_eq!(handler.answered.into_inner(), seen.len(), "the handler panicked");
+    assert_eq!(answered.load(Ordering::Relaxed), seen.len(), "the session panicked");
     (seen, close_of(&out))
 }
 
-/// Records what reaches the stats socket's handler, and how often that came to an end.
+/// Records what reaches the stats socket's session, and how often that came to an end.
 struct Recorder {
-    stats: StatsHandler,
-    seen: Mutex<Vec<Vec<u8>>>,
-    answered: AtomicUsize,
+    stats: StatsSession,
+    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    answered: Arc<AtomicUsize>,
 }
 
-impl Handler for Recorder {
-    fn open(&self, client: &Client) {
+impl Session for Recorder {
+    fn open(&mut self, client: &Client) {
         self.stats.open(client);
     }
 
-    fn message(&self, client: &Client, message: Incoming<'_>) {
+    fn message(&mut self, client: &Client, message: Incoming<'_>) {
         let (kind, bytes) = match message {
             Incoming::Text(text) => (b't', text.as_bytes()),
             Incoming::Binary(bytes) => (b'b', bytes),

@@ -16,7 +16,7 @@ const EVENTS: usize = 64;
 
 /// What a socket is waited for. An error or a hang-up is always reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
+pub(crate) enum Readiness {
     Read,
     Write,
     /// Only the end of the connection.
@@ -55,11 +55,11 @@ impl Poller {
         self.waker.clone()
     }
 
-    pub(crate) fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+    pub(crate) fn add(&self, fd: impl AsFd, token: u64, interest: Readiness) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), interest.flags())?)
     }
 
-    pub(crate) fn change(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+    pub(crate) fn change(&self, fd: impl AsFd, token: u64, interest: Readiness) -> io::Result<()> {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), interest.flags())?)
     }
 
@@ -95,7 +95,7 @@ impl Poller {
     }
 }
 
-impl Interest {
+impl Readiness {
     fn flags(self) -> EventFlags {
         match self {
             Self::Read => EventFlags::IN,

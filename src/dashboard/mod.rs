@@ -1,6 +1,6 @@
 //! The dashboard: a page, its style and its modules, which stand in the binary.
 
-use crate::http::route::Routes;
+use crate::server::routes::{Route, RouteOrigin, Routes};
 
 /// A file without its comments and its indentation: what a reader needs and a browser does not.
 /// The compiler does it, so that there is no build step.
@@ -35,12 +35,12 @@ static FILES: [(&str, &str, &[u8]); 14] = [
     ("/tracks.js", JS, lean!("tracks.js")),
 ];
 
-pub(crate) fn routes() -> Routes {
-    let mut routes = Routes::default();
+/// Adds the pages, which others may replace.
+pub(crate) fn add_pages(routes: &mut Routes) {
     for (path, content_type, body) in FILES {
-        routes.page(path.to_owned(), content_type.into(), body.into());
+        let page = Route::Page { content_type: content_type.into(), body: body.into() };
+        routes.add(path, page, RouteOrigin::Default);
     }
-    routes
 }
 
 /// The first `N` bytes of what is left of `source`, and how many there are: without what stands

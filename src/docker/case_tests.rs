@@ -15,7 +15,7 @@ use super::inventory::{Network, Target};
 use super::rows::Rows;
 use super::sample::{PodmanFrame, Sample};
 use crate::Snapshot;
-use crate::protocol::payload::ContainerStats;
+use crate::stats::payload::ContainerStats;
 use crate::stats::usage::Reading;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -13,11 +13,10 @@ use super::inventory::{Inventory, Target};
 use super::response::Response;
 use super::rows::Rows;
 use super::sample::{PodmanFrame, Sample};
-use crate::http::metrics;
-use crate::registry::Projects;
-use crate::snapshot::history::History;
+use crate::stats::metrics;
+use crate::stats::snapshot::history::History;
 use crate::stats::usage::Reading;
-use crate::{Counters, Demand, Message, Snapshot};
+use crate::{Counters, EngineCounters, Interest, Message, Snapshot};
 
 /// What a real engine listed, and a sample of one of its containers.
 static LIST: LazyLock<Vec<Listed>> =
@@ -102,7 +101,7 @@ fn known() -> Inventory {
 /// Tells of these containers; those to be sampled.
 fn check_list(inventory: &Inventory) -> Vec<Target> {
     check_json(&Message::new("project_list", inventory.projects()).to_json().unwrap());
-    let targets = inventory.targets(&Demand::all());
+    let targets = inventory.targets(&Interest::all());
     assert!(targets.iter().all(|target| is_plain_id(&target.id)), "{targets:?}");
     targets
 }
@@ -122,18 +121,18 @@ fn check(inventory: &Inventory, reading: Option<&Reading>) {
             assert!(rows.take(&target.id, reading.clone(), now));
         }
         let told = rows.rows(&targets, now, Duration::from_secs(1));
-        let text = metrics::text(&Counters::default(), &told);
+        let text = metrics::text(&Counters::default(), &EngineCounters::default(), &told);
         text.lines().for_each(check_metric);
         history.record(second, &told);
         for (id, row) in &told {
             let percent = row.cpu_percent.unwrap_or_default();
             assert!(percent.is_finite() && percent >= 0.0, "{id}: {percent} %");
         }
-        let counts = inventory.counts(&Demand::all());
+        let counts = inventory.counts(&Interest::all());
         let snapshot = Snapshot::with_counts(told, counts, Duration::MAX).unwrap();
         check_json(&snapshot.to_json());
     }
-    check_json(&history.payload(300, &Projects::new()));
+    check_json(&history.payload(300, &Interest::all()));
 }
 
 /// A line of Prometheus's text format: a comment, or a name, labels in quotes, and a number.

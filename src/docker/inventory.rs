@@ -8,12 +8,12 @@ use time::format_description::well_known::Rfc3339;
 use super::answer::{Attributes, Event, Inspected, Listed};
 use super::call::is_plain_id;
 use super::listing::Listing;
-use crate::protocol::payload::{
+use crate::stats::payload::{
     Container, ProjectStatus, ProjectTotals, StatusContainer, Unavailable,
 };
-use crate::snapshot::totals::{count, is_running};
+use crate::stats::snapshot::totals::{count, is_running};
 use crate::stats::usage::{Figure, moment};
-use crate::{Demand, STANDALONE};
+use crate::{Interest, STANDALONE};
 
 /// The most containers told of. Beyond it the oldest stopped ones are left out, so that thousands
 /// of forgotten containers cost neither memory nor bytes on the wire.
@@ -203,9 +203,9 @@ impl Inventory {
     }
 
     /// How many containers each project has that somebody wants, and how many of them run.
-    pub(super) fn counts(&self, demand: &Demand) -> BTreeMap<String, ProjectTotals> {
+    pub(super) fn counts(&self, interest: &Interest) -> BTreeMap<String, ProjectTotals> {
         let mut counts: BTreeMap<String, ProjectTotals> = BTreeMap::new();
-        for entry in self.entries.values().filter(|entry| demand.wants(&entry.project)) {
+        for entry in self.entries.values().filter(|entry| interest.includes(&entry.project)) {
             let sums = match counts.get_mut(&entry.project) {
                 Some(sums) => sums,
                 None => counts.entry(entry.project.clone()).or_default(),
@@ -216,8 +216,8 @@ impl Inventory {
     }
 
     /// The containers that run, of the projects somebody wants.
-    pub(super) fn targets(&self, demand: &Demand) -> Vec<Target> {
-        let wanted = |e: &&Entry| e.is_sampled() && demand.wants(&e.project);
+    pub(super) fn targets(&self, interest: &Interest) -> Vec<Target> {
+        let wanted = |e: &&Entry| e.is_sampled() && interest.includes(&e.project);
         self.entries.values().filter(wanted).map(|entry| self.target(entry)).collect()
     }
 

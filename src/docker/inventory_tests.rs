@@ -74,10 +74,10 @@ fn only_what_runs_and_is_wanted_is_a_target() {
     list.push(one("../version", "running"));
     inventory.listed(list);
     let mut ids: Vec<String> =
-        inventory.targets(&Demand::all()).into_iter().map(|target| target.id).collect();
+        inventory.targets(&Interest::all()).into_iter().map(|target| target.id).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["paused", "running"]);
-    assert!(inventory.targets(&Demand::only(["shop"])).is_empty());
+    assert!(inventory.targets(&Interest::only(["shop"])).is_empty());
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_network_is_traced_to_its_owner() {
         with("orphan", "container:gone"),
     ]);
     let networks: HashMap<String, Network> =
-        inventory.targets(&Demand::all()).into_iter().map(|t| (t.id, t.network)).collect();
+        inventory.targets(&Interest::all()).into_iter().map(|t| (t.id, t.network)).collect();
     assert_eq!(networks["own"], Network::Own);
     assert_eq!(networks["host"], Network::Host);
     assert_eq!(networks["none"], Network::None);
@@ -249,10 +249,10 @@ fn an_inspection_tells_limits_once_a_start() {
         );
         let answer: Inspected = serde_json::from_str(&json).unwrap();
         inventory.inspected("a", Some(&answer));
-        assert_eq!(inventory.targets(&Demand::all())[0].cpu_limit, Ok(cpus), "{limits}");
+        assert_eq!(inventory.targets(&Interest::all())[0].cpu_limit, Ok(cpus), "{limits}");
     }
     assert!(inventory.to_inspect(25).is_empty());
-    assert_eq!(inventory.targets(&Demand::all())[0].network, Network::Host, "Podman's lists");
+    assert_eq!(inventory.targets(&Interest::all())[0].network, Network::Host, "Podman's lists");
     let container = |inventory: &Inventory| inventory.projects()[0].containers[0].clone();
     assert_eq!(container(&inventory).started_at.as_deref(), Some("2026-11-22T20:28:22.3Z"));
     inventory.listed_only(&["a".to_owned()], vec![one("a", "running")]);
@@ -261,7 +261,7 @@ fn an_inspection_tells_limits_once_a_start() {
     assert_eq!(inventory.to_inspect(25), ["a"], "asked again after a start");
     inventory.inspected("a", None);
     assert!(inventory.to_inspect(25).is_empty(), "it failed, and is not asked again at once");
-    assert!(inventory.targets(&Demand::all())[0].cpu_limit.is_err());
+    assert!(inventory.targets(&Interest::all())[0].cpu_limit.is_err());
     inventory.listed(vec![one("a", "running")]);
     assert_eq!(inventory.to_inspect(25), ["a"], "asked again after the next list of all");
 }

@@ -13,7 +13,7 @@ use rustix::net::{
 
 #[cfg(feature = "tls")]
 use super::tls::{Handshake, TlsLink};
-use crate::poller::Interest;
+use crate::poller::Readiness;
 
 /// Where an engine listens, names resolved.
 #[derive(Clone, Debug)]
@@ -131,10 +131,10 @@ impl Link {
     }
 
     /// What to wait for before what did not go on goes on.
-    pub(super) fn interest(&self, asked: bool) -> Interest {
+    pub(super) fn interest(&self, asked: bool) -> Readiness {
         match self {
-            Self::Plain(_) if asked => Interest::Read,
-            Self::Plain(_) => Interest::Write,
+            Self::Plain(_) if asked => Readiness::Read,
+            Self::Plain(_) => Readiness::Write,
             #[cfg(feature = "tls")]
             Self::Tls(link) => link.interest(),
         }
@@ -178,7 +178,7 @@ mod tests {
         let dialer = Dialer::new(vec![Place::Tcp(address)]);
         let refused = dialer.dial(0).unwrap().and_then(|link| {
             let poller = crate::poller::Poller::new()?;
-            poller.add(&link, 1, Interest::Write)?;
+            poller.add(&link, 1, Readiness::Write)?;
             assert_eq!(poller.wait(None), [1]);
             link.connected()
         });

@@ -4,10 +4,10 @@
 use serde::Serialize;
 
 use crate::STANDALONE;
-use crate::protocol::payload::Container;
-use crate::snapshot::totals::is_running;
+use crate::stats::payload::Container;
+use crate::stats::snapshot::totals::is_running;
 
-/// On the wire the same as a [`Project`](crate::protocol::payload::Project).
+/// On the wire the same as a [`Project`](crate::stats::payload::Project).
 #[derive(Debug, Serialize)]
 pub(super) struct Listing<'a> {
     pub(super) id: &'a str,
@@ -36,7 +36,7 @@ impl<'a> Listing<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::protocol::payload::Project;
+    use crate::stats::payload::Project;
 
     #[test]
     fn it_is_a_project_on_the_wire() {

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::{Demand, EngineInfo, HubHandle, Snapshot, SourceError, StatsSource};
+use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError, StatsSource};
 use client::{CALL_LIMIT, Tally};
 use probe::Behaviour;
 use session::{Session, identify};
@@ -54,10 +54,10 @@ pub use host::DockerHost;
 /// by itself. It makes only GET requests, and while nobody listens, none.
 ///
 /// ```no_run
-/// use kentros::{Demand, DockerHost, DockerSource, StatsSource};
+/// use kentros::{Interest, DockerHost, DockerSource, StatsSource};
 ///
 /// let mut source = DockerSource::new(DockerHost::default());
-/// let snapshot = source.collect(&Demand::all())?;
+/// let snapshot = source.collect(&Interest::all())?;
 /// # Ok::<(), kentros::SourceError>(())
 /// ```
 #[derive(Debug)]
@@ -105,9 +105,9 @@ impl DockerSource {
 }
 
 impl StatsSource for DockerSource {
-    fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
+    fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
         let collected = self.session().and_then(|session| {
-            let snapshot = session.collect(demand)?;
+            let snapshot = session.collect(interest)?;
             Ok((snapshot, session.info.clone()))
         });
         match collected {
@@ -123,7 +123,7 @@ impl StatsSource for DockerSource {
         }
     }
 
-    fn begin(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
+    fn start(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
         // A session opened without the hub tells it nothing; one it was opened with is kept.
         if self.hub.replace(hub.clone()).is_none() {
             self.session = None;
@@ -134,14 +134,14 @@ impl StatsSource for DockerSource {
         Ok(())
     }
 
-    fn rest(&mut self) {
+    fn pause(&mut self) {
         if let Some(session) = self.session.take() {
             self.behaviour = session.behaviour().map(|how| (session.identity(), how));
         }
         self.hub = None;
     }
 
-    fn check(&mut self) -> Result<(), SourceError> {
+    fn health_check(&mut self) -> Result<(), SourceError> {
         if self.session.as_ref().is_some_and(|session| session.lost().is_none()) {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl StatsSource for DockerSource {
         Ok(())
     }
 
-    fn engine(&self) -> EngineInfo {
+    fn engine_info(&self) -> EngineInfo {
         EngineInfo {
             calls: self.tally.calls.load(Ordering::Relaxed),
             errors: self.tally.errors.load(Ordering::Relaxed),

@@ -17,7 +17,7 @@ use super::error::EngineError;
 use super::link::{Dialer, Link};
 use super::response::Response;
 use super::sample::Sample;
-use crate::poller::{Interest, Poller};
+use crate::poller::{Poller, Readiness};
 
 /// How long a stream that ended is left alone, counted from its beginning, at first and at most.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ enum State {
 #[derive(Debug)]
 struct Open {
     link: Link,
-    interest: Interest,
+    interest: Readiness,
     stage: Stage,
     /// When the last sample came, or the head, or when it was begun.
     heard: Instant,
@@ -170,12 +170,12 @@ impl Reader {
     fn connect(&mut self, token: u64, mut place: usize, mut failed: io::Error) {
         while let Some(dialed) = self.dialer.dial(place) {
             let added = dialed.and_then(|link| {
-                self.poller.add(&link, token, Interest::Write)?;
+                self.poller.add(&link, token, Readiness::Write)?;
                 Ok(link)
             });
             match (added, self.streams.get_mut(&token)) {
                 (Ok(link), Some(stream)) => {
-                    let (interest, stage) = (Interest::Write, Stage::Connecting(place));
+                    let (interest, stage) = (Readiness::Write, Stage::Connecting(place));
                     let heard = stream.begun;
                     stream.state = State::Open(Open { link, interest, stage, heard });
                     return;

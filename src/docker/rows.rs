@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::inventory::{Network, Target};
-use crate::protocol::payload::{Beside, ContainerStats, Unavailable};
+use crate::stats::payload::{ContainerStats, PrometheusFields, Unavailable};
 use crate::stats::usage::{Figure, Reading};
 
 /// A container without a sample for this long has figures no more, only a reason; for two periods
@@ -113,7 +113,7 @@ fn named(target: &Target) -> ContainerStats {
             Network::Of(id) => Some(id.clone()),
             Network::Own | Network::None | Network::Host => None,
         },
-        beside: Beside { image: target.image.clone(), ..Beside::default() },
+        prometheus: PrometheusFields { image: target.image.clone(), ..PrometheusFields::default() },
         ..ContainerStats::default()
     }
 }
@@ -146,7 +146,7 @@ fn sampled(target: &Target, reading: &Reading, cpu: Figure<f64>, age: Duration) 
         timestamp: reading.timestamp(),
         age_ms: u64::try_from(age.as_millis()).ok(),
         unavailable: figures.0,
-        beside: Beside {
+        prometheus: PrometheusFields {
             image: target.image.clone(),
             cpu_total: reading.cpu.ok(),
             memory_total: reading.memory_total,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::protocol::payload::Unavailable::{
+use crate::stats::payload::Unavailable::{
     EngineError, FirstSample, HostNetwork, MemoryCgroupDisabled, NotRunning,
 };
 use crate::stats::usage::moment;
@@ -72,7 +72,7 @@ fn two_samples_make_a_whole_row() {
         age_ms: Some(0),
         unavailable: BTreeMap::new(),
         network_of: None,
-        beside: Beside {
+        prometheus: PrometheusFields {
             image: "busybox".to_owned(),
             cpu_total: Some(500_000_000),
             memory_total: Some(90),

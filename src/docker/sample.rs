@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::answer::or_default;
 
-use crate::protocol::payload::Unavailable;
+use crate::stats::payload::Unavailable;
 use crate::stats::usage::{Reading, memory_used, moment};
 
 /// A sample of Docker's `/containers/{id}/stats`. Only what we read of it.

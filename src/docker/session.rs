@@ -22,8 +22,8 @@ use super::probe::{self, Behaviour, Found};
 use super::rows::Rows;
 use super::stream::Streams;
 use super::watch::{Shared, Watch, lock};
-use crate::protocol::payload::Mode;
-use crate::{Demand, EngineInfo, HubHandle, Snapshot, SourceError};
+use crate::stats::payload::Mode;
+use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError};
 
 /// The API version asked for where the engine speaks it: the newest whose answers we know.
 const NEWEST: (u32, u32) = (1, 51);
@@ -132,9 +132,9 @@ impl Session {
     }
 
     /// Takes one reading.
-    pub(super) fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
+    pub(super) fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
         let start = Instant::now();
-        let targets = lock(&self.inventory).targets(demand);
+        let targets = lock(&self.inventory).targets(interest);
         self.rows.keep(&targets, start);
         let heard = self.read(&targets, start)?;
         if heard || targets.is_empty() {
@@ -156,7 +156,7 @@ impl Session {
         drop(targets);
         let (targets, counts) = {
             let inventory = lock(&self.inventory);
-            (inventory.targets(demand), inventory.counts(demand))
+            (inventory.targets(interest), inventory.counts(interest))
         };
         let rows = self.rows.rows(&targets, Instant::now(), period);
         Ok(Snapshot::with_counts(rows, counts, period * 3 / 2)?)

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
 use crate::Error;
-use crate::poller::Interest;
+use crate::poller::Readiness;
 
 /// Who the engine must be, and who we are.
 #[derive(Clone)]
@@ -120,8 +120,8 @@ impl TlsLink {
     }
 
     /// What it waits for.
-    pub(super) fn interest(&self) -> Interest {
-        if self.0.conn.wants_write() { Interest::Write } else { Interest::Read }
+    pub(super) fn interest(&self) -> Readiness {
+        if self.0.conn.wants_write() { Readiness::Write } else { Readiness::Read }
     }
 }
 

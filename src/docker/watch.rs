@@ -20,7 +20,7 @@ use super::call::{Call, Events};
 use super::client::{CALL_LIMIT, Client, Lines, parse};
 use super::error::EngineError;
 use super::inventory::Inventory;
-use crate::protocol::unix_seconds;
+use crate::message::unix_seconds;
 use crate::{HubHandle, Message, threads};
 
 /// The least time between two `project_list`.
@@ -187,10 +187,10 @@ impl Teller {
         let Some(hub) = &self.hub else { return };
         let message = Message::new("project_status", status);
         if self.told >= MAX_TOLD {
-            hub.left_out();
+            hub.count_dropped();
         } else if let Err(error) = hub.broadcast_to_subscribers(&project, &message) {
             log::debug!("project_status: {error}");
-            hub.left_out();
+            hub.count_dropped();
         } else {
             self.told += 1;
         }

@@ -5,8 +5,14 @@
 
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The answer to a client's `Sec-WebSocket-Key`.
-pub(crate) fn accept_key(key: &str) -> String {
+/// The `Sec-WebSocket-Accept` header for a client's `Sec-WebSocket-Key` (RFC 6455, section 4.2.2):
+/// for programs that answer the handshake themselves and hand the connection over with
+/// [`Connector::adopt`](crate::Connector::adopt).
+///
+/// ```
+/// assert_eq!(kentros::accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// ```
+pub fn accept_key(key: &str) -> String {
     base64(&sha1(format!("{key}{GUID}").as_bytes()))
 }
 

@@ -1,7 +1,8 @@
 //! The path below which everything is, behind a proxy that passes paths on as they come.
 
 use super::head::Head;
-use super::response::{Response, Status};
+use super::response::Response;
+use super::status;
 
 /// `/path`, or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,16 +25,16 @@ impl Base {
     /// # Errors
     /// The answer to a path that is not below it.
     pub(crate) fn enter(&self, head: &mut Head) -> Result<(), Response> {
-        let Some(path) = head.path.strip_prefix(&self.0) else {
-            return Err(Response::text(Status::NotFound, "nothing is here"));
+        let Some(path) = head.path().strip_prefix(&self.0) else {
+            return Err(Response::line(status::NOT_FOUND, "nothing is here"));
         };
         if path.is_empty() {
             // The page's own addresses are relative to it: without the slash they would miss.
-            let page = format!("{}/{}", self.0, head.query);
-            let answer = Response::text(Status::TemporaryRedirect, &page);
-            return Err(answer.field("Location", &page));
+            let page = format!("{}/{}", self.0, head.query());
+            let answer = Response::line(status::TEMPORARY_REDIRECT, &page);
+            return Err(answer.with_header("Location", page));
         }
-        head.path = path.to_owned();
+        head.strip_path(self.0.len());
         Ok(())
     }
 }
@@ -42,19 +43,19 @@ impl Base {
 mod tests {
     use super::*;
 
-    fn entered(base: &str, path: &str) -> Result<String, Status> {
-        let mut head = Head::default();
-        head.path = path.to_owned();
+    fn entered(base: &str, path: &str) -> Result<String, u16> {
+        let text = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut head = Head::parse(text.as_bytes()).unwrap().unwrap();
         let entered = Base::new(base).enter(&mut head);
-        entered.map(|()| head.path).map_err(|answer| answer.status())
+        entered.map(|()| head.path().to_owned()).map_err(|answer| answer.status())
     }
 
     #[test]
     fn what_is_below_it_is_known_without_it() {
         for base in ["stats", "/stats", "/stats/"] {
             assert_eq!(entered(base, "/stats/login"), Ok("/login".into()));
-            assert_eq!(entered(base, "/stats"), Err(Status::TemporaryRedirect));
-            assert_eq!(entered(base, "/login"), Err(Status::NotFound));
+            assert_eq!(entered(base, "/stats"), Err(status::TEMPORARY_REDIRECT));
+            assert_eq!(entered(base, "/login"), Err(status::NOT_FOUND));
             // Nothing that is served begins without a slash.
             assert_eq!(entered(base, "/statslogin"), Ok("login".into()));
         }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use httparse::Status as Parsed;
 
-use super::response::{Response, Status};
+use super::response::Response;
+use super::status;
 
 /// The largest head, bytes. Browsers send some 500, with cookies of other services on the same
 /// host some thousands.
@@ -15,18 +16,36 @@ const MAX_FIELDS: usize = 64;
 const SINGLE: [&str; 5] =
     ["host", "origin", "authorization", "content-length", "sec-websocket-key"];
 
-/// The parts of a request that matter here.
+/// The parts of a request that matter here. One piece of text and where in it each part is: a head
+/// is kept while its client is accepted, and many small strings would fragment the heap.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) method: String,
-    /// The path, without the query.
-    pub(crate) path: String,
-    /// The query, from its question mark on, or nothing.
-    pub(crate) query: String,
-    /// Names in lower case, in the order in which they came.
-    fields: Vec<(String, String)>,
+    text: String,
+    method: Span,
+    /// Without the server's base, once that has been taken off.
+    path: Span,
+    /// From its question mark on, or empty.
+    query: Span,
+    /// Names and values, in the order in which they came.
+    fields: Vec<(Span, Span)>,
     /// Bytes the head took, the empty line included: what follows is of the next protocol.
     pub(crate) length: usize,
+}
+
+/// Part of a head's text; its size fits, as [`MAX_HEAD`] is less than 64 KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Span {
+    /// Where `part`, a slice of `whole`, is.
+    fn of(part: &[u8], whole: &[u8]) -> Self {
+        let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+        let at = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+        Self { start: at(start), end: at(start + part.len()) }
+    }
 }
 
 impl Head {
@@ -52,14 +71,22 @@ impl Head {
         let target = request.path.unwrap_or_default();
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-        let mut fields = Vec::with_capacity(request.headers.len());
+        let mut spans = Vec::with_capacity(request.headers.len());
         for field in &*request.headers {
             let value = std::str::from_utf8(field.value)
                 .map_err(|_| bad(&format!("the field {:?} is not text", field.name)))?;
-            fields.push((field.name.to_ascii_lowercase(), value.trim().to_owned()));
+            let name = Span::of(field.name.as_bytes(), bytes);
+            spans.push((name, Span::of(value.trim().as_bytes(), bytes)));
         }
-        let method = request.method.unwrap_or_default().to_owned();
-        let head = Self { method, path: path.to_owned(), query: query.to_owned(), fields, length };
+        let text = bytes.get(..length).map(<[u8]>::to_vec).unwrap_or_default();
+        let head = Self {
+            text: String::from_utf8(text).map_err(|_| bad("the request's head is not text"))?,
+            method: Span::of(request.method.unwrap_or_default().as_bytes(), bytes),
+            path: Span::of(path.as_bytes(), bytes),
+            query: Span::of(query.as_bytes(), bytes),
+            fields: spans,
+            length,
+        };
         if let Some(name) = SINGLE.iter().find(|name| head.all(name).count() > 1) {
             return Err(bad(&format!("the field {name} stands more than once")));
         }
@@ -69,14 +96,35 @@ impl Head {
         Ok(Some(head))
     }
 
-    /// The first field of this name, which must be in lower case.
-    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn method(&self) -> &str {
+        self.part(self.method)
+    }
+
+    /// The path, without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.part(self.path)
+    }
+
+    /// The query, from its question mark on, or nothing.
+    pub(crate) fn query(&self) -> &str {
+        self.part(self.query)
+    }
+
+    /// Takes this many bytes off the path.
+    pub(crate) fn strip_path(&mut self, bytes: usize) {
+        let start = usize::from(self.path.start).saturating_add(bytes);
+        self.path.start = u16::try_from(start).unwrap_or(u16::MAX).min(self.path.end);
+    }
+
+    /// The first field of this name, in any case.
+    pub(crate) fn field<'a>(&'a self, name: &str) -> Option<&'a str> {
         self.all(name).next()
     }
 
     /// The values of the cookies of this name, of which there may be several: other servers on the
     /// same host can set some too.
-    pub(crate) fn cookies<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn cookies<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let name = name.to_owned();
         let pairs = self.all("cookie").flat_map(|cookies| cookies.split(';'));
         pairs
             .filter_map(|pair| pair.trim().split_once('='))
@@ -89,9 +137,14 @@ impl Head {
         kinds.map(str::trim).any(|accepted| accepted.eq_ignore_ascii_case(kind))
     }
 
-    fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+    fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let name = name.to_owned();
-        self.fields.iter().filter(move |(n, _)| *n == name).map(|(_, value)| value.as_str())
+        let named = move |field: &&(Span, Span)| self.part(field.0).eq_ignore_ascii_case(&name);
+        self.fields.iter().filter(named).map(|&(_, value)| self.part(value))
+    }
+
+    fn part(&self, span: Span) -> &str {
+        self.text.get(usize::from(span.start)..usize::from(span.end)).unwrap_or_default()
     }
 
     /// Whether a comma-separated field holds `token`, in any case.
@@ -108,23 +161,23 @@ impl Head {
 /// Without the values: one may be a token.
 impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, self.path)
+        write!(f, "{} {}", self.method(), self.path())
     }
 }
 
 fn bad(why: &str) -> Response {
-    Response::text(Status::BadRequest, why)
+    Response::line(status::BAD_REQUEST, why)
 }
 
 fn too_large(why: &str) -> Response {
-    Response::text(Status::HeadTooLarge, &format!("the request's head is too large: {why}"))
+    Response::line(status::HEAD_TOO_LARGE, &format!("the request's head is too large: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn status(bytes: &[u8]) -> Status {
+    fn status(bytes: &[u8]) -> u16 {
         Head::parse(bytes).unwrap_err().status()
     }
 
@@ -136,7 +189,7 @@ mod tests {
             assert_eq!(Head::parse(&bytes[..end]), Ok(None), "{end} bytes");
         }
         let head = Head::parse(bytes).unwrap().unwrap();
-        assert_eq!((head.method.as_str(), head.path.as_str()), ("GET", "/a"));
+        assert_eq!((head.method(), head.path()), ("GET", "/a"));
         assert_eq!(head.length, bytes.len() - 4);
         assert!(head.lists("connection", "upgrade"));
         assert!(!head.lists("connection", "up"));
@@ -144,21 +197,21 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_status() {
-        assert_eq!(status(b"\x16\x03\x01 TLS\r\n"), Status::BadRequest);
-        assert_eq!(status(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n"), Status::BadRequest);
-        assert_eq!(status(b"GET / HTTP/1.1\r\n\r\n"), Status::BadRequest);
+        assert_eq!(status(b"\x16\x03\x01 TLS\r\n"), status::BAD_REQUEST);
+        assert_eq!(status(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n"), status::BAD_REQUEST);
+        assert_eq!(status(b"GET / HTTP/1.1\r\n\r\n"), status::BAD_REQUEST);
         for name in SINGLE {
             let twice = format!("GET / HTTP/1.1\r\nHost: x\r\n{name}: x\r\n{name}: x\r\n\r\n");
-            assert_eq!(status(twice.as_bytes()), Status::BadRequest, "{name}");
+            assert_eq!(status(twice.as_bytes()), status::BAD_REQUEST, "{name}");
         }
         for odd in ["Host : x", "Host: x\r\n folded", " Host: x", "Host: x\r\nA\0: b"] {
             let head = format!("GET / HTTP/1.1\r\n{odd}\r\n\r\n");
-            assert_eq!(status(head.as_bytes()), Status::BadRequest, "{odd:?}");
+            assert_eq!(status(head.as_bytes()), status::BAD_REQUEST, "{odd:?}");
         }
         let long = [b"GET /".as_slice(), &[b'a'; MAX_HEAD]].concat();
-        assert_eq!(status(&long), Status::HeadTooLarge);
+        assert_eq!(status(&long), status::HEAD_TOO_LARGE);
         let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(64));
-        assert_eq!(status(many.as_bytes()), Status::HeadTooLarge);
+        assert_eq!(status(many.as_bytes()), status::HEAD_TOO_LARGE);
     }
 
     #[test]

@@ -1,17 +1,13 @@
-//! Just enough of HTTP/1.1 for one port: a request's head, the answers, the WebSocket upgrade.
+//! Just enough of HTTP/1.1 for one port: a request's head, responses, the WebSocket upgrade.
 //! Pure: bytes in, bytes out.
 
-mod accept_key;
-pub(crate) mod api;
+pub(crate) mod accept_key;
 pub(crate) mod base;
-pub(crate) mod gate;
 pub(crate) mod head;
-mod host;
-pub(crate) mod lock;
-pub(crate) mod metrics;
-mod origin;
-mod proxy;
+pub(crate) mod host;
+pub(crate) mod origin;
+pub(crate) mod proxy;
+pub(crate) mod request;
 pub(crate) mod response;
-pub(crate) mod route;
-pub(crate) mod token;
-mod upgrade;
+pub(crate) mod status;
+pub(crate) mod upgrade;

@@ -2,8 +2,12 @@
 
 use super::accept_key::accept_key;
 use super::head::Head;
-use super::lock::SUBPROTOCOL;
-use super::response::{Response, Status};
+use super::response::{Response, is_token};
+use super::status;
+
+/// What stands before the token where it is the name of a subprotocol: a page can set no header
+/// field of a WebSocket but this one.
+pub(crate) const TOKEN_SUBPROTOCOL: &str = "kentros.bearer.";
 
 /// The answer that turns the connection into a WebSocket; `own_page` unless it comes from a page
 /// that may have none.
@@ -11,32 +15,32 @@ use super::response::{Response, Status};
 /// # Errors
 /// The answer to a request that asks for none, or may not have one.
 pub(crate) fn accept(head: &Head, own_page: bool) -> Result<Vec<u8>, Response> {
-    if head.method != "GET" {
-        return Err(Response::text(Status::MethodNotAllowed, "a WebSocket begins with GET")
-            .field("Allow", "GET"));
+    if head.method() != "GET" {
+        return Err(Response::line(status::METHOD_NOT_ALLOWED, "a WebSocket begins with GET")
+            .with_header("Allow", "GET"));
     }
     if !head.lists("upgrade", "websocket") || !head.lists("connection", "upgrade") {
-        return Err(Response::text(
-            Status::UpgradeRequired,
+        return Err(Response::line(
+            status::UPGRADE_REQUIRED,
             "this path is a WebSocket: connect with ws:// or wss://",
         )
-        .field("Upgrade", "websocket"));
+        .with_header("Upgrade", "websocket"));
     }
     if head.field("sec-websocket-version") != Some("13") {
-        return Err(Response::text(Status::UpgradeRequired, "only WebSocket version 13 is known")
-            .field("Upgrade", "websocket")
-            .field("Sec-WebSocket-Version", "13"));
+        return Err(Response::line(status::UPGRADE_REQUIRED, "only WebSocket version 13 is known")
+            .with_header("Upgrade", "websocket")
+            .with_header("Sec-WebSocket-Version", "13"));
     }
     let key = head.field("sec-websocket-key").filter(|key| is_key(key)).ok_or_else(|| {
-        Response::text(Status::BadRequest, "Sec-WebSocket-Key must be 16 bytes in base64")
+        Response::line(status::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64")
     })?;
     if !own_page {
         let origin = head.field("origin").unwrap_or_default();
-        return Err(Response::text(
-            Status::Forbidden,
+        return Err(Response::line(
+            status::FORBIDDEN,
             &format!(
-                "a page of another origin may not connect here: if {origin:?} should, start the \
-                 server with --allow-origin, or call ServerConfig::allow_origin"
+                "a page of another origin may not connect here: add {origin:?} to the server's \
+                 allowed origins"
             ),
         ));
     }
@@ -47,7 +51,7 @@ pub(crate) fn accept(head: &Head, own_page: bool) -> Result<Vec<u8>, Response> {
     // A browser that offers subprotocols ends a connection that takes up none of them. A token is
     // not repeated: who sends one as a subprotocol offers another beside it.
     let mut offered = head.tokens("sec-websocket-protocol");
-    if let Some(protocol) = offered.find(|p| is_token(p) && !p.starts_with(SUBPROTOCOL)) {
+    if let Some(protocol) = offered.find(|p| is_token(p) && !p.starts_with(TOKEN_SUBPROTOCOL)) {
         answer.push_str("Sec-WebSocket-Protocol: ");
         answer.push_str(protocol);
         answer.push_str("\r\n");
@@ -62,12 +66,6 @@ fn is_key(key: &str) -> bool {
     key.len() == 24 && key.ends_with("==") && key.bytes().take(22).all(digit)
 }
 
-/// A token of RFC 9110, section 5.6.2.
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,7 +74,7 @@ mod tests {
         Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://localhost:9001\r\n\r\n";
 
-    fn answer(text: &str) -> Result<String, Status> {
+    fn answer(text: &str) -> Result<String, u16> {
         let head = Head::parse(text.as_bytes()).unwrap().unwrap();
         accept(&head, !text.contains("evil"))
             .map(|bytes| String::from_utf8(bytes).unwrap())
@@ -107,13 +105,13 @@ mod tests {
     #[test]
     fn each_fault_has_its_status() {
         let cases = [
-            ("GET /ws", "POST /ws", Status::MethodNotAllowed),
-            ("Upgrade: websocket", "Upgrade: h2c", Status::UpgradeRequired),
-            ("keep-alive, Upgrade", "keep-alive", Status::UpgradeRequired),
-            ("Version: 13", "Version: 8", Status::UpgradeRequired),
-            ("dGhlIHNhbXBsZSBub25jZQ==", "short", Status::BadRequest),
-            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=!", Status::BadRequest),
-            ("Origin: http://localhost:9001", "Origin: http://evil.example", Status::Forbidden),
+            ("GET /ws", "POST /ws", status::METHOD_NOT_ALLOWED),
+            ("Upgrade: websocket", "Upgrade: h2c", status::UPGRADE_REQUIRED),
+            ("keep-alive, Upgrade", "keep-alive", status::UPGRADE_REQUIRED),
+            ("Version: 13", "Version: 8", status::UPGRADE_REQUIRED),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "short", status::BAD_REQUEST),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ=!", status::BAD_REQUEST),
+            ("Origin: http://localhost:9001", "Origin: http://evil.example", status::FORBIDDEN),
         ];
         for (from, to, status) in cases {
             assert_eq!(answer(&GOOD.replace(from, to)), Err(status), "{to}");

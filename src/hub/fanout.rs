@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::delivery::{Parcels, Report, deliver};
-use crate::client::Client;
-use crate::registry::{Registry, Shard};
+use super::registry::{Registry, Shard};
+use super::subscriber::Subscriber;
+use super::write_batch::{Batches, Report, deliver};
 use crate::threads;
 
 /// With fewer clients than this, waking a worker costs more than it saves.
@@ -23,12 +23,12 @@ pub(super) struct Fanout {
 /// A thread `kentros-fan-<n>`, joined when this is dropped.
 #[derive(Debug)]
 struct Worker {
-    orders: Option<Sender<Order>>,
-    done: Receiver<(Shard<Client>, Report)>,
+    jobs: Option<Sender<FanoutJob>>,
+    done: Receiver<(Shard<Subscriber>, Report)>,
     thread: Option<JoinHandle<()>>,
 }
 
-type Order = (Shard<Client>, Arc<Parcels>);
+type FanoutJob = (Shard<Subscriber>, Arc<Batches>);
 
 impl Fanout {
     /// Workers for `shards` shards. The hub does the shard of one that cannot be spawned.
@@ -39,20 +39,23 @@ impl Fanout {
         Self { workers: (1..shards).map_while(spawn).collect() }
     }
 
-    /// Delivers to every client; returns when the last one has been offered its parcel.
-    pub(super) fn deliver(&self, registry: &mut Registry<Client>, parcels: Parcels) -> Report {
-        let parcels = Arc::new(parcels);
+    /// Delivers to every client; returns when the last one has been offered its batch.
+    pub(super) fn deliver(&self, registry: &mut Registry<Subscriber>, batches: Batches) -> Report {
+        if batches.is_empty() {
+            return Report::default();
+        }
+        let batches = Arc::new(batches);
         let workers = if registry.len() < WORTH_A_WORKER { &[] } else { self.workers.as_slice() };
         let mut shards = registry.take_shards();
         // The first is never lent: the hub's own thread would be idle meanwhile.
         let (own, rest) = shards.split_at_mut(1);
         let (lent, kept) = rest.split_at_mut(workers.len());
         for (worker, shard) in workers.iter().zip(lent.iter_mut()) {
-            worker.lend(mem::take(shard), Arc::clone(&parcels));
+            worker.lend(mem::take(shard), Arc::clone(&batches));
         }
         let mut total = Report::default();
         for shard in own.iter().chain(kept.iter()) {
-            total.add(deliver(shard, &parcels));
+            total.add(deliver(shard, &batches));
         }
         for (worker, shard) in workers.iter().zip(lent) {
             if let Ok((back, report)) = worker.done.recv() {
@@ -67,32 +70,32 @@ impl Fanout {
 
 impl Worker {
     fn spawn(n: usize) -> std::io::Result<Self> {
-        let (orders, inbox) = bounded::<Order>(1);
+        let (jobs, inbox) = bounded::<FanoutJob>(1);
         let (outbox, done) = bounded(1);
         let name = format!("kentros-fan-{n}");
         let thread = threads::spawn(name.clone(), move || {
-            for (shard, parcels) in inbox {
+            for (shard, batches) in inbox {
                 // The shard must come back whatever happens: its clients live in it.
-                let report = threads::guarded(&name, || deliver(&shard, &parcels));
+                let report = threads::guarded(&name, || deliver(&shard, &batches));
                 if outbox.send((shard, report.unwrap_or_default())).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Self { orders: Some(orders), done, thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), done, thread: Some(thread) })
     }
 
-    fn lend(&self, shard: Shard<Client>, parcels: Arc<Parcels>) {
-        if let Some(orders) = &self.orders {
+    fn lend(&self, shard: Shard<Subscriber>, batches: Arc<Batches>) {
+        if let Some(jobs) = &self.jobs {
             // It cannot be gone: its loop ends only when this sender is dropped.
-            let _ = orders.send((shard, parcels));
+            let _ = jobs.send((shard, batches));
         }
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.orders = None;
+        self.jobs = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

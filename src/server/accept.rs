@@ -1,13 +1,14 @@
 //! The thread `kentros-accept`: takes connections and passes them on, and does nothing else.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
-use crate::poller::Waker;
+use super::Connector;
+use super::http_loop::Connection;
 
 /// How long to wait where the kernel has no descriptor or no memory for a connection: trying at
 /// once would burn a core, and connections wait in the backlog meanwhile.
@@ -15,19 +16,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Accept {
     listener: Arc<TcpListener>,
-    connections: Sender<(TcpStream, SocketAddr)>,
-    waker: Waker,
+    connector: Connector,
     stopped: Receiver<()>,
 }
 
 impl Accept {
     pub(super) fn new(
         listener: Arc<TcpListener>,
-        connections: Sender<(TcpStream, SocketAddr)>,
-        waker: Waker,
+        connector: Connector,
         stopped: Receiver<()>,
     ) -> Self {
-        Self { listener, connections, waker, stopped }
+        Self { listener, connector, stopped }
     }
 
     pub(super) fn run(self) {
@@ -36,10 +35,10 @@ impl Accept {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
                     troubled = false;
-                    if self.connections.send((socket, peer)).is_err() {
+                    let connection = Connection { socket, peer, already_read: Vec::new() };
+                    if self.connector.hand_over(connection).is_err() {
                         return;
                     }
-                    self.waker.wake();
                 }
                 Err(error) if self.is_stopped() => {
                     log::debug!("no longer listening: {error}");

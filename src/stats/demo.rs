@@ -11,12 +11,13 @@ use time::format_description::well_known::Rfc3339;
 
 use self::load::{Dice, Load, SERVICES, Service};
 use super::{EngineInfo, SourceError, StatsSource};
-use crate::protocol::payload::{
-    Beside, Container, ContainerStats, Mode, Project, ProjectStatus, StatusContainer, Unavailable,
+use crate::stats::payload::{
+    Container, ContainerStats, Mode, Project, ProjectStatus, PrometheusFields, StatusContainer,
+    Unavailable,
 };
-use crate::protocol::{Message, STANDALONE};
-use crate::snapshot::totals;
-use crate::{Demand, Error, HubHandle, Snapshot};
+use crate::stats::snapshot::totals;
+use crate::{Error, HubHandle, Interest, Snapshot};
+use crate::{Message, STANDALONE};
 
 /// The Compose projects containers are dealt to, in this order.
 const PROJECTS: [&str; 24] = [
@@ -40,9 +41,9 @@ const LONGEST_STEP: f64 = 10.0;
 /// and one that fails and starts again. Ids and names are the same at each start.
 ///
 /// ```
-/// use kentros::{Demand, DemoSource, StatsSource};
+/// use kentros::{Interest, DemoSource, StatsSource};
 /// let mut source = DemoSource::new(20);
-/// let snapshot = source.collect(&Demand::all()).unwrap();
+/// let snapshot = source.collect(&Interest::all()).unwrap();
 /// ```
 pub struct DemoSource {
     containers: Vec<Simulated>,
@@ -129,11 +130,11 @@ impl DemoSource {
         events
     }
 
-    fn rows(&mut self, demand: &Demand, now: OffsetDateTime) -> Vec<(String, ContainerStats)> {
+    fn rows(&mut self, interest: &Interest, now: OffsetDateTime) -> Vec<(String, ContainerStats)> {
         let timestamp = rfc3339(now);
         self.containers
             .iter_mut()
-            .filter(|s| s.runs() && demand.wants(&s.project))
+            .filter(|s| s.runs() && interest.includes(&s.project))
             .map(|s| (s.container.id.clone(), s.read(timestamp.clone())))
             .collect()
     }
@@ -154,7 +155,7 @@ impl DemoSource {
 }
 
 impl StatsSource for DemoSource {
-    fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
+    fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
         let (instant, now) = (Instant::now(), OffsetDateTime::now_utc());
         if let Some(last) = self.last.replace(instant) {
             let passed = instant.duration_since(last).as_secs_f64();
@@ -163,11 +164,11 @@ impl StatsSource for DemoSource {
                 self.publish(&events)?;
             }
         }
-        let rows = self.rows(demand, now);
+        let rows = self.rows(interest, now);
         Ok(Snapshot::from_rows(rows, &self.projects, Duration::MAX)?)
     }
 
-    fn begin(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
+    fn start(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
         self.hub = Some(hub.clone());
         self.last = None;
         for simulated in &mut self.containers {
@@ -179,11 +180,11 @@ impl StatsSource for DemoSource {
         Ok(())
     }
 
-    fn rest(&mut self) {
+    fn pause(&mut self) {
         self.hub = None;
     }
 
-    fn engine(&self) -> EngineInfo {
+    fn engine_info(&self) -> EngineInfo {
         EngineInfo {
             engine: Some("Demo".to_owned()),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -332,7 +333,7 @@ impl Simulated {
             age_ms: Some(0),
             unavailable,
             network_of: None,
-            beside: Beside {
+            prometheus: PrometheusFields {
                 image: self.container.image.clone(),
                 cpu_total: Some(load.cpu_total()),
                 memory_total: Some(load.memory()),

@@ -8,7 +8,7 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::protocol::payload::Unavailable;
+use crate::stats::payload::Unavailable;
 
 /// A figure, or why there is none.
 pub(crate) type Figure<T> = Result<T, Unavailable>;

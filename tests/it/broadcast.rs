@@ -1,10 +1,11 @@
 //! What the hub sends, to whom, and what it counts.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use kentros::{Client, Handler, HubConfig, HubHandle, Incoming, Message, ServerConfig};
+use kentros::{
+    Client, CloseReason, HubConfig, HubHandle, Incoming, Message, ServerConfig, Session,
+};
 use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
@@ -77,7 +78,7 @@ fn what_is_newest_reaches_a_later_client_at_once_and_in_order() {
 }
 
 #[test]
-fn what_is_forgotten_reaches_no_later_client_and_no_topic_is_taken_for_another() {
+fn what_is_cleared_reaches_no_later_client_and_no_key_is_taken_for_another() {
     let served = Served::new();
     let handle = served.handle();
     handle.broadcast(&Message::new("state", 1).latest()).unwrap();
@@ -85,17 +86,25 @@ fn what_is_forgotten_reaches_no_later_client_and_no_topic_is_taken_for_another()
     handle.broadcast(&Message::new("state shop", 3).latest()).unwrap();
     let message = Message::new("state", 4).latest();
     handle.broadcast_to_subscribers("blog", &message).unwrap();
+    handle.broadcast(&Message::new("state", 5).project("shop").latest_of("own")).unwrap();
+    handle.broadcast(&Message::new("state", 6).latest_of("own too")).unwrap();
     let numbers = || {
         let mut client = served.client();
         handle.broadcast(&Message::new("end", ())).unwrap();
         let got = client.all_until("end");
         got.iter().map(|m| m["payload"].as_u64().unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!(numbers(), [1, 2, 3, 4]);
-    handle.forget("state", Some("blog")).unwrap();
-    assert_eq!(numbers(), [1, 2, 3]);
-    handle.forget("state", None).unwrap();
-    assert_eq!(numbers(), [2, 3]);
+    assert_eq!(numbers(), [1, 2, 3, 4, 5, 6]);
+    for other in ["shop", "blog", "shop state", "stat", ""] {
+        handle.clear_latest(other).unwrap();
+    }
+    assert_eq!(numbers(), [1, 2, 3, 4, 5, 6]);
+    handle.clear_latest("own").unwrap();
+    assert_eq!(numbers(), [1, 2, 3, 4, 6]);
+    handle.clear_latest("state").unwrap();
+    assert_eq!(numbers(), [3, 6], "of every project and of none");
+    handle.clear_latest("state shop").unwrap();
+    assert_eq!(numbers(), [6]);
 }
 
 #[test]
@@ -185,37 +194,36 @@ fn what_is_no_json_is_refused_and_goes_to_nobody() {
     served.client().subscribe("shop");
 }
 
-/// A room that one enters and leaves by a word.
-struct Room {
-    hub: OnceLock<HubHandle>,
+/// A client of a room that it enters and leaves by a word.
+#[derive(Clone)]
+struct Visitor {
+    hub: HubHandle,
     events: Sender<(&'static str, u64)>,
 }
 
-impl Room {
+impl Visitor {
+    /// A server whose `/room` is the room, and the events of all its clients.
     fn serve() -> (Served, Receiver<(&'static str, u64)>) {
         let (events, heard) = unbounded();
-        let room = std::sync::Arc::new(Room { hub: OnceLock::new(), events });
-        let config = ServerConfig::default().websocket("/room", Shared(room.clone()));
-        let served = Served::with(HubConfig::default(), config);
-        room.hub.set(served.handle()).unwrap();
+        let served = Served::of_hub(HubConfig::default(), |hub| {
+            let visitor = Visitor { hub: hub.clone(), events };
+            ServerConfig::default().sessions("/room", move |_| Ok(visitor.clone()))
+        });
         (served, heard)
     }
 }
 
-struct Shared(std::sync::Arc<Room>);
-
-impl Handler for Shared {
-    fn open(&self, client: &Client) {
-        self.0.events.send(("open", client.id())).unwrap();
+impl Session for Visitor {
+    fn open(&mut self, client: &Client) {
+        self.events.send(("open", client.id())).unwrap();
     }
 
-    fn message(&self, client: &Client, message: Incoming<'_>) {
-        let hub = self.0.hub.get().unwrap();
+    fn message(&mut self, client: &Client, message: Incoming<'_>) {
         match message {
-            Incoming::Text("enter") => hub.register(client).unwrap(),
-            Incoming::Text("leave") => hub.unregister(client).unwrap(),
+            Incoming::Text("enter") => self.hub.register(client).unwrap(),
+            Incoming::Text("leave") => self.hub.unregister(client).unwrap(),
             Incoming::Text("close") => client.close(4000, &"as you wish ".repeat(20)),
-            Incoming::Text("panic") => panic!("a handler of the tests panics"),
+            Incoming::Text("panic") => panic!("a session of the tests panics"),
             Incoming::Text("last words") => {
                 client.send_text("so long").unwrap();
                 client.close(1000, "");
@@ -226,14 +234,14 @@ impl Handler for Shared {
         }
     }
 
-    fn close(&self, client: &Client) {
-        self.0.events.send(("close", client.id())).unwrap();
+    fn close(&mut self, client: &Client, _: CloseReason) {
+        self.events.send(("close", client.id())).unwrap();
     }
 }
 
 #[test]
-fn a_handler_of_ones_own_decides_who_hears_the_hub() {
-    let (served, _heard) = Room::serve();
+fn a_session_decides_whether_its_client_hears_the_hub() {
+    let (served, _heard) = Visitor::serve();
     let handle = served.handle();
     let mut client = served.client_at("/room");
     let say = |client: &mut Ws, word: &str| {
@@ -261,8 +269,8 @@ fn a_handler_of_ones_own_decides_who_hears_the_hub() {
 }
 
 #[test]
-fn a_handler_may_echo_close_and_panic_and_only_that_client_notices() {
-    let (served, heard) = Room::serve();
+fn a_session_may_echo_close_and_panic_and_only_that_client_notices() {
+    let (served, heard) = Visitor::serve();
     let mut clients: Vec<Ws> = (0..4).map(|_| served.client_at("/room")).collect();
     let binary = Frame::binary(vec![0_u8, 159, 146, 150]);
     clients[0].send_frame(binary.clone());
@@ -288,47 +296,46 @@ fn a_handler_may_echo_close_and_panic_and_only_that_client_notices() {
     assert!(events.values().all(|events| events == &["open", "close"]), "{events:?}");
 }
 
-/// Panics at this event of each client.
-struct Panics(&'static str, OnceLock<HubHandle>);
+/// A session that panics at this event.
+#[derive(Clone)]
+struct Panics(&'static str, HubHandle);
 
 impl Panics {
     fn at(&self, event: &str) {
-        assert!(self.0 != event, "a handler of the tests panics at its {event}");
+        assert!(self.0 != event, "a session of the tests panics at its {event}");
     }
 }
 
-impl Handler for &'static Panics {
-    fn open(&self, client: &Client) {
-        self.1.get().unwrap().register(client).unwrap();
+impl Session for Panics {
+    fn open(&mut self, client: &Client) {
+        self.1.register(client).unwrap();
         self.at("open");
     }
 
-    fn message(&self, _: &Client, _: Incoming<'_>) {
+    fn message(&mut self, _: &Client, _: Incoming<'_>) {
         self.at("message");
     }
 
-    fn close(&self, _: &Client) {
+    fn close(&mut self, _: &Client, _: CloseReason) {
         self.at("close");
     }
 }
 
 #[test]
-fn wherever_a_handler_panics_its_client_alone_ends_and_nothing_is_left_of_it() {
+fn wherever_a_session_panics_its_client_alone_ends_and_nothing_is_left_of_it() {
     if !alone(
-        "broadcast::wherever_a_handler_panics_its_client_alone_ends_and_nothing_is_left_of_it",
+        "broadcast::wherever_a_session_panics_its_client_alone_ends_and_nothing_is_left_of_it",
         &[],
     ) {
         return;
     }
     let events = ["open", "message", "close"];
-    let handlers = events.map(|event| &*Box::leak(Box::new(Panics(event, OnceLock::new()))));
-    let config = handlers.iter().fold(ServerConfig::default(), |config, handler| {
-        config.websocket(format!("/{}", handler.0), *handler)
+    let served = Served::of_hub(HubConfig::default(), |hub| {
+        events.into_iter().fold(ServerConfig::default(), |config, event| {
+            let session = Panics(event, hub.clone());
+            config.sessions(format!("/{event}"), move |_| Ok(session.clone()))
+        })
     });
-    let served = Served::with(HubConfig::default(), config);
-    for handler in handlers {
-        handler.1.set(served.handle()).unwrap();
-    }
     let mut good = served.client();
     let before = belongings();
     for n in 0..50 {
@@ -351,13 +358,12 @@ fn wherever_a_handler_panics_its_client_alone_ends_and_nothing_is_left_of_it() {
 }
 
 #[test]
-fn a_closure_is_a_handler() {
-    let config =
-        ServerConfig::default().websocket("/ws/echo", |client: &Client, message: Incoming<'_>| {
-            if let Incoming::Text(text) = message {
-                let _ = client.send_text(text);
-            }
-        });
+fn a_closure_is_a_socket_whose_clients_the_hub_does_not_know() {
+    let config = ServerConfig::default().websocket("/ws/echo", |client, message| {
+        if let Incoming::Text(text) = message {
+            let _ = client.send_text(text);
+        }
+    });
     let served = Served::with(HubConfig::default(), config);
     let mut client = served.client_at("/ws/echo");
     client.send_frame(Frame::text("hello"));

@@ -186,7 +186,7 @@ fn a_proxy_that_forbids_what_can_be_spared_spares_it() {
     assert!(is_quarter(row.cpu_percent));
     assert_eq!(row.cpu_limit, None);
     assert_eq!(row.unavailable["cpu_limit"], Unavailable::EngineError);
-    assert_eq!(source.engine().version.as_deref(), Some("20.10.24"), "from the Server header");
+    assert_eq!(source.engine_info().version.as_deref(), Some("20.10.24"), "from the Server header");
     // Without events a new container is found by listing.
     let new = engine.add(Fake::new("new", "shop"));
     until_cpu(&engine, &mut source, &[&id, &new]);
@@ -246,7 +246,7 @@ fn a_container_that_hangs_from_the_start_spoils_no_probe() {
     let mut source = DockerSource::new(engine.host());
     let good: Vec<&str> = good.iter().map(String::as_str).collect();
     until_cpu(&engine, &mut source, &good);
-    assert_eq!(source.engine().mode, Some(Mode::Direct));
+    assert_eq!(source.engine_info().mode, Some(Mode::Direct));
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn podman_is_known_by_its_ping_however_late_it_tells_its_version() {
     engine.fault("version", Fault::Hang);
     let mut source = DockerSource::new(engine.host());
     assert!(is_quarter(until_cpu(&engine, &mut source, &[&id]).cpu(&id)));
-    assert_eq!(source.engine().version.as_deref(), Some("4.3.1"));
+    assert_eq!(source.engine_info().version.as_deref(), Some("4.3.1"));
 }
 
 #[test]

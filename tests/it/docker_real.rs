@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::tick;
-use kentros::{Demand, DockerSource, Mode, StatsSource, Unavailable};
+use kentros::{DockerSource, Interest, Mode, StatsSource, Unavailable};
 
 use crate::docker_source::{Reading, read_only};
 use crate::real_engine::{RealContainer, RealEngine, unique};
@@ -16,14 +16,14 @@ const GUARD: Duration = Duration::from_secs(60);
 /// Reads, at most once in 200 ms, until a reading is as wished.
 fn until(
     source: &mut DockerSource,
-    demand: &Demand,
+    interest: &Interest,
     what: &str,
     wished: impl Fn(&Reading) -> bool,
 ) -> Reading {
     let start = Instant::now();
     let pace = tick(Duration::from_millis(200));
     loop {
-        let reading = read_only(source, demand).unwrap();
+        let reading = read_only(source, interest).unwrap();
         if wished(&reading) {
             return reading;
         }
@@ -54,23 +54,23 @@ fn every_container_is_fresh_in_every_reading() {
     });
     let ids: BTreeSet<&str> = containers.iter().flatten().map(|c| c.id.as_str()).collect();
     let mut source = DockerSource::new(engine.host.clone());
-    let demand = Demand::only([project.as_str()]);
-    until(&mut source, &demand, "sampled", |r| ids.iter().all(|id| has_cpu(r, id)));
+    let interest = Interest::only([project.as_str()]);
+    until(&mut source, &interest, "sampled", |r| ids.iter().all(|id| has_cpu(r, id)));
     let mut stale = Vec::new();
     let pace = tick(Duration::from_secs(1));
     for _ in 0..8 {
-        let reading = read_only(&mut source, &demand).unwrap();
+        let reading = read_only(&mut source, &interest).unwrap();
         assert_eq!(reading.container_stats.len(), 50);
         stale.extend(
             reading.container_stats.values().filter_map(|r| r.age_ms).filter(|a| *a > 1_500),
         );
-        if source.engine().mode == Some(Mode::Direct) {
+        if source.engine_info().mode == Some(Mode::Direct) {
             pace.recv().unwrap();
         }
     }
     // On a busy machine the engine's pass may be cut short once.
     assert!(stale.len() < 50, "not fresh: {stale:?}");
-    source.rest();
+    source.pause();
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn the_figures_are_those_of_docker_stats() {
         ],
     );
     let mut source = DockerSource::new(engine.host.clone());
-    let demand = Demand::only([project.as_str()]);
-    until(&mut source, &demand, "in memory", |r| {
+    let interest = Interest::only([project.as_str()]);
+    until(&mut source, &interest, "in memory", |r| {
         has_cpu(r, &burner.id)
             && r.container_stats.get(&holder.id).and_then(|row| row.memory_usage) > Some(18 << 20)
     });
@@ -109,7 +109,7 @@ fn the_figures_are_those_of_docker_stats() {
             let theirs = scope.spawn(|| engine.docker_stats(&[&burner.id, &holder.id]));
             let mut ours = Vec::new();
             while !theirs.is_finished() {
-                ours.push(read_only(&mut source, &demand).unwrap());
+                ours.push(read_only(&mut source, &interest).unwrap());
             }
             (theirs.join().unwrap(), ours)
         });
@@ -135,7 +135,7 @@ fn the_figures_are_those_of_docker_stats() {
     let row = reading.row(&holder.id);
     assert_eq!(row.memory_limit, Some(128 << 20));
     let limited = |r: &Reading| r.row(&burner.id).cpu_limit == Some(0.3);
-    until(&mut source, &demand, "inspected", limited);
+    until(&mut source, &interest, "inspected", limited);
 }
 
 fn mean(figures: impl Iterator<Item = f64>) -> f64 {
@@ -152,27 +152,28 @@ fn containers_come_and_go_while_one_watches() {
     let sleep = ["/bin/sleep", "1000"];
     let first = engine.start(&project, "first", &sleep);
     let mut source = DockerSource::new(engine.host.clone());
-    let demand = Demand::only([project.as_str()]);
-    until(&mut source, &demand, "sampled", |r| has_cpu(r, &first.id));
+    let interest = Interest::only([project.as_str()]);
+    until(&mut source, &interest, "sampled", |r| has_cpu(r, &first.id));
     let second = engine.start(&project, "second", &sleep);
-    until(&mut source, &demand, "joined", |r| has_cpu(r, &first.id) && has_cpu(r, &second.id));
+    until(&mut source, &interest, "joined", |r| has_cpu(r, &first.id) && has_cpu(r, &second.id));
     first.act("kill");
     let alone =
-        until(&mut source, &demand, "alone", |r| !r.container_stats.contains_key(&first.id));
+        until(&mut source, &interest, "alone", |r| !r.container_stats.contains_key(&first.id));
     let sums = &alone.project_stats[&project];
     assert_eq!((sums.containers, sums.running), (2, 1));
     second.act("pause");
-    let paused = until(&mut source, &demand, "paused", |r| r.cpu(&second.id) == Some(0.0));
+    let paused = until(&mut source, &interest, "paused", |r| r.cpu(&second.id) == Some(0.0));
     assert!(paused.row(&second.id).memory_usage.is_some());
     second.act("unpause");
     // Without the ten seconds' grace: sleep heeds no signal.
     engine.docker(&["restart", "-t", "0", &second.id]);
-    until(&mut source, &demand, "back", |r| {
+    until(&mut source, &interest, "back", |r| {
         assert!(r.cpu(&second.id).is_none_or(|cpu| cpu < 210.0), "a spike");
         has_cpu(r, &second.id)
     });
     drop(first);
-    let one = until(&mut source, &demand, "removed", |r| r.project_stats[&project].containers == 1);
+    let one =
+        until(&mut source, &interest, "removed", |r| r.project_stats[&project].containers == 1);
     assert_eq!(one.container_stats.len(), 1);
 }
 
@@ -183,9 +184,9 @@ fn the_host_network_is_unknown_and_not_zero() {
     let sleep = ["/bin/sleep", "1000"];
     let container = engine.start_with(&project, "dns", &["--network", "host"], &sleep);
     let mut source = DockerSource::new(engine.host.clone());
-    let demand = Demand::only([project.as_str()]);
+    let interest = Interest::only([project.as_str()]);
     let sampled = |r: &Reading| has_cpu(r, &container.id);
-    let reading = until(&mut source, &demand, "sampled", sampled);
+    let reading = until(&mut source, &interest, "sampled", sampled);
     let row = reading.row(&container.id);
     assert_eq!(row.network_rx, None);
     assert_eq!(row.unavailable["network_rx"], Unavailable::HostNetwork);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use kentros::{Demand, DockerSource, Mode, StatsSource};
+use kentros::{DockerSource, Interest, Mode, StatsSource};
 
 use crate::docker_source::{GUARD, Reading, is_quarter};
 use crate::docker_watch::Watching;
@@ -13,7 +13,7 @@ use crate::fake_engine::{Fake, FakeEngine, Kind};
 const TOLD: usize = 5_000;
 
 fn collect(source: &mut DockerSource) -> Reading {
-    let snapshot = source.collect(&Demand::all()).unwrap();
+    let snapshot = source.collect(&Interest::all()).unwrap();
     serde_json::from_str(&snapshot.to_json()).unwrap()
 }
 
@@ -48,10 +48,10 @@ fn source_in(mode: Mode, engine: &FakeEngine) -> DockerSource {
     let start = Instant::now();
     loop {
         let mut source = DockerSource::new(engine.host());
-        while source.engine().mode.is_none() {
+        while source.engine_info().mode.is_none() {
             collect(&mut source);
         }
-        if source.engine().mode == Some(mode) {
+        if source.engine_info().mode == Some(mode) {
             return source;
         }
         assert!(start.elapsed() < GUARD, "never taken for {mode:?}");
@@ -74,7 +74,7 @@ fn many(kind: Kind, mode: Mode) {
         until_all(&engine, &mut source, running);
         check(&mut source, running);
     }
-    assert_eq!(source.engine().mode, Some(mode));
+    assert_eq!(source.engine_info().mode, Some(mode));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_slow_direct_engine_is_asked_less_often_and_says_so() {
     // Four at a time: over 0.8 s for all.
     engine.is_slow(Duration::from_millis(90));
     let start = Instant::now();
-    while source.engine().interval.is_none_or(|interval| interval < Duration::from_secs(2)) {
+    while source.engine_info().interval.is_none_or(|interval| interval < Duration::from_secs(2)) {
         collect(&mut source);
         assert!(start.elapsed() < GUARD, "never stretched");
     }

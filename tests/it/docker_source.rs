@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kentros::{ContainerStats, Demand, DockerSource, Mode, StatsSource, Unavailable};
+use kentros::{ContainerStats, DockerSource, Interest, Mode, StatsSource, Unavailable};
 
 use crate::fake_engine::{Fake, FakeEngine, Fault, Kind};
 
@@ -31,12 +31,12 @@ impl Reading {
 
 /// One reading, which must come in time.
 pub(crate) fn read(source: &mut DockerSource) -> Result<Reading, String> {
-    read_only(source, &Demand::all())
+    read_only(source, &Interest::all())
 }
 
-pub(crate) fn read_only(source: &mut DockerSource, demand: &Demand) -> Result<Reading, String> {
+pub(crate) fn read_only(source: &mut DockerSource, interest: &Interest) -> Result<Reading, String> {
     let start = Instant::now();
-    let read = source.collect(demand);
+    let read = source.collect(interest);
     assert!(start.elapsed() < READING, "a reading took {:?}", start.elapsed());
     let reading = read.map_err(|error| error.to_string())?;
     Ok(serde_json::from_str(&reading.to_json()).unwrap())
@@ -95,7 +95,7 @@ fn every_kind_of_engine_gives_true_figures() {
         }
         let sums = &reading.project_stats["shop"];
         assert_eq!((sums.containers, sums.running), (12, 12), "{kind:?}");
-        let info = source.engine();
+        let info = source.engine_info();
         assert_eq!(info.mode, Some(mode));
         assert_eq!(info.api_version.as_deref(), Some("1.41"));
         let name = if kind == Kind::Podman { "Podman" } else { "Docker Engine" };
@@ -162,10 +162,10 @@ fn only_what_runs_and_is_wanted_is_asked() {
             .map(|state| engine.add(Fake { state: state.to_owned(), ..Fake::new(state, "shop") }));
         let other = engine.add(Fake::new("web", "blog"));
         let mut source = DockerSource::new(engine.host());
-        let demand = Demand::only(["shop"]);
+        let interest = Interest::only(["shop"]);
         let start = Instant::now();
         let reading = loop {
-            let reading = read_only(&mut source, &demand).unwrap();
+            let reading = read_only(&mut source, &interest).unwrap();
             if reading.cpu(&web).is_some() && reading.cpu(&paused).is_some() {
                 break reading;
             }
@@ -232,7 +232,7 @@ fn nothing_is_asked_once_it_rests() {
         let mut source = DockerSource::new(engine.host());
         assert_eq!(engine.all_calls(), 0, "a source does nothing before it is asked");
         until_cpu(&engine, &mut source, &[&id]);
-        source.rest();
+        source.pause();
         engine.wait_until_alone();
         let calls = engine.all_calls();
         engine.wait_for_passes(2);
@@ -250,14 +250,14 @@ fn nothing_is_asked_once_it_rests() {
 fn a_check_costs_a_ping() {
     let mut engine = FakeEngine::absent(Kind::Direct);
     let mut source = DockerSource::new(engine.host());
-    let error = source.check().unwrap_err().to_string();
+    let error = source.health_check().unwrap_err().to_string();
     assert!(error.contains("no such socket") && error.contains("--docker-host"), "{error}");
     engine.restart();
-    source.check().unwrap();
+    source.health_check().unwrap();
     assert_eq!(engine.calls("ping"), 1);
     assert_eq!(engine.calls("list"), 0);
     engine.fault("ping", Fault::Status(500));
-    assert!(source.check().unwrap_err().to_string().contains("500"));
+    assert!(source.health_check().unwrap_err().to_string().contains("500"));
 }
 
 #[test]

@@ -36,9 +36,15 @@ impl Served {
     }
 
     pub(crate) fn with(hub: HubConfig, server: ServerConfig) -> Self {
+        Self::of_hub(hub, |_| server)
+    }
+
+    /// A server whose sockets and pages use the hub in front of which it stands.
+    pub(crate) fn of_hub(hub: HubConfig, server: impl FnOnce(&HubHandle) -> ServerConfig) -> Self {
         many_descriptors();
         let hub = Hub::spawn(hub).unwrap();
-        let server = Server::bind("127.0.0.1:0", hub.handle(), server).unwrap();
+        let config = server(&hub.handle());
+        let server = Server::bind("127.0.0.1:0", hub.handle(), config).unwrap();
         Self { server, hub }
     }
 
@@ -345,14 +351,10 @@ pub(crate) fn numbered(n: usize) -> Message {
 
 /// A row as a sampler makes it; its memory is `bytes`.
 pub(crate) fn row(project: &str, name: &str, bytes: u64) -> (String, ContainerStats) {
-    let stats = ContainerStats {
-        name: name.to_owned(),
-        project_id: project.to_owned(),
-        memory_usage: Some(bytes),
-        timestamp: Some("2026-01-01T00:00:00Z".to_owned()),
-        age_ms: Some(0),
-        ..ContainerStats::default()
-    };
+    let mut stats = ContainerStats::new(project, name);
+    stats.memory_usage = Some(bytes);
+    stats.timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    stats.age_ms = Some(0);
     (format!("{project}-{name}"), stats)
 }
 

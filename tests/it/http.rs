@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use kentros::{
-    Container, Demand, DemoSource, Hub, HubConfig, Message, Project, Server, ServerConfig,
+    Container, DemoSource, Hub, HubConfig, Interest, Message, Project, Server, ServerConfig,
 };
 use serde_json::Value;
 
@@ -131,12 +131,12 @@ fn ready_is_as_the_source_is_and_says_why_not() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     assert_eq!(served.get("/readyz").status, 200);
-    assert_eq!(script.call(), Call::Check);
+    assert_eq!(script.call(), Call::HealthCheck);
     script.health(Err("no engine at unix:///nowhere: start it".into()));
     let answer = served.get("/readyz");
     assert_eq!(answer.status, 503);
     assert_eq!(answer.body, "no engine at unix:///nowhere: start it\n");
-    assert_eq!(script.call(), Call::Check);
+    assert_eq!(script.call(), Call::HealthCheck);
     assert_eq!(served.get("/healthz").status, 200, "the process is well all the same");
 }
 
@@ -145,7 +145,7 @@ fn while_somebody_listens_ready_is_what_the_last_reading_was() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     script.read(Reading::Fails("the engine hangs"));
     client.find("engine_status");
     let answer = served.get("/readyz");
@@ -161,8 +161,7 @@ fn the_endpoints_give_what_is_on_the_wire() {
     let served = Served::new();
     let handle = served.handle();
     let mut client = served.client();
-    let container = Container { id: "c0ffee".into(), name: "web".into(), ..Container::default() };
-    let shop = Project { id: "shop".into(), containers: vec![container], ..Project::default() };
+    let shop = Project::new("shop", vec![Container::new("c0ffee", "web")]);
     handle.broadcast(&Message::new("project_list", [shop]).latest()).unwrap();
     handle.publish_snapshot(one_each(&["blog", "shop"], 7)).unwrap();
     let list = client.expect("project_list");
@@ -182,9 +181,9 @@ fn the_first_to_ask_for_stats_has_them_sampled() {
     let script = Script::start(&served.handle());
     let mut stream = dial(served.addr());
     stream.write_all(b"GET /api/v1/stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    assert_eq!(script.call(), Call::Begin, "nobody has listened so far");
-    let demand = script.read(Reading::Rows(one_each(&["shop"], 1)));
-    assert_eq!(demand, Demand::all());
+    assert_eq!(script.call(), Call::Start, "nobody has listened so far");
+    let interest = script.read(Reading::Rows(one_each(&["shop"], 1)));
+    assert_eq!(interest, Interest::all());
     let answer = json(&Answer::read(stream));
     assert_eq!(answer["type"], "container_stats");
     assert_eq!(answer["payload"]["shop-web"]["memory_usage"], 1);
@@ -193,11 +192,12 @@ fn the_first_to_ask_for_stats_has_them_sampled() {
 }
 
 #[test]
-fn without_an_engine_whoever_asks_for_stats_is_told_so() {
+fn without_a_source_whoever_asks_for_stats_is_told_so() {
     let served = Served::new();
     let answer = served.get("/api/v1/stats");
     assert_eq!(answer.status, 503);
     assert!(answer.body.contains("/readyz"), "{answer:?}");
+    assert!(!answer.body.contains("engine"), "no engine is involved: {answer:?}");
 }
 
 #[test]

@@ -155,10 +155,10 @@ fn each_limit_has_one_line_in_the_log_however_often_it_is_hit() {
     assert_eq!(running.ended().code(), Some(0));
     let lines: Vec<String> = running.lines.iter().filter(|line| line.contains("WARN")).collect();
     for part in [
-        "2 clients are as many as may be of one address: 127.0.0.1",
-        "3 clients are as many as may be: 203.0.113.8",
+        "the limit of 2 clients from one address is reached: 127.0.0.1",
+        "the limit of 3 clients is reached: 203.0.113.8",
         "431 Request Header Fields Too Large",
-        "asks for more than 256 projects",
+        "subscribes to more than 256 projects",
         "more than five seconds",
         "more than 20 messages a second",
     ] {

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, unbounded};
-use kentros::{ContainerStats, Demand, DockerSource, Mode, StatsSource};
+use kentros::{ContainerStats, DockerSource, Interest, Mode, StatsSource};
 
 use crate::docker_source::{Reading, read_only};
 use crate::harness::say_skipped;
@@ -53,11 +53,11 @@ fn agrees(ours: Option<u64>, theirs: f64, part: f64) -> bool {
 }
 
 /// One reading, at the pace of a second: a direct engine would be read at once.
-fn read(source: &mut DockerSource, demand: &Demand) -> Reading {
-    if source.engine().mode == Some(Mode::Direct) {
+fn read(source: &mut DockerSource, interest: &Interest) -> Reading {
+    if source.engine_info().mode == Some(Mode::Direct) {
         let _ = after(Duration::from_secs(1)).recv();
     }
-    read_only(source, demand).unwrap()
+    read_only(source, interest).unwrap()
 }
 
 fn mean(figures: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -69,14 +69,14 @@ fn mean(figures: impl ExactSizeIterator<Item = f64>) -> f64 {
 /// Reads until every one of these has a CPU figure and this holds.
 fn ready(
     source: &mut DockerSource,
-    demand: &Demand,
+    interest: &Interest,
     ids: &[&str],
     what: &str,
     wished: impl Fn(&Reading) -> bool,
 ) -> Reading {
     let start = Instant::now();
     loop {
-        let reading = read(source, demand);
+        let reading = read(source, interest);
         if ids.iter().all(|id| reading.cpu(id).is_some()) && wished(&reading) {
             return reading;
         }
@@ -193,8 +193,8 @@ fn every_figure_is_that_of_docker_stats() {
         burners.iter().map(|(_, id)| *id).chain(idle.iter().map(|c| c.id.as_str())).collect();
 
     let mut source = DockerSource::new(engine.host.clone());
-    let demand = Demand::only([project.as_str()]);
-    ready(&mut source, &demand, &all, "at work", |r| {
+    let interest = Interest::only([project.as_str()]);
+    ready(&mut source, &interest, &all, "at work", |r| {
         r.row(&holder.id).memory_usage > Some(64 << 20)
             && (network == "none" || r.row(&client.id).network_rx > Some(4 << 20))
     });
@@ -204,7 +204,7 @@ fn every_figure_is_that_of_docker_stats() {
             let theirs = scope.spawn(|| engine.docker_stats(&all));
             let mut ours = Vec::new();
             while !theirs.is_finished() || ours.is_empty() {
-                ours.push(read(&mut source, &demand));
+                ours.push(read(&mut source, &interest));
             }
             (theirs.join().unwrap(), ours)
         });
@@ -216,7 +216,7 @@ fn every_figure_is_that_of_docker_stats() {
     let mut theirs = latest.unwrap();
     let start = Instant::now();
     let reading = loop {
-        let reading = read(&mut source, &demand);
+        let reading = read(&mut source, &interest);
         if idle.iter().all(|c| agree(reading.row(&c.id), &theirs[&c.id])) {
             break reading;
         }
@@ -245,7 +245,7 @@ fn every_figure_is_that_of_docker_stats() {
     if network != "none" {
         // Three digits hide much: the container's own kernel counts to the byte.
         until("the container's own count", || {
-            let row = read(&mut source, &demand);
+            let row = read(&mut source, &interest);
             let row = row.row(&client.id);
             let (rx, tx) = own_count(&engine, &client.id);
             (row.network_rx, row.network_tx) == (Some(rx), Some(tx))
@@ -425,15 +425,15 @@ fn every_figure_is_that_of_podman_stats() {
     let socket = podman.root.join("podman.sock");
     let host = format!("unix://{}", socket.display()).parse().unwrap();
     let mut source = DockerSource::new(host);
-    let demand = Demand::all();
+    let interest = Interest::all();
     let wished = |r: &Reading| r.row(holder).memory_usage > Some(64 << 20);
-    ready(&mut source, &demand, &all, "at work", wished);
+    ready(&mut source, &interest, &all, "at work", wished);
     let view = PodmanView::open(&podman, &all);
     // The first frame has averages over a container's life.
     view.frames.recv_timeout(GUARD).unwrap();
     let mut latest = None;
     compare_cpu("Podman", &[("whole", whole), ("half", half)], || {
-        let ours = vec![read(&mut source, &demand)];
+        let ours = vec![read(&mut source, &interest)];
         let theirs = view.newest();
         let cpu = |id: &str| mean(theirs.iter().map(|frame| frame[id].cpu));
         let cpu = all.iter().map(|id| ((*id).to_owned(), cpu(id))).collect();
@@ -441,7 +441,7 @@ fn every_figure_is_that_of_podman_stats() {
         (ours, cpu)
     });
     let theirs = latest.unwrap();
-    let reading = read(&mut source, &demand);
+    let reading = read(&mut source, &interest);
     let row = reading.row(holder);
     println!(
         "PARITY Podman holder: memory {:?}, PIDs {:?} and {theirs:?}",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use kentros::{
-    Client, Hub, HubConfig, HubHandle, Incoming, Message, Server, ServerConfig, Snapshot,
+    Client, Hub, HubConfig, HubHandle, Incoming, Interest, Message, Server, ServerConfig, Snapshot,
 };
 use serde_json::json;
 use tungstenite::{Error as Fault, Message as Frame};
@@ -139,7 +139,7 @@ fn a_client_evicted_a_moment_before_does_not_hold_the_shutdown_up() {
 }
 
 #[test]
-fn a_client_of_a_handler_that_does_not_read_does_not_hold_the_shutdown_up() {
+fn a_client_of_a_socket_of_ones_own_that_does_not_read_does_not_hold_the_shutdown_up() {
     both_ways(|way| {
         let (say, said) = unbounded();
         let flood = move |client: &Client, _: Incoming<'_>| {
@@ -176,16 +176,28 @@ fn after_the_end_each_call_returns_at_once_that_it_has_stopped() {
         let outcomes = [
             handle.broadcast(&numbered(1)),
             handle.broadcast_to_subscribers("shop", &numbered(1)),
+            handle.broadcast_except("shop", &client, &numbered(1)),
+            handle.send_to(&client, &numbered(1)),
             handle.publish_snapshot(one_each(&["shop"], 1)),
+            handle.publish_by_interest("rooms", |_| vec![numbered(1)]),
+            handle.clear_latest("n"),
             handle.register(&client),
+            handle.register_with(&client, Interest::none()),
+            handle.subscribe(&client, "shop"),
+            handle.unsubscribe(&client, "shop"),
+            handle.set_interest(&client, Interest::all(), None),
             handle.unregister(&client),
+            handle.listen(Interest::all()).map(drop),
             handle.start_stats_streamer(Duration::from_secs(1), source).map(drop),
+            handle.publish_every(Duration::from_secs(1), "load", source).map(drop),
             client.send(&numbered(1)),
+            client.try_send(&numbered(1)),
             client.send_text("hello"),
             client.send_binary(b"hello"),
         ];
         for (n, outcome) in outcomes.into_iter().enumerate() {
-            assert!(outcome.unwrap_err().is_stopped(), "{way:?}: call {n}");
+            let error = outcome.expect_err(&format!("{way:?}: call {n}"));
+            assert!(error.is_stopped(), "{way:?}: call {n}: {error}");
         }
         client.close(1000, "");
         assert!(begun.elapsed() < Duration::from_secs(1));

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded, tick};
-use kentros::{Demand, HubConfig, Message, ServerConfig, Snapshot, SourceError, StatsSource};
+use kentros::{HubConfig, Interest, Message, ServerConfig, Snapshot, SourceError, StatsSource};
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -218,7 +218,7 @@ fn a_snapshot_larger_than_the_bound_makes_no_client_slow() {
 struct Wordy;
 
 impl StatsSource for Wordy {
-    fn collect(&mut self, _: &Demand) -> Result<Snapshot, SourceError> {
+    fn collect(&mut self, _: &Interest) -> Result<Snapshot, SourceError> {
         Ok(snapshot((0..1000).map(|n| row("shop", &format!("{n:010240}"), n)).collect()))
     }
 }
@@ -332,6 +332,8 @@ fn a_client_that_reads_a_byte_a_second_is_gone_after_ten_seconds() {
     served.until_clients(1);
     let begun = Instant::now();
     handle.broadcast(&Message::new("large", "x".repeat(FLOOD))).unwrap();
+    // On a busy machine it takes seconds to encode so much.
+    let encoded = Instant::now();
     let mut read = 0;
     for _ in tick(Duration::from_secs(1)) {
         let counters = handle.counters();
@@ -340,7 +342,7 @@ fn a_client_that_reads_a_byte_a_second_is_gone_after_ten_seconds() {
             break;
         }
         read += uninterrupted(|| slow.stream().read(&mut [0])).unwrap();
-        assert!(begun.elapsed() < GUARD, "a byte in time does not put the deadline off");
+        assert!(encoded.elapsed() < GUARD, "a byte in time does not put the deadline off");
     }
     let after = begun.elapsed();
     assert!(after >= Duration::from_secs(10), "after {after:?} already");
@@ -384,17 +386,14 @@ fn the_memory_for_clients_that_never_read_reaches_a_plateau() {
 }
 
 #[test]
-fn a_handler_that_sends_to_a_client_that_does_not_read_waits_for_the_deadline_at_most() {
+fn a_socket_that_sends_to_a_client_that_does_not_read_waits_for_the_deadline_at_most() {
     let (say, heard) = crossbeam_channel::unbounded();
     let mut config = HubConfig::default();
     config.write_deadline = Duration::from_millis(500);
-    let flood = ServerConfig::default().websocket(
-        "/flood",
-        move |client: &kentros::Client, _: kentros::Incoming<'_>| {
-            let text = "x".repeat(FLOOD);
-            say.send(client.send_text(&text).is_err()).unwrap();
-        },
-    );
+    let flood = ServerConfig::default().websocket("/flood", move |client, _| {
+        let text = "x".repeat(FLOOD);
+        say.send(client.send_text(&text).is_err()).unwrap();
+    });
     let served = Served::with(config, flood);
     let mut stopped = Ws::over(dial_narrow(served.addr()), served.addr(), "/flood");
     stopped.send("go", ());

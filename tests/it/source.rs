@@ -4,17 +4,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use kentros::{Demand, EngineInfo, HubHandle, Snapshot, SourceError, StatsSource, StatsStreamer};
+use kentros::{EngineInfo, HubHandle, Interest, Snapshot, SourceError, StatsSource, Streamer};
 
 use crate::harness::GUARD;
 
 /// What the streamer did with the source.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Call {
-    Begin,
-    Collect(Demand),
-    Rest,
-    Check,
+    Start,
+    Collect(Interest),
+    Pause,
+    HealthCheck,
     Dropped,
 }
 
@@ -27,7 +27,7 @@ pub(crate) enum Reading {
 
 /// The test's side.
 pub(crate) struct Script {
-    pub(crate) streamer: StatsStreamer,
+    pub(crate) streamer: Streamer,
     pub(crate) calls: Receiver<Call>,
     readings: Sender<Reading>,
     tick: Sender<Instant>,
@@ -70,13 +70,13 @@ impl Script {
         self.readings.send(reading).unwrap();
     }
 
-    /// One tick, and what the source says to it: the demand it was asked for.
+    /// One tick and its reading. Returns the interest that the source was given.
     #[track_caller]
-    pub(crate) fn read(&self, reading: Reading) -> Demand {
+    pub(crate) fn read(&self, reading: Reading) -> Interest {
         self.tick();
         self.answer(reading);
         match self.call() {
-            Call::Collect(demand) => demand,
+            Call::Collect(interest) => interest,
             other => panic!("a reading was due, not {other:?}"),
         }
     }
@@ -87,9 +87,9 @@ impl Script {
 }
 
 impl StatsSource for Scripted {
-    fn collect(&mut self, demand: &Demand) -> Result<Snapshot, SourceError> {
+    fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
         self.asked = true;
-        self.calls.send(Call::Collect(demand.clone())).ok();
+        self.calls.send(Call::Collect(interest.clone())).ok();
         match self.readings.recv()? {
             Reading::Rows(snapshot) => Ok(snapshot),
             Reading::Fails(why) => Err(why.into()),
@@ -97,26 +97,24 @@ impl StatsSource for Scripted {
         }
     }
 
-    fn begin(&mut self, _: &HubHandle) -> Result<(), SourceError> {
-        self.calls.send(Call::Begin).ok();
+    fn start(&mut self, _: &HubHandle) -> Result<(), SourceError> {
+        self.calls.send(Call::Start).ok();
         Ok(())
     }
 
-    fn rest(&mut self) {
-        self.calls.send(Call::Rest).ok();
+    fn pause(&mut self) {
+        self.calls.send(Call::Pause).ok();
     }
 
-    fn check(&mut self) -> Result<(), SourceError> {
-        self.calls.send(Call::Check).ok();
+    fn health_check(&mut self) -> Result<(), SourceError> {
+        self.calls.send(Call::HealthCheck).ok();
         self.health.lock().unwrap().clone().map_err(Into::into)
     }
 
-    fn engine(&self) -> EngineInfo {
-        EngineInfo {
-            engine: self.asked.then(|| "Script".to_owned()),
-            version: Some("1.0".to_owned()),
-            ..EngineInfo::default()
-        }
+    fn engine_info(&self) -> EngineInfo {
+        let mut info = if self.asked { EngineInfo::new("Script") } else { EngineInfo::default() };
+        info.version = Some("1.0".to_owned());
+        info
     }
 }
 

@@ -5,7 +5,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, unbounded};
-use kentros::{Demand, EngineInfo, HubHandle, Snapshot, SourceError, StatsSource};
+use kentros::{
+    Container, EngineInfo, HubHandle, Interest, Project, Snapshot, SourceError, StatsSource,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{GUARD, Served, keys, one_each, row, snapshot, until};
@@ -18,7 +20,7 @@ fn the_source_is_asked_only_while_somebody_listens() {
     // Ticks of a time when nobody listens are no readings, then or later.
     script.tick();
     let mut first = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     script.answer(Reading::Rows(one_each(&["shop"], 0)));
     assert!(matches!(script.call(), Call::Collect(_)), "the tick that waited");
     let mut second = served.client();
@@ -40,7 +42,7 @@ fn the_source_is_asked_only_while_somebody_listens() {
     until("a check", || {
         served.get("/readyz");
         let calls: Vec<Call> = script.calls.try_iter().collect();
-        assert!(calls.iter().all(|call| *call == Call::Check), "nobody listens: {calls:?}");
+        assert!(calls.iter().all(|call| *call == Call::HealthCheck), "nobody listens: {calls:?}");
         !calls.is_empty()
     });
 }
@@ -50,9 +52,9 @@ fn a_tick_is_a_snapshot_and_each_client_gets_it_once() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     for n in 0..10 {
-        assert_eq!(script.read(Reading::Rows(one_each(&["shop"], n))), Demand::all());
+        assert_eq!(script.read(Reading::Rows(one_each(&["shop"], n))), Interest::all());
         if n == 0 {
             let status = client.expect("engine_status");
             assert_eq!(status["payload"]["state"], "connected");
@@ -70,7 +72,7 @@ fn whoever_comes_later_has_the_latest_at_once() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut first = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     script.read(Reading::Rows(one_each(&["shop"], 1)));
     first.find("project_stats");
     let mut later = served.client();
@@ -84,7 +86,7 @@ fn an_error_becomes_an_engine_status_and_a_success_ends_it() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     let state = |message: &Value| {
         let payload = &message["payload"];
         (payload["state"].clone(), payload["error"].clone(), payload["since"].as_u64().unwrap())
@@ -117,7 +119,7 @@ fn a_panic_of_the_source_becomes_an_engine_status_and_the_streamer_lives() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     for n in 0..3 {
         script.read(Reading::Panics("a source of the tests panics"));
         let status = client.find("engine_status");
@@ -133,16 +135,16 @@ fn a_panic_of_the_source_becomes_an_engine_status_and_the_streamer_lives() {
 struct Knowing(Result<&'static str, &'static str>);
 
 impl StatsSource for Knowing {
-    fn collect(&mut self, _: &Demand) -> Result<Snapshot, SourceError> {
+    fn collect(&mut self, _: &Interest) -> Result<Snapshot, SourceError> {
         panic!("there was no tick")
     }
 
-    fn begin(&mut self, _: &HubHandle) -> Result<(), SourceError> {
+    fn start(&mut self, _: &HubHandle) -> Result<(), SourceError> {
         self.0.map(drop).map_err(Into::into)
     }
 
-    fn engine(&self) -> EngineInfo {
-        EngineInfo { engine: self.0.ok().map(str::to_owned), ..EngineInfo::default() }
+    fn engine_info(&self) -> EngineInfo {
+        self.0.map_or_else(|_| EngineInfo::default(), EngineInfo::new)
     }
 }
 
@@ -164,21 +166,16 @@ fn the_first_client_is_told_of_the_engine_before_the_first_reading() {
 
 #[test]
 fn nothing_is_shown_before_the_first_samples() {
-    let running = |state: &str| kentros::Project {
-        id: "shop".into(),
-        containers: vec![kentros::Container {
-            state: state.into(),
-            ..kentros::Container::default()
-        }],
-        ..kentros::Project::default()
-    };
     let without_rows = |state: &str| {
-        Reading::Rows(Snapshot::from_rows([], &[running(state)], Duration::from_secs(1)).unwrap())
+        let mut container = Container::new("c0ffee", "web");
+        container.state = state.into();
+        let shop = Project::new("shop", vec![container]);
+        Reading::Rows(Snapshot::from_rows([], &[shop], Duration::from_secs(1)).unwrap())
     };
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     script.read(without_rows("running"));
     script.read(Reading::Rows(one_each(&["shop"], 1)));
     assert_eq!(keys(&client.find("container_stats")["payload"]), ["shop-web"]);
@@ -189,7 +186,7 @@ fn nothing_is_shown_before_the_first_samples() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     script.read(without_rows("exited"));
     assert!(keys(&client.find("container_stats")["payload"]).is_empty());
 }
@@ -198,20 +195,20 @@ fn nothing_is_shown_before_the_first_samples() {
 struct Clumsy;
 
 impl StatsSource for Clumsy {
-    fn collect(&mut self, _: &Demand) -> Result<Snapshot, SourceError> {
+    fn collect(&mut self, _: &Interest) -> Result<Snapshot, SourceError> {
         Ok(one_each(&["shop"], 1))
     }
 
-    fn begin(&mut self, _: &HubHandle) -> Result<(), SourceError> {
-        panic!("a source of the tests panics at its beginning");
+    fn start(&mut self, _: &HubHandle) -> Result<(), SourceError> {
+        panic!("a source of the tests panics in start()");
     }
 
-    fn check(&mut self) -> Result<(), SourceError> {
-        panic!("a source of the tests panics at a check");
+    fn health_check(&mut self) -> Result<(), SourceError> {
+        panic!("a source of the tests panics in health_check()");
     }
 
-    fn rest(&mut self) {
-        panic!("a source of the tests panics at its rest");
+    fn pause(&mut self) {
+        panic!("a source of the tests panics in pause()");
     }
 }
 
@@ -293,14 +290,14 @@ fn a_stopped_streamer_has_let_go_of_its_source_and_the_hub_goes_on() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     script.read(Reading::Rows(one_each(&["shop"], 1)));
     client.find("container_stats");
     let Script { streamer, calls, .. } = script;
     streamer.stop();
-    assert_eq!(calls.try_iter().collect::<Vec<_>>(), [Call::Rest, Call::Dropped]);
+    assert_eq!(calls.try_iter().collect::<Vec<_>>(), [Call::Pause, Call::Dropped]);
     let script = Script::start(&served.handle());
-    assert_eq!(script.call(), Call::Begin, "another takes its place");
+    assert_eq!(script.call(), Call::Start, "another takes its place");
     script.read(Reading::Rows(snapshot(vec![row("shop", "web", 2), row("shop", "db", 3)])));
     let stats = client.find("container_stats");
     assert_eq!(keys(&stats["payload"]), ["shop-db", "shop-web"]);
@@ -336,7 +333,7 @@ fn the_history_of_what_a_client_receives_is_sent_on_request() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     client.send("history", json!({"seconds": 300}));
     let empty = client.expect("history");
     assert_eq!(empty["payload"], json!({"t": [], "containers": {}}));

@@ -1,4 +1,4 @@
-//! Sources and handlers that take their time at the end, or never come to one.
+//! Sources and sessions that take their time at the end, or never come to one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, bounded};
 use kentros::{
-    Client, Demand, Handler, HubConfig, Incoming, ServerConfig, Snapshot, SourceError, StatsSource,
+    Client, CloseReason, HubConfig, Incoming, Interest, ServerConfig, Session, Snapshot,
+    SourceError, StatsSource,
 };
 use tungstenite::Message as Frame;
 
@@ -21,38 +22,38 @@ fn the_source_has_been_let_go_of_when_the_hub_is_down() {
         let served = Served::new();
         let script = Script::start(&served.handle());
         let client = served.client();
-        assert_eq!(script.call(), Call::Begin);
+        assert_eq!(script.call(), Call::Start);
         drop(client);
         end(way, served);
-        assert_eq!(script.calls.try_iter().collect::<Vec<_>>(), [Call::Rest, Call::Dropped]);
+        assert_eq!(script.calls.try_iter().collect::<Vec<_>>(), [Call::Pause, Call::Dropped]);
     }
 }
 
-/// A source that takes its time to rest, for which whoever stops the hub waits.
+/// A source that takes its time to pause. Stopping the hub waits for it.
 struct Leisurely(Arc<AtomicUsize>);
 
 impl StatsSource for Leisurely {
-    fn collect(&mut self, _: &Demand) -> Result<Snapshot, SourceError> {
+    fn collect(&mut self, _: &Interest) -> Result<Snapshot, SourceError> {
         Ok(Snapshot::default())
     }
 
-    fn rest(&mut self) {
+    fn pause(&mut self) {
         after(Duration::from_millis(300)).recv().unwrap();
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 #[test]
-fn a_source_may_take_its_time_to_rest() {
-    let rested = Arc::new(AtomicUsize::new(0));
+fn a_source_may_take_its_time_to_pause() {
+    let paused = Arc::new(AtomicUsize::new(0));
     let Served { server, hub } = Served::new();
-    let source = Leisurely(Arc::clone(&rested));
+    let source = Leisurely(Arc::clone(&paused));
     hub.handle().start_stats_streamer(Duration::from_millis(20), source).unwrap();
     let mut client = Ws::over(dial(server.local_addr()), server.local_addr(), "/ws/stats");
     client.find("container_stats");
     drop(client);
     hub.shutdown();
-    assert_eq!(rested.load(Ordering::SeqCst), 1, "its thread has been joined");
+    assert_eq!(paused.load(Ordering::SeqCst), 1, "its thread has been joined");
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn a_source_that_never_returns_does_not_hold_the_shutdown_up() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let client = served.client();
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     script.tick();
     assert!(matches!(script.call(), Call::Collect(_)));
     drop(client);
@@ -68,11 +69,11 @@ fn a_source_that_never_returns_does_not_hold_the_shutdown_up() {
     assert!(script.calls.try_recv().is_err(), "it is in its reading still");
 }
 
-/// A handler that waits for ever, or for as long as the test does.
+/// A session that waits for ever, or for as long as the test does.
 struct Stuck(Receiver<()>, Arc<AtomicUsize>);
 
-impl Handler for Stuck {
-    fn message(&self, _: &Client, message: Incoming<'_>) {
+impl Session for Stuck {
+    fn message(&mut self, _: &Client, message: Incoming<'_>) {
         if message == Incoming::Text("stick") {
             // The first is the test's, which knows then that this is reached.
             let _ = self.0.recv();
@@ -80,16 +81,18 @@ impl Handler for Stuck {
         }
     }
 
-    fn close(&self, _: &Client) {
+    fn close(&mut self, _: &Client, _: CloseReason) {
         self.1.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 #[test]
-fn a_handler_that_never_returns_does_not_hold_the_shutdown_up_and_the_others_are_told() {
+fn a_session_that_never_returns_does_not_hold_the_shutdown_up_and_the_others_are_told() {
     let (hold, stuck) = bounded(0);
     let closed = Arc::new(AtomicUsize::new(0));
-    let config = ServerConfig::default().websocket("/stuck", Stuck(stuck, Arc::clone(&closed)));
+    let count = Arc::clone(&closed);
+    let config = ServerConfig::default()
+        .sessions("/stuck", move |_| Ok(Stuck(stuck.clone(), Arc::clone(&count))));
     let served = Served::with(HubConfig::default(), config);
     let mut clients: Vec<Ws> = (0..10).map(|_| served.client_at("/stuck")).collect();
     clients[0].send_frame(Frame::text("stick"));

@@ -164,10 +164,13 @@ fn messages_for_subscribers_reach_those_and_whoever_gets_everything() {
     shop.subscribe("shop");
     blog.subscribe("blog");
     handle.broadcast_to_subscribers("shop", &Message::new("news", 1)).unwrap();
+    handle.broadcast(&Message::new("news", 2).project("shop")).unwrap();
     handle.broadcast(&Message::new("end", ())).unwrap();
     for client in [&mut all, &mut shop] {
-        let news = client.expect("news");
-        assert_eq!((&news["project_id"], &news["payload"]), (&json!("shop"), &json!(1)));
+        for n in 1..=2 {
+            let news = client.expect("news");
+            assert_eq!((&news["project_id"], &news["payload"]), (&json!("shop"), &json!(n)));
+        }
         client.expect("end");
     }
     blog.expect("end");
@@ -178,16 +181,16 @@ fn the_source_is_asked_for_what_the_clients_together_want() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let (mut one, mut other) = (served.client(), served.client());
-    assert_eq!(script.call(), Call::Begin);
+    assert_eq!(script.call(), Call::Start);
     let empty = || Reading::Rows(one_each(&[], 0));
     one.subscribe(json!(["a", "b"]));
-    assert_eq!(script.read(empty()), kentros::Demand::all(), "the other one has no subscription");
+    assert_eq!(script.read(empty()), kentros::Interest::all(), "the other one has no subscription");
     other.subscribe(json!(["b", "c"]));
-    assert_eq!(script.read(empty()), kentros::Demand::only(["a", "b", "c"]));
+    assert_eq!(script.read(empty()), kentros::Interest::only(["a", "b", "c"]));
     one.close();
     served.until_clients(1);
     other.subscribe("b");
-    assert_eq!(script.read(empty()), kentros::Demand::only(["b", "c"]));
+    assert_eq!(script.read(empty()), kentros::Interest::only(["b", "c"]));
 }
 
 /// The producers of the test below, each with a state of its own, and how often it changes.

@@ -116,7 +116,7 @@ fn an_engine_that_wants_tls_is_read_with_the_files_of_docker_cert_path() {
     let mut source = DockerSource::new(host);
     let reading = until_cpu(&older, &mut source, &ids);
     assert!(ids.iter().all(|id| is_quarter(reading.cpu(id))), "{reading:?}");
-    assert_eq!(source.engine().mode, Some(Mode::Stream));
+    assert_eq!(source.engine_info().mode, Some(Mode::Stream));
 
     let error = read(&mut DockerSource::new(front.host.clone())).unwrap_err();
     assert!(!error.is_empty(), "without TLS there is no reading");

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kentros::{
-    ContainerStats, Demand, DockerHost, DockerSource, EngineStatus, ProjectTotals,
+    ContainerStats, DockerHost, DockerSource, EngineStatus, Interest, ProjectTotals,
     StatsSource as _, Token,
 };
 use serde::Deserialize;
@@ -58,7 +58,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// A stream of news, for one thread that may wait.
 pub(crate) enum Feed {
-    Engine { source: Box<DockerSource>, demand: Demand, interval: Duration, next: Instant },
+    Engine { source: Box<DockerSource>, interest: Interest, interval: Duration, next: Instant },
     Hub(Box<Socket>),
 }
 
@@ -77,7 +77,7 @@ impl Feed {
         Ok(match from {
             From::Engine(host) => Self::Engine {
                 source: Box::new(DockerSource::new(host.clone())),
-                demand: project.map_or_else(Demand::all, |project| Demand::only([project])),
+                interest: project.map_or_else(Interest::all, |project| Interest::only([project])),
                 interval,
                 next: Instant::now(),
             },
@@ -95,10 +95,10 @@ impl Feed {
         deadline: Option<Instant>,
     ) -> Result<Option<News>, Box<dyn Error>> {
         match self {
-            Self::Engine { source, demand, interval, next } => {
+            Self::Engine { source, interest, interval, next } => {
                 thread::sleep(next.saturating_duration_since(Instant::now()));
                 *next = (*next + *interval).max(Instant::now());
-                let snapshot = source.collect(demand).map_err(|error| error.to_string())?;
+                let snapshot = source.collect(interest).map_err(|error| error.to_string())?;
                 Ok(Some(serde_json::from_str(&snapshot.to_json())?))
             }
             Self::Hub(socket) => loop {

@@ -132,7 +132,8 @@ mod tests {
         table.learn(news(r#"{"project_stats":{}}"#));
         assert!(table.is_complete(), "nothing runs");
         let sums = |running: u32| {
-            let sums = kentros::ProjectTotals { running, ..kentros::ProjectTotals::default() };
+            let mut sums = kentros::ProjectTotals::default();
+            sums.running = running;
             serde_json::from_value::<News>(json!({"project_stats": {"shop": sums}})).unwrap()
         };
         table.learn(sums(1));

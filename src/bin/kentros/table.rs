@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_two_dashes_and_no_name_moves_the_cursor() {
-        let stats = ContainerStats { name: "a\x1b[2J".into(), ..ContainerStats::default() };
+        let stats = ContainerStats::new("shop", "a\x1b[2J");
         let table = render([("0123456789abcdef", &stats)]);
         let row = table.lines().nth(1).unwrap();
         let cells: Vec<&str> = row.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect();
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn wide_letters_move_no_column() {
-        let named = |name: &str| ContainerStats { name: name.into(), ..ContainerStats::default() };
+        let named = |name: &str| ContainerStats::new("shop", name);
         let table = render([("a", &named("日本語")), ("b", &named("web"))]);
         let before: Vec<usize> =
             table.lines().skip(1).map(|line| width(line.split_once("--").unwrap().0)).collect();

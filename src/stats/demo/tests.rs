@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 /// The source after one reading, which has no rates yet.
 fn warm(n: usize) -> DemoSource {
     let mut source = DemoSource::new(n);
-    source.rows(&Demand::all(), OffsetDateTime::now_utc());
+    source.rows(&Interest::all(), OffsetDateTime::now_utc());
     source
 }
 
 fn tick(source: &mut DemoSource) -> Vec<(String, ContainerStats)> {
     let now = OffsetDateTime::now_utc();
     source.advance(1.0, now);
-    source.rows(&Demand::all(), now)
+    source.rows(&Interest::all(), now)
 }
 
 fn row<'a>(rows: &'a [(String, ContainerStats)], name: &str) -> &'a ContainerStats {
@@ -112,7 +112,7 @@ fn one_fails_and_starts_again_with_counters_at_nothing() {
     let now = OffsetDateTime::now_utc();
     let mut seen = Vec::new();
     for second in 0..100 {
-        let up = row(&source.rows(&Demand::all(), now), "blog-web-1").clone();
+        let up = row(&source.rows(&Interest::all(), now), "blog-web-1").clone();
         assert!(up.network_rx.is_some());
         for (project, event) in source.advance(1.0, now) {
             assert_eq!(
@@ -122,7 +122,7 @@ fn one_fails_and_starts_again_with_counters_at_nothing() {
             let listed = source.projects.iter().find(|p| p.id == "blog").unwrap();
             let listed = listed.containers.iter().find(|c| c.id == event.container.id).unwrap();
             assert_eq!(listed.state, event.container.state, "the list follows");
-            let rows = source.rows(&Demand::all(), now);
+            let rows = source.rows(&Interest::all(), now);
             let row = rows.iter().find(|(id, _)| *id == event.container.id);
             if event.status == "die" {
                 assert!(row.is_none() && event.container.exit_code == Some(1));
@@ -141,13 +141,13 @@ fn one_fails_and_starts_again_with_counters_at_nothing() {
 #[test]
 fn only_what_is_wanted_is_read() {
     let mut source = warm(40);
-    let rows = source.rows(&Demand::only(["blog"]), OffsetDateTime::now_utc());
+    let rows = source.rows(&Interest::only(["blog"]), OffsetDateTime::now_utc());
     assert!(!rows.is_empty() && rows.iter().all(|(_, r)| r.project_id == "blog"));
 }
 
 #[test]
 fn it_says_that_it_is_a_demo() {
-    assert_eq!(DemoSource::new(1).engine().mode, Some(Mode::Demo));
+    assert_eq!(DemoSource::new(1).engine_info().mode, Some(Mode::Demo));
 }
 
 #[test]

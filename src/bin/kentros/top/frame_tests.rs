@@ -20,21 +20,18 @@ fn row(
     n: u64,
     (cpu, memory, rx): (f64, u64, u64),
 ) -> (String, ContainerStats) {
-    let stats = ContainerStats {
-        name: name.to_owned(),
-        project_id: project.to_owned(),
-        cpu_percent: Some(cpu),
-        cpu_limit: Some(1.0),
-        memory_usage: Some(memory << 20),
-        memory_limit: Some(1 << 30),
-        #[allow(clippy::cast_precision_loss)]
-        memory_percent: Some(memory as f64 / 10.24),
-        network_rx: Some(rx),
-        pids: Some(3),
-        timestamp: Some(format!("2026-01-01T00:00:{n:02}Z")),
-        age_ms: Some(0),
-        ..ContainerStats::default()
-    };
+    let mut stats = ContainerStats::new(project, name);
+    stats.cpu_percent = Some(cpu);
+    stats.cpu_limit = Some(1.0);
+    stats.memory_usage = Some(memory << 20);
+    stats.memory_limit = Some(1 << 30);
+    #[allow(clippy::cast_precision_loss)]
+    let percent = memory as f64 / 10.24;
+    stats.memory_percent = Some(percent);
+    stats.network_rx = Some(rx);
+    stats.pids = Some(3);
+    stats.timestamp = Some(format!("2026-01-01T00:00:{n:02}Z"));
+    stats.age_ms = Some(0);
     (format!("id-{name}"), stats)
 }
 
@@ -44,7 +41,8 @@ fn news(rows: Vec<(String, ContainerStats)>) -> News {
     for (_, row) in &rows {
         let project = projects.entry(&row.project_id).or_default();
         project.id.clone_from(&row.project_id);
-        let container = Container { state: "running".into(), ..Container::default() };
+        let mut container = Container::default();
+        container.state = "running".into();
         project.containers.push(container);
     }
     let projects: Vec<Project> = projects.into_values().collect();

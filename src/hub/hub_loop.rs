@@ -1,0 +1,353 @@
+//! The hub's thread: the only code that changes who is registered and what is retained.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
+
+use super::fanout::Fanout;
+use super::interest_channel::InterestSender;
+use super::publication::{Keyed, Publication};
+use super::registry::Registry;
+use super::retained::Retained;
+use super::subscriber::Subscriber;
+use super::write_batch::{Report, WriteBatch, batches};
+use super::{HubConfig, Query, Responder};
+use crate::Interest;
+use crate::connection::frame::Frame;
+use crate::counters::{self, AtomicCounters};
+
+/// The most messages, and bytes of them, that one turn sends together.
+const TURN_MESSAGES: usize = 256;
+const TURN_BYTES: usize = 64 * 1024;
+/// How long a query counts as a listener.
+const QUERY_LINGER: Duration = Duration::from_secs(30);
+/// How long a query may wait for an answer; HTTP has given up by then.
+const QUERY_WAIT: Duration = Duration::from_secs(5);
+
+/// What the hub is asked to do, in the order in which it is asked.
+pub(super) enum Command {
+    Register(Subscriber, Interest),
+    Unregister(u64),
+    /// Answers whether the client may have one more subscription.
+    Subscribe {
+        client: u64,
+        project: String,
+        answer: Sender<bool>,
+    },
+    Unsubscribe {
+        client: u64,
+        project: String,
+    },
+    /// Sends the client this frame before what follows from the new interest.
+    SetInterest {
+        client: u64,
+        interest: Interest,
+        first: Option<Frame>,
+    },
+    /// With a key, it is retained.
+    Publish {
+        key: Option<Arc<str>>,
+        publication: Publication,
+    },
+    SendTo(u64, Frame),
+    ClearLatest(Vec<String>),
+    /// Clear these, for this reason.
+    Invalidate(&'static [&'static str], String),
+    AttachStreamer(InterestSender),
+    Query(Query, Responder),
+}
+
+/// A query whose answer is not there yet.
+struct PendingQuery {
+    key: &'static str,
+    responder: Responder,
+    until: Instant,
+}
+
+pub(super) struct HubLoop {
+    id: u64,
+    commands: Receiver<Command>,
+    stopped: Receiver<()>,
+    stopping: Arc<AtomicBool>,
+    registry: Registry<Subscriber>,
+    max_subscriptions: usize,
+    fanout: Fanout,
+    counters: Arc<AtomicCounters>,
+    retained: Retained,
+    streamers: Vec<InterestSender>,
+    /// What the streamers were told last; `None` while nobody listens.
+    interest: Option<Interest>,
+    /// Until when a query counts as a listener.
+    queried: Option<Instant>,
+    pending: Vec<PendingQuery>,
+}
+
+impl HubLoop {
+    pub(super) fn new(
+        id: u64,
+        config: &HubConfig,
+        commands: Receiver<Command>,
+        stopped: Receiver<()>,
+        stopping: Arc<AtomicBool>,
+        counters: Arc<AtomicCounters>,
+    ) -> Self {
+        let shards = config.shards.get();
+        Self {
+            id,
+            commands,
+            stopped,
+            stopping,
+            registry: Registry::new(shards),
+            max_subscriptions: config.max_subscriptions,
+            fanout: Fanout::new(shards),
+            counters,
+            retained: Retained::default(),
+            streamers: Vec::new(),
+            interest: None,
+            queried: None,
+            pending: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let timer = self.next_deadline().map_or_else(never, at);
+            select_biased! {
+                recv(self.stopped) -> _ => break,
+                recv(self.commands) -> command => match command {
+                    Ok(command) => self.execute(command),
+                    Err(_) => break,
+                },
+                recv(timer) -> _ => self.expire(Instant::now()),
+            }
+        }
+        self.say_goodbye();
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Publish { key, publication } => self.turn((key, publication)),
+            Command::Register(subscriber, interest) => self.register(subscriber, interest),
+            Command::Unregister(client) => {
+                self.registry.remove(client);
+                self.interest_changed();
+            }
+            Command::Subscribe { client, project, answer } => {
+                let _ = answer.send(self.subscribe(client, project));
+            }
+            Command::Unsubscribe { client, project } => {
+                if let Some(interest) = self.registry.interest(client) {
+                    let interest = interest.without(&project);
+                    self.change_interest(client, interest);
+                }
+            }
+            Command::SetInterest { client, interest, first } => {
+                self.set_interest(client, interest, first);
+            }
+            Command::SendTo(client, frame) => self.send(client, vec![frame]),
+            Command::ClearLatest(keys) => self.retained.clear(&keys),
+            Command::Invalidate(keys, why) => {
+                self.retained.invalidate(keys, why);
+                self.answer_queries();
+            }
+            Command::AttachStreamer(streamer) => {
+                if streamer.set(self.interest.clone()) {
+                    self.streamers.push(streamer);
+                }
+            }
+            Command::Query(Query::Alive, responder) => responder(Ok(None)),
+            Command::Query(Query::Latest(key), responder) => {
+                let now = Instant::now();
+                self.queried = Some(now + QUERY_LINGER);
+                self.interest_changed();
+                self.pending.push(PendingQuery { key, responder, until: now + QUERY_WAIT });
+                self.answer_queries();
+            }
+        }
+    }
+
+    /// Sends this publication and all that waits behind it together: at a slow pace nothing is
+    /// delayed, and in a burst each client costs one system call.
+    fn turn(&mut self, first: Keyed) {
+        let mut bytes = first.1.weight();
+        let mut publications = vec![first];
+        let mut next = None;
+        while publications.len() < TURN_MESSAGES && bytes < TURN_BYTES {
+            match self.commands.try_recv() {
+                Ok(Command::Publish { key, publication }) => {
+                    bytes += publication.weight();
+                    publications.push((key, publication));
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        counters::add(&self.counters.published, publications.len() as u64);
+        let batches = batches(&self.registry, &publications);
+        let report = self.fanout.deliver(&mut self.registry, batches);
+        self.account(report);
+        for (key, publication) in publications {
+            if let Some(key) = key {
+                self.retained.set(key, publication);
+            }
+        }
+        self.answer_queries();
+        if let Some(command) = next {
+            self.execute(command);
+        }
+    }
+
+    /// Counts what was delivered, and removes the clients that did not take it.
+    fn account(&mut self, report: Report) {
+        counters::add(&self.counters.delivered, report.delivered);
+        counters::add(&self.counters.conflated, report.conflated);
+        for client in report.full {
+            if let Some(subscriber) = self.remove(client) {
+                subscriber.evict();
+            }
+        }
+        for client in report.gone {
+            self.remove(client);
+        }
+    }
+
+    fn register(&mut self, subscriber: Subscriber, interest: Interest) {
+        // It may have gone since.
+        if !subscriber.is_in(self.id) {
+            return;
+        }
+        let id = subscriber.id();
+        if self.registry.interest(id).is_none() {
+            self.registry.add(id, subscriber, Interest::none());
+        }
+        self.change_interest(id, interest);
+    }
+
+    /// Removes a client that the hub itself gives up.
+    fn remove(&mut self, client: u64) -> Option<Subscriber> {
+        let subscriber = self.registry.remove(client)?;
+        if subscriber.leave(self.id) {
+            self.counters.clients.decrement();
+        }
+        self.interest_changed();
+        Some(subscriber)
+    }
+
+    /// Whether that is not one too many.
+    fn subscribe(&mut self, client: u64, project: String) -> bool {
+        let Some(old) = self.registry.interest(client) else { return true };
+        let interest = old.with(project);
+        let too_many = interest.projects().is_some_and(|p| p.len() > self.max_subscriptions);
+        if !too_many {
+            self.change_interest(client, interest);
+        }
+        !too_many
+    }
+
+    /// Changes a client's interest and sends what it has missed.
+    fn change_interest(&mut self, client: u64, interest: Interest) {
+        let Some(old) = self.registry.interest(client) else { return };
+        let mut frames = Vec::new();
+        for publication in self.retained.in_order() {
+            publication.frames_since(old, &interest, &mut frames);
+        }
+        self.replace_interest(client, interest, frames);
+    }
+
+    /// Sets a client's interest and sends all that is retained for it.
+    fn set_interest(&mut self, client: u64, interest: Interest, first: Option<Frame>) {
+        let Some(old) = self.registry.interest(client) else { return };
+        let mut frames: Vec<Frame> = first.into_iter().collect();
+        for publication in self.retained.in_order() {
+            // What is for everyone it has already.
+            match publication {
+                Publication::Everyone(_) => publication.frames_since(old, &interest, &mut frames),
+                _ => publication.frames(&interest, &mut frames),
+            }
+        }
+        self.replace_interest(client, interest, frames);
+    }
+
+    fn replace_interest(&mut self, client: u64, interest: Interest, frames: Vec<Frame>) {
+        if self.registry.interest(client) != Some(&interest) {
+            self.registry.set_interest(client, interest);
+            self.interest_changed();
+        }
+        self.send(client, frames);
+    }
+
+    /// Sends to one client.
+    fn send(&mut self, client: u64, frames: Vec<Frame>) {
+        let Some(subscriber) = self.registry.get(client) else { return };
+        let Some(batch) = WriteBatch::new(frames) else { return };
+        let mut report = Report::default();
+        batch.offer(client, subscriber, &mut report);
+        self.account(report);
+    }
+
+    /// Answers the queries that have an answer now.
+    fn answer_queries(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        for query in std::mem::take(&mut self.pending) {
+            match self.retained.answer(query.key) {
+                Some(answer) => (query.responder)(answer),
+                None => self.pending.push(query),
+            }
+        }
+    }
+
+    fn interest_changed(&mut self) {
+        let interest =
+            if self.queried.is_some() { Some(Interest::all()) } else { self.registry.combined() };
+        if interest != self.interest {
+            self.streamers.retain(|streamer| streamer.set(interest.clone()));
+            self.interest = interest;
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let pending = self.pending.iter().map(|query| query.until);
+        pending.chain(self.queried).min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.pending.retain(|query| query.until > now);
+        if self.queried.is_some_and(|until| until <= now) {
+            self.queried = None;
+            self.interest_changed();
+        }
+    }
+
+    /// What was published before the stop still goes out; then every client is closed.
+    fn say_goodbye(mut self) {
+        // From here on `HubHandle::register_with` closes its client itself, and nothing is
+        // published.
+        self.stopping.store(true, Ordering::SeqCst);
+        for _ in 0..self.commands.len() {
+            if let Ok(command) = self.commands.try_recv() {
+                self.execute(command);
+            }
+        }
+        for subscriber in self.registry.drain() {
+            subscriber.say_goodbye();
+            if subscriber.leave(self.id) {
+                self.counters.clients.decrement();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "hub_loop_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "rooms_tests.rs"]
+mod rooms;

@@ -1,0 +1,164 @@
+//! A thread that does something at each tick while a hub has listeners, and rests otherwise.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+
+use super::interest_channel::{self, InterestReceiver};
+use super::schedule::{Schedule, next_tick};
+use crate::{Error, HubHandle, Interest, threads};
+
+/// How long after the last listener has left a task may keep what it holds: a page that is
+/// reloaded finds it warm.
+const LINGER: Duration = Duration::from_secs(30);
+/// Calls that may wait for a task.
+const CALLS: usize = 64;
+
+/// What such a thread does. Every call is made on that thread.
+pub(crate) trait PeriodicTask: Send + 'static {
+    /// The first listener has come; a tick follows.
+    fn start(&mut self);
+
+    /// A tick. `interest` is what the listeners are interested in.
+    fn tick(&mut self, interest: &Interest);
+
+    /// The last listener has left.
+    fn idle(&mut self);
+
+    /// There has been no listener for a while, or the task ends: release what is held.
+    fn pause(&mut self);
+}
+
+/// Has a task do something between two ticks.
+pub(crate) type Call<T> = Box<dyn FnOnce(&mut T) + Send>;
+
+/// A running streamer; see [`HubHandle::publish_every`] and [`HubHandle::start_stats_streamer`].
+///
+/// Dropping it leaves the streamer running until the hub stops.
+///
+/// ```
+/// use std::time::Duration;
+/// use kentros::{Hub, HubConfig, SourceError};
+///
+/// let hub = Hub::spawn(HubConfig::default())?;
+/// let answer = || Ok::<_, SourceError>(42);
+/// let streamer = hub.handle().publish_every(Duration::from_secs(1), "answer", answer)?;
+/// streamer.stop();
+/// # Ok::<(), kentros::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Streamer {
+    stop: Sender<()>,
+    ended: Receiver<()>,
+}
+
+impl Streamer {
+    /// Disconnects when the streamer's thread has ended.
+    pub(crate) fn ended(&self) -> &Receiver<()> {
+        &self.ended
+    }
+
+    /// Stops the streamer. Returns when its source has been dropped, after a call that is under
+    /// way.
+    pub fn stop(self) {
+        let _ = self.stop.send(());
+        // Nothing is ever sent: it disconnects at the end.
+        let _ = self.ended.recv();
+    }
+}
+
+/// Runs `task` on a thread of this name until it is stopped or the hub stops.
+pub(crate) fn spawn<T: PeriodicTask>(
+    hub: &HubHandle,
+    thread_name: &str,
+    schedule: Schedule,
+    task: T,
+) -> Result<(Streamer, Sender<Call<T>>), Error> {
+    let (stop, stopped) = bounded(1);
+    let (ending, ended) = bounded::<()>(0);
+    let (calls, inbox) = bounded(CALLS);
+    let (sender, interest) = interest_channel::channel();
+    let schedule = schedule.clamped();
+    let periodic =
+        Periodic { interest, stopped, calls: inbox, schedule, task, next: None, pause_at: None };
+    let thread = threads::spawn(thread_name, move || {
+        periodic.run();
+        drop(ending);
+    })
+    .map_err(|error| Error::io("cannot start a streamer", error))?;
+    hub.attach_streamer(sender, thread, ended.clone())?;
+    Ok((Streamer { stop, ended }, calls))
+}
+
+struct Periodic<T> {
+    interest: InterestReceiver,
+    stopped: Receiver<()>,
+    calls: Receiver<Call<T>>,
+    schedule: Schedule,
+    task: T,
+    /// When the next tick is due; `None` while nobody listens.
+    next: Option<Instant>,
+    pause_at: Option<Instant>,
+}
+
+impl<T: PeriodicTask> Periodic<T> {
+    fn run(mut self) {
+        loop {
+            let tick = match (&self.schedule, self.next) {
+                (_, None) => never(),
+                (Schedule::Every(_), Some(next)) => at(next),
+                (Schedule::Ticks(ticks), Some(_)) => ticks.clone(),
+            };
+            let pause = self.pause_at.map_or_else(never, at);
+            select! {
+                // A dropped handle does not stop the streamer.
+                recv(self.stopped) -> stop => match stop {
+                    Ok(()) => break,
+                    Err(_) => self.stopped = never(),
+                },
+                recv(self.interest.changed) -> hub => match hub {
+                    Ok(()) => self.interest_changed(),
+                    Err(_) => break,
+                },
+                recv(self.calls) -> call => match call {
+                    Ok(call) => call(&mut self.task),
+                    Err(_) => self.calls = never(),
+                },
+                recv(tick) -> tick => match tick {
+                    Ok(_) => self.tick(),
+                    // A channel of ticks that has ended: no tick any more.
+                    Err(_) => self.schedule = Schedule::Ticks(never()),
+                },
+                recv(pause) -> _ => {
+                    self.pause_at = None;
+                    self.task.pause();
+                }
+            }
+        }
+        self.task.pause();
+    }
+
+    fn interest_changed(&mut self) {
+        match (self.interest.get(), self.next) {
+            (Some(_), None) => {
+                self.pause_at = None;
+                self.next = Some(Instant::now());
+                self.task.start();
+            }
+            (None, Some(_)) => {
+                self.next = None;
+                self.pause_at = Some(Instant::now() + LINGER);
+                self.task.idle();
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        let Some(interest) = self.interest.get() else { return };
+        self.task.tick(&interest);
+        if let (Schedule::Every(interval), Some(due)) = (&self.schedule, self.next) {
+            self.next = Some(next_tick(due, *interval, Instant::now()));
+        }
+    }
+}

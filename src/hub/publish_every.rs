@@ -1,0 +1,113 @@
+//! Publishes what a closure returns, at each tick.
+
+use serde::Serialize;
+
+use super::Schedule;
+use super::periodic::{self, PeriodicTask, Streamer};
+use crate::{Error, HubHandle, Interest, Message, threads};
+
+/// The error of a source: any error, such as `?` or a text converts into.
+///
+/// ```
+/// use kentros::SourceError;
+///
+/// fn load() -> Result<f64, SourceError> {
+///     let text = std::fs::read_to_string("/proc/loadavg")?;
+///     Ok(text.split(' ').next().ok_or("/proc/loadavg is empty")?.parse()?)
+/// }
+/// assert!(load()? >= 0.0);
+/// # Ok::<(), SourceError>(())
+/// ```
+pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
+
+impl HubHandle {
+    /// Publishes what `source` returns, as messages of this kind, at each tick while somebody
+    /// listens, and never otherwise. Only the newest is kept, for clients that connect later.
+    ///
+    /// `schedule` is a `Duration`, or a channel of ticks of your own. `source` is called on the
+    /// streamer's thread, may wait, and skips the ticks it misses. Its errors go to the log, the
+    /// first of a series as a warning. The streamer runs until the hub stops; the value returned
+    /// can stop it before and may be dropped.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kentros::{Hub, HubConfig, SourceError};
+    ///
+    /// let hub = Hub::spawn(HubConfig::default())?;
+    /// hub.handle().publish_every(Duration::from_secs(1), "load", || -> Result<_, SourceError> {
+    ///     let text = std::fs::read_to_string("/proc/loadavg")?;
+    ///     let load: Vec<f64> = text.split(' ').take(3).map(str::parse).collect::<Result<_, _>>()?;
+    ///     Ok(load)
+    /// })?;
+    /// # Ok::<(), kentros::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped,
+    /// [`Io`](crate::ErrorKind::Io) if the operating system has no thread to give.
+    pub fn publish_every<F, T, E>(
+        &self,
+        schedule: impl Into<Schedule>,
+        kind: impl Into<String>,
+        source: F,
+    ) -> Result<Streamer, Error>
+    where
+        F: FnMut() -> Result<T, E> + Send + 'static,
+        T: Serialize,
+        E: Into<SourceError>,
+    {
+        let publisher = Publisher { hub: self.clone(), kind: kind.into(), source, failing: false };
+        let (streamer, _) = periodic::spawn(self, "kentros-every", schedule.into(), publisher)?;
+        Ok(streamer)
+    }
+}
+
+struct Publisher<F> {
+    hub: HubHandle,
+    kind: String,
+    source: F,
+    /// The last call failed, which has been logged.
+    failing: bool,
+}
+
+impl<F, T, E> Publisher<F>
+where
+    F: FnMut() -> Result<T, E> + Send + 'static,
+    T: Serialize,
+    E: Into<SourceError>,
+{
+    fn publish(&mut self) -> Result<(), SourceError> {
+        let Some(value) = threads::guarded("a source", || (self.source)()) else {
+            return Err("the source panicked; the log has the message".into());
+        };
+        let value = value.map_err(Into::into)?;
+        Ok(self.hub.broadcast(&Message::new(&self.kind, value).latest())?)
+    }
+}
+
+impl<F, T, E> PeriodicTask for Publisher<F>
+where
+    F: FnMut() -> Result<T, E> + Send + 'static,
+    T: Serialize,
+    E: Into<SourceError>,
+{
+    fn start(&mut self) {}
+
+    fn tick(&mut self, _: &Interest) {
+        match self.publish() {
+            Ok(()) => self.failing = false,
+            Err(error) if self.failing => log::debug!("nothing new of {:?}: {error}", self.kind),
+            Err(error) => {
+                self.failing = true;
+                log::warn!("nothing new of {:?}: {error}", self.kind);
+            }
+        }
+    }
+
+    fn idle(&mut self) {
+        // It would be old when the next client comes.
+        let _ = self.hub.clear_latest(&self.kind);
+    }
+
+    fn pause(&mut self) {}
+}
