@@ -1,0 +1,151 @@
+//! The order of broadcasts and of messages to one client, and calls that never wait for a client.
+
+use kentros::{
+    Client, ErrorKind, HubConfig, HubHandle, Incoming, Interest, Message, ServerConfig, Session,
+};
+use serde_json::json;
+use tungstenite::Message as Frame;
+
+use crate::harness::{GUARD, Served, Ws, dial_narrow, until};
+use crate::members::{Members, NOTHING};
+
+const KIB: usize = 1024;
+/// More than the kernel takes for a connection whose peer does not read.
+const FLOOD: usize = 16 * KIB * KIB;
+
+/// A message that has a number and a weight.
+fn heavy(n: usize) -> Message {
+    Message::new("heavy", json!({"n": n, "weight": "x".repeat(64 * KIB)}))
+}
+
+#[test]
+fn broadcasts_and_messages_to_one_client_arrive_in_the_order_of_the_calls_200_of_200() {
+    let members = Members::new();
+    let hub = members.handle();
+    let mut client = members.enter_all();
+    for n in 0..200 {
+        hub.broadcast(&Message::new("all", n)).unwrap();
+        hub.send_to(&client.client, &Message::new("one", n)).unwrap();
+        hub.broadcast_to_subscribers("A", &Message::new("room", n)).unwrap();
+        hub.send_to(&client.client, &Message::new("state", n).latest()).unwrap();
+    }
+    let expected: Vec<String> = (0..200)
+        .flat_map(|n| {
+            [
+                format!("all - {n}"),
+                format!("one - {n}"),
+                format!("room A {n}"),
+                format!("state - {n}"),
+            ]
+        })
+        .collect();
+    assert_eq!(client.heard(), expected);
+}
+
+#[test]
+fn a_message_to_one_client_reaches_no_other_and_is_not_retained() {
+    let members = Members::new();
+    let hub = members.handle();
+    let (mut one, mut other) = (members.enter_all(), members.enter_all());
+    hub.send_to(&one.client, &Message::new("state", 1).project("A").latest()).unwrap();
+    assert_eq!(one.heard(), ["state A 1"]);
+    assert_eq!(other.heard(), NOTHING);
+    assert_eq!(members.enter(["A"]).heard(), NOTHING);
+}
+
+#[test]
+fn try_send_never_waits_and_returns_busy_once_the_queue_is_full() {
+    // A call that waited for the client would wait for longer than the guard.
+    let config = HubConfig::default()
+        .with_queue_messages(10)
+        .with_queue_bytes(usize::MAX)
+        .with_write_deadline(4 * GUARD);
+    let members = Members::with(config);
+    let hub = members.handle();
+    let mut narrow = members.join_narrow();
+    hub.register_with(&narrow.client, Interest::only(["A"])).unwrap();
+    let mut accepted = 0;
+    let error = loop {
+        match narrow.client.try_send(&heavy(accepted)) {
+            Ok(()) => accepted += 1,
+            Err(error) => break error,
+        }
+        assert!(accepted * 64 * KIB < FLOOD, "the queue has a bound");
+    };
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(accepted >= 10, "{accepted} were accepted");
+    for n in 0..accepted {
+        assert_eq!(narrow.ws.expect("heavy")["payload"]["n"], n, "whole and in order");
+    }
+    // It was not evicted: there is room again, and the hub still knows it.
+    until("room", || narrow.client.try_send(&Message::new("room", ())).is_ok());
+    narrow.ws.expect("room");
+    hub.broadcast_to_subscribers("A", &Message::new("news", ())).unwrap();
+    narrow.ws.expect("news");
+    let counters = hub.counters();
+    assert_eq!((counters.evicted_slow, counters.evicted_deadline), (0, 0));
+}
+
+/// Publishes a numbered message in its room for each message of its client.
+struct Speaker {
+    hub: HubHandle,
+    room: String,
+    said: usize,
+}
+
+impl Session for Speaker {
+    fn open(&mut self, client: &Client) {
+        self.hub.register_with(client, Interest::none()).unwrap();
+        self.hub.subscribe(client, self.room.as_str()).unwrap();
+    }
+
+    fn message(&mut self, client: &Client, _: Incoming<'_>) {
+        self.hub.broadcast_except(&self.room, client, &heavy(self.said)).unwrap();
+        self.hub.send_to(client, &Message::new("done", self.said)).unwrap();
+        self.said += 1;
+    }
+}
+
+#[test]
+fn a_stalled_member_of_a_room_delays_neither_the_speaker_nor_the_others() {
+    const MESSAGES: usize = FLOOD / (64 * KIB);
+    let config = HubConfig::default()
+        .with_queue_messages(1_000)
+        .with_queue_bytes(usize::MAX)
+        // A speaker that waited for the stalled member would wait for longer than the guard.
+        .with_write_deadline(4 * GUARD);
+    let served = Served::of_hub(config, |hub| {
+        let hub = hub.clone();
+        ServerConfig::bare().with_max_rate(None).sessions("/ws/chat/*", move |request| {
+            Ok(Speaker { hub: hub.clone(), room: request.tail().to_owned(), said: 0 })
+        })
+    });
+    let hub = served.handle();
+    let mut stalled = Ws::over(dial_narrow(served.addr()), served.addr(), "/ws/chat/kitchen");
+    let mut speaker = served.client_at("/ws/chat/kitchen");
+    let mut others: Vec<Ws> = (0..2).map(|_| served.client_at("/ws/chat/kitchen")).collect();
+    served.until_clients(4);
+    // In lockstep: each message is received by all others before the next is sent.
+    for n in 0..MESSAGES {
+        speaker.send_frame(Frame::text("go on"));
+        assert_eq!(speaker.expect("done")["payload"], n);
+        for other in &mut others {
+            assert_eq!(other.expect("heavy")["payload"]["n"], n);
+        }
+    }
+    assert_eq!(hub.client_count(), 4, "the stalled one was there all the time");
+    assert_eq!(hub.counters().evicted_slow, 0);
+    // It was stalled: much is queued for it, in its order.
+    for n in 0..1_000 {
+        hub.broadcast_to_subscribers("kitchen", &Message::new("n", n)).unwrap();
+    }
+    until("an eviction", || hub.counters().evicted_slow == 1);
+    served.until_clients(3);
+    for n in 0..1_000 {
+        speaker.expect("n");
+        for other in &mut others {
+            assert_eq!(other.expect("n")["payload"], n);
+        }
+    }
+    assert_eq!(stalled.closed().0, 1008);
+}
