@@ -33,7 +33,7 @@ pub const STANDALONE: &str = "_standalone";
 pub struct ContainerStats {
     /// The container's name, without the leading slash.
     pub name: String,
-    /// Its Compose project, or [`STANDALONE`](crate::STANDALONE).
+    /// Its Compose project, or [`STANDALONE`].
     pub project_id: String,
     /// Its Compose service.
     pub service_name: Option<String>,
@@ -144,7 +144,7 @@ pub enum Unavailable {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Project {
-    /// The project's id: its Compose name, or [`STANDALONE`](crate::STANDALONE).
+    /// The project's id: its Compose name, or [`STANDALONE`].
     pub id: String,
     /// What to show for it.
     pub name: String,

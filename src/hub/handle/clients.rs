@@ -83,7 +83,7 @@ impl HubHandle {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the client is not registered with this hub, or
-    /// has [`max_subscriptions`](HubConfig::max_subscriptions) already;
+    /// has [`max_subscriptions`](crate::HubConfig::max_subscriptions) already;
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped, or if the connection has
     /// ended.
     pub fn subscribe(&self, client: &Client, project: impl Into<String>) -> Result<(), Error> {
