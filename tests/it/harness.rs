@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::Command;
-use std::sync::Once;
+use std::sync::{Mutex, MutexGuard, Once};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::never;
@@ -158,6 +158,35 @@ pub(crate) fn alone(name: &str, under: &[&str]) -> bool {
     assert!(child.status.success(), "{out}{words}");
     assert!(out.contains("1 passed"), "it ran: {out}");
     false
+}
+
+/// The warnings of this process, which runs one test alone.
+pub(crate) struct Warnings(Mutex<Vec<String>>);
+
+impl Warnings {
+    pub(crate) fn of_this_process() -> &'static Self {
+        static WARNINGS: Warnings = Warnings(Mutex::new(Vec::new()));
+        log::set_logger(&WARNINGS).unwrap();
+        log::set_max_level(log::LevelFilter::Warn);
+        &WARNINGS
+    }
+
+    /// The lines so far.
+    pub(crate) fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl log::Log for Warnings {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
 }
 
 /// How many descriptors and threads this process has.

@@ -1,7 +1,6 @@
 //! Limits: the last one allowed is served, the next gets its code, and the log says so once.
 
 use std::io::Write as _;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use kentros::{Access, Client, HubConfig, Incoming, Message, ServerConfig, Token};
@@ -9,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::binary::{Running, kentros};
-use crate::harness::{Served, Ws, alone, dial, until};
+use crate::harness::{Served, Warnings, Ws, alone, dial, until};
 use crate::raw::{Answer, ask, handshake_with, read_close, read_head};
 
 /// A server whose visitors say themselves where they come from.
@@ -168,30 +167,13 @@ fn each_limit_has_one_line_in_the_log_however_often_it_is_hit() {
     assert_eq!(lines.len(), 6, "{lines:#?}");
 }
 
-/// The warnings of this process.
-struct Warnings(Mutex<Vec<String>>);
-
-impl log::Log for Warnings {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        self.0.lock().unwrap().push(record.args().to_string());
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn each_limit_of_a_single_client_has_one_line_in_the_log_too() {
-    static LINES: Warnings = Warnings(Mutex::new(Vec::new()));
     const HITS: u64 = 3;
     if !alone("limits::each_limit_of_a_single_client_has_one_line_in_the_log_too", &[]) {
         return;
     }
-    log::set_logger(&LINES).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
+    let warnings = Warnings::of_this_process();
 
     let served = Served::new();
     for _ in 0..HITS {
@@ -237,7 +219,7 @@ fn each_limit_of_a_single_client_has_one_line_in_the_log_too() {
     config.write_deadline = Duration::from_millis(300);
     flood(&Served::with(config, ServerConfig::default()));
 
-    let lines = LINES.0.lock().unwrap();
+    let lines = warnings.lines();
     for part in [
         "sends more than 4096 bytes at once: it gets 1009",
         "shows no sign of life for 300ms: it gets 1008",

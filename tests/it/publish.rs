@@ -12,7 +12,7 @@ use kentros::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{GUARD, Served, alone, dial, until};
+use crate::harness::{GUARD, Served, Warnings, alone, dial, until};
 use crate::members::{Member, Members, NOTHING, lobby, said, summary, summary_of};
 
 /// As often as possible: the tests wait for what is published, not for time to pass.
@@ -91,12 +91,10 @@ fn responses_to_an_embedder_without_an_engine_mention_no_engine_and_no_flag() {
 
 #[test]
 fn an_error_goes_to_the_log_and_later_values_follow() {
-    static LINES: Lines = Lines(Mutex::new(Vec::new()));
     if !alone("publish::an_error_goes_to_the_log_and_later_values_follow", &[]) {
         return;
     }
-    log::set_logger(&LINES).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
+    let warnings = Warnings::of_this_process();
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let listener = hub.handle().listen(Interest::all()).unwrap();
     let sensor = Scripted::start(&hub.handle(), "sensor");
@@ -105,25 +103,10 @@ fn an_error_goes_to_the_log_and_later_values_follow() {
         sensor.publish(Ok(json!(n)));
         assert_eq!(next(&listener), format!("sensor - {n}"), "clients get no error");
     }
-    let lines = LINES.0.lock().unwrap();
+    let lines = warnings.lines();
     assert!(lines.iter().any(|line| line.contains("the sensor is unplugged")), "{lines:#?}");
     let words = ["engine", "container", "--"];
     assert!(!lines.iter().any(|line| words.iter().any(|word| line.contains(word))), "{lines:#?}");
-}
-
-/// The warnings of this process.
-struct Lines(Mutex<Vec<String>>);
-
-impl log::Log for Lines {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        self.0.lock().unwrap().push(record.args().to_string());
-    }
-
-    fn flush(&self) {}
 }
 
 #[test]
