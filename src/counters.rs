@@ -69,13 +69,14 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
 /// The number of registered clients, which can be waited for.
 #[derive(Debug, Default)]
 pub(crate) struct ClientCount {
-    count: Mutex<usize>,
+    /// Below zero for a moment, when a client's end overtakes its registration.
+    count: Mutex<isize>,
     changed: Condvar,
 }
 
 impl ClientCount {
     pub(crate) fn get(&self) -> usize {
-        *self.lock()
+        usize::try_from(*self.lock()).unwrap_or(0)
     }
 
     pub(crate) fn increment(&self) {
@@ -84,20 +85,20 @@ impl ClientCount {
     }
 
     pub(crate) fn decrement(&self) {
-        let mut count = self.lock();
-        *count = count.saturating_sub(1);
-        drop(count);
+        *self.lock() -= 1;
         self.changed.notify_all();
     }
 
     /// Waits until the count is `n`; `false` if it is not within this time.
     pub(crate) fn wait_for(&self, n: usize, within: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(self.lock(), within, |count| *count != n);
+        let waited = self
+            .changed
+            .wait_timeout_while(self.lock(), within, |count| usize::try_from(*count) != Ok(n));
         let timeout = waited.unwrap_or_else(PoisonError::into_inner).1;
         !timeout.timed_out()
     }
 
-    fn lock(&self) -> MutexGuard<'_, usize> {
+    fn lock(&self) -> MutexGuard<'_, isize> {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -213,9 +213,13 @@ impl Client {
     /// Closes with this code; `forget` drops what has not begun to leave. The peer has `within` to
     /// take the Close and to close its side, and is cut then. Returns whether this call began it.
     pub(crate) fn end(&self, code: u16, reason: &str, forget: bool, within: Duration) -> bool {
-        let began = self.end_with(&Frame::close(code, reason), forget, within);
-        if began {
+        // Noted before it is sent: the answer may come at once.
+        let note = || {
             let _ = self.inner.closing.set(Box::new((code, reason.to_owned())));
+        };
+        let began = self.outbox.close_noting(&Frame::close(code, reason), forget, within, note);
+        if began {
+            self.inner.flusher.watch(&self.outbox);
         }
         began
     }

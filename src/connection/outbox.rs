@@ -252,10 +252,22 @@ impl<S: Socket> Outbox<S> {
     ///
     /// Tells whether this call began the closing.
     pub(crate) fn close(&self, close: &Frame, forget: bool, within: Duration) -> bool {
+        self.close_noting(close, forget, within, || {})
+    }
+
+    /// The same; where this call begins the closing, `note` is called before the Close is sent.
+    pub(crate) fn close_noting(
+        &self,
+        close: &Frame,
+        forget: bool,
+        within: Duration,
+        note: impl FnOnce(),
+    ) -> bool {
         let mut state = self.lock();
         if state.phase != Phase::Open {
             return false;
         }
+        note();
         if forget {
             state.backlog().queue.clear_unsent();
         }

@@ -13,6 +13,10 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
 }
 
+/// The most states, of different keys, that may wait. More than a page shows; each one more is
+/// searched whenever a newer one comes.
+const STATES: usize = 1024;
+
 /// Frames in order, of which the first may be partly sent.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -66,6 +70,8 @@ impl Queue {
         let older = self.older(frame);
         if let Some(i) = older {
             self.take_back(i);
+        } else if frame.conflation_key().is_some() && self.frames.len() - self.counted >= STATES {
+            return Pushed::Full;
         }
         self.push_rest(frame, 0);
         if older.is_some() { Pushed::Conflated } else { Pushed::Queued }
@@ -245,6 +251,18 @@ mod tests {
         assert_eq!(queue.push(&text(3), BOUNDS), Pushed::Full);
         assert_eq!(drained(&mut queue).len(), 4 * 200 + 3 * 4);
         assert_eq!((queue.counted, queue.bytes), (0, 0));
+    }
+
+    #[test]
+    fn states_of_ever_new_keys_do_not_wait_without_end() {
+        let mut queue = Queue::default();
+        let state = |n: usize| text(1).latest(n.to_string().into());
+        for n in 0..STATES {
+            assert_eq!(queue.push(&state(n), BOUNDS), Pushed::Queued);
+        }
+        assert_eq!(queue.push(&state(STATES), BOUNDS), Pushed::Full);
+        assert_eq!(queue.push(&state(7), BOUNDS), Pushed::Conflated, "a newer one still fits");
+        assert_eq!(queue.push(&text(2), BOUNDS), Pushed::Queued, "and an event");
     }
 
     #[test]

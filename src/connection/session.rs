@@ -53,6 +53,9 @@ pub enum Incoming<'a> {
 pub trait Session: Send + 'static {
     /// The client has connected. It receives the hub's messages once it is
     /// [registered](crate::HubHandle::register_with).
+    ///
+    /// The handshake's answer is sent when this returns, or with the first message: decide slowly
+    /// in [`ServerConfig::sessions`](crate::ServerConfig::sessions), which answers afterwards.
     fn open(&mut self, client: &Client) {
         let _ = client;
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use percent_encoding::percent_decode_str;
 
@@ -31,7 +32,8 @@ use super::head::Head;
 pub struct Request {
     head: Head,
     peer: SocketAddr,
-    parameters: Vec<(String, String)>,
+    /// Decoded when the first one is asked for.
+    parameters: OnceLock<Vec<(String, String)>>,
     tail: String,
 }
 
@@ -40,13 +42,7 @@ impl Request {
     pub(crate) fn new(head: Head, peer: SocketAddr, route: &str) -> Self {
         let tail = route.strip_suffix('*').and_then(|folder| head.path().strip_prefix(folder));
         let tail = percent_decode_str(tail.unwrap_or_default()).decode_utf8_lossy().into_owned();
-        let query = head.query().strip_prefix('?').unwrap_or_default();
-        let parameters = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name), decoded(value))
-        });
-        let parameters = parameters.collect();
-        Self { head, peer, parameters, tail }
+        Self { head, peer, parameters: OnceLock::new(), tail }
     }
 
     /// The path as it was sent, percent-encoded, without the query and without the server's
@@ -55,7 +51,8 @@ impl Request {
         self.head.path()
     }
 
-    /// What the `*` at the end of the route's path matched, decoded; else empty.
+    /// What the `*` at the end of the route's path matched, decoded; else empty. The visitor chooses
+    /// it, `../` included: never open a file by it unchecked.
     pub fn tail(&self) -> &str {
         &self.tail
     }
@@ -67,7 +64,14 @@ impl Request {
 
     /// The first query parameter of this name, decoded: `a b` for `?name=a%20b` and `?name=a+b`.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        let parameters = self.parameters.get_or_init(|| {
+            let pairs = self.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| (decoded(name), decoded(value)))
+                .collect()
+        });
+        parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// The first header of this name, in any case.

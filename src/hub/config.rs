@@ -21,7 +21,8 @@ use super::MAX_SUBSCRIPTIONS;
 pub struct HubConfig {
     /// Messages that may be queued for one slow client before it is evicted with 1008. 256: four
     /// minutes of events at one a second, for a laptop lid closed for a moment. A message that is
-    /// [`latest`](crate::Message::latest) does not count: a newer one replaces it.
+    /// [`latest`](crate::Message::latest) does not count: a newer one replaces it; 1,024 of
+    /// different keys may be queued.
     pub queue_messages: usize,
     /// Bytes of them that may be queued. 1 MiB: 256 messages of 4 KiB. One message alone may always
     /// be queued, however large.

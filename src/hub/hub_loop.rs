@@ -162,8 +162,12 @@ impl HubLoop {
                 let now = Instant::now();
                 self.queried = Some(now + QUERY_LINGER);
                 self.interest_changed();
-                self.pending.push(PendingQuery { key, responder, until: now + QUERY_WAIT });
-                self.answer_queries();
+                match self.retained.answer(key) {
+                    Some(answer) => responder(answer),
+                    None => {
+                        self.pending.push(PendingQuery { key, responder, until: now + QUERY_WAIT });
+                    }
+                }
             }
         }
     }
@@ -313,8 +317,9 @@ impl HubLoop {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let pending = self.pending.iter().map(|query| query.until);
-        pending.chain(self.queried).min()
+        // All wait as long, so the first one asked is the first to be over.
+        let pending = self.pending.first().map(|query| query.until);
+        pending.into_iter().chain(self.queried).min()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -341,6 +346,8 @@ impl HubLoop {
                 self.counters.clients.decrement();
             }
         }
+        // What came meanwhile may hold a handle, which would keep the channel and so itself.
+        while self.commands.try_recv().is_ok() {}
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) trait PeriodicTask: Send + 'static {
     fn pause(&mut self);
 }
 
-/// Has a task do something between two ticks.
+/// A closure to run on the task's thread, between two ticks.
 pub(crate) type Call<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// A running streamer; see [`HubHandle::publish_every`] and [`HubHandle::start_stats_streamer`].
@@ -86,8 +86,12 @@ pub(crate) fn spawn<T: PeriodicTask>(
         drop(ending);
     })
     .map_err(|error| Error::io("cannot start a streamer", error))?;
-    hub.attach_streamer(sender, thread, ended.clone())?;
-    Ok((Streamer { stop, ended }, calls))
+    let streamer = Streamer { stop, ended };
+    if let Err(error) = hub.attach_streamer(sender, thread, streamer.ended.clone()) {
+        streamer.stop();
+        return Err(error);
+    }
+    Ok((streamer, calls))
 }
 
 struct Periodic<T> {

@@ -25,7 +25,7 @@ impl HubHandle {
     /// listens, and never otherwise. Only the newest is kept, for clients that connect later.
     ///
     /// `schedule` is a `Duration`, or a channel of ticks of your own. `source` is called on the
-    /// streamer's thread, may wait, and skips the ticks it misses. Its errors go to the log, the
+    /// streamer's thread and may wait; ticks of an interval that it misses are skipped. Its errors go to the log, the
     /// first of a series as a warning. The streamer runs until the hub stops; the value returned
     /// can stop it before and may be dropped.
     ///
@@ -77,11 +77,11 @@ where
     E: Into<SourceError>,
 {
     fn publish(&mut self) -> Result<(), SourceError> {
-        let Some(value) = threads::guarded("a source", || (self.source)()) else {
-            return Err("the source panicked; the log has the message".into());
-        };
-        let value = value.map_err(Into::into)?;
-        Ok(self.hub.broadcast(&Message::new(&self.kind, value).latest())?)
+        let (source, kind) = (&mut self.source, self.kind.as_str());
+        // Encoding calls code of the source's, too.
+        let message = threads::guarded("a source", || source().map(|v| Message::new(kind, v)));
+        let message = message.ok_or("the source panicked; the log has the message")?;
+        Ok(self.hub.broadcast(&message.map_err(Into::into)?.latest())?)
     }
 }
 
@@ -109,5 +109,7 @@ where
         let _ = self.hub.clear_latest(&self.kind);
     }
 
-    fn pause(&mut self) {}
+    fn pause(&mut self) {
+        self.idle();
+    }
 }

@@ -272,7 +272,7 @@ impl Clients {
             match events.recv_deadline(deadline) {
                 Ok(Event::Refused(client)) => self.refused(client),
                 Ok(Event::Ended(client)) => self.ended(client),
-                Ok(Event::Computed(..)) => *routes -= 1,
+                Ok(Event::Computed(..)) => *routes = routes.saturating_sub(1),
                 Ok(_) => {}
                 Err(_) => return,
             }

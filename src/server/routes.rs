@@ -157,6 +157,8 @@ pub(super) fn check_path(path: &str) -> Result<(), Error> {
     } else if path.contains(['?', '#']) || path.chars().any(|c| c.is_whitespace() || c.is_control())
     {
         "it must have no query, fragment or blank"
+    } else if !path.is_ascii() {
+        "write it percent-encoded, as browsers send it"
     } else if path.strip_suffix("/*").unwrap_or(path).contains('*') {
         "an asterisk may only be its last part, as in /files/*"
     } else {
@@ -295,6 +297,7 @@ mod tests {
             (&[("/a b", Own)], false),
             (&[("/*/a", Own)], false),
             (&[("/a*", Own)], false),
+            (&[("/\u{e9}", Own)], false),
             (&[("/a", Own), ("/a", Own)], false),
             (&[("/a", Reserved), ("/a", Own)], false),
             (&[("/login", Own)], true),

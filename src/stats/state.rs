@@ -56,6 +56,13 @@ struct Checked {
     ended: Receiver<()>,
 }
 
+impl Checked {
+    fn runs(&self) -> bool {
+        // Nothing is ever sent: the channel disconnects when the streamer has ended.
+        self.ended.try_recv().is_err_and(|error| error.is_empty())
+    }
+}
+
 /// Called once, from any thread, with the reason why a reading would fail.
 pub(super) type CheckResponder = Box<dyn FnOnce(Result<(), String>) + Send>;
 
@@ -79,15 +86,16 @@ impl StatsState {
         check: impl Fn(CheckResponder) + Send + Sync + 'static,
         ended: Receiver<()>,
     ) {
-        lock(&self.streamers).push(Checked { check: Arc::new(check), ended });
+        let mut streamers = lock(&self.streamers);
+        streamers.retain(Checked::runs);
+        streamers.push(Checked { check: Arc::new(check), ended });
     }
 
     /// Has the newest streamer say whether its source would answer; without any, all is well.
     pub(super) fn check(&self, responder: CheckResponder) {
         let check = {
             let mut streamers = lock(&self.streamers);
-            // Nothing is ever sent: the channel disconnects when the streamer has ended.
-            streamers.retain(|s| s.ended.try_recv().is_err_and(|error| error.is_empty()));
+            streamers.retain(Checked::runs);
             streamers.last().map(|streamer| Arc::clone(&streamer.check))
         };
         match check {

@@ -1,7 +1,11 @@
 //! The order of broadcasts and of messages to one client, and calls that never wait for a client.
 
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
 use kentros::{
-    Client, ErrorKind, HubConfig, HubHandle, Incoming, Interest, Message, ServerConfig, Session,
+    Client, Connector, ErrorKind, HubConfig, HubHandle, Incoming, Interest, Message, ServerConfig,
+    Session,
 };
 use serde_json::json;
 use tungstenite::Message as Frame;
@@ -148,4 +152,52 @@ fn a_stalled_member_of_a_room_delays_neither_the_speaker_nor_the_others() {
         }
     }
     assert_eq!(stalled.closed().0, 1008);
+}
+
+/// A command that comes just as the hub takes its last ones is never executed: its caller must not
+/// wait for an answer.
+#[test]
+fn a_subscription_that_races_with_the_stop_of_the_hub_returns() {
+    // Side by side: each takes the time that clients have to close.
+    let rounds: Vec<_> = (0..8).map(|_| thread::spawn(stop_among_subscriptions)).collect();
+    for round in rounds {
+        round.join().unwrap();
+    }
+}
+
+fn stop_among_subscriptions() {
+    let Served { server, hub } = Members::new().served;
+    let (handle, connector) = (hub.handle(), server.connector());
+    let (clients, _peers): (Vec<_>, Vec<_>) = (0..20).map(|_| adopted(&connector)).unzip();
+    let callers: Vec<_> = clients
+        .into_iter()
+        .map(|client| {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                handle.register(&client)?;
+                (0..).try_for_each(|n| handle.subscribe(&client, format!("room {}", n % 9)))
+            })
+        })
+        .collect();
+    assert!(handle.wait_for_clients(20, GUARD));
+    hub.shutdown();
+    for caller in callers {
+        until("the caller returns", || caller.is_finished());
+        assert_eq!(caller.join().unwrap().unwrap_err().kind(), ErrorKind::Stopped);
+    }
+    assert_eq!(handle.client_count(), 0);
+}
+
+/// A client, and its peer, which does nothing.
+fn adopted(connector: &Connector) -> (Client, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (socket, _) = listener.accept().unwrap();
+    (connector.adopt(socket, Vec::new(), Silent).unwrap(), peer)
+}
+
+struct Silent;
+
+impl Session for Silent {
+    fn message(&mut self, _: &Client, _: Incoming<'_>) {}
 }

@@ -91,6 +91,7 @@ impl HubHandle {
         let (answer, answered) = bounded(1);
         let (client, project) = (client.id(), project.into());
         self.command(Command::Subscribe { client, project, answer })?;
+        self.must_run()?;
         let fits = answered.recv().map_err(|_| Error::stopped())?;
         let limit = self.0.config.max_subscriptions;
         fits.then_some(()).ok_or_else(|| {
@@ -149,9 +150,7 @@ impl HubHandle {
         self.0.counters.clients.increment();
         let listener = Listener::new(self.clone(), Arc::clone(&mailbox));
         self.command(Command::Register(Subscriber::Listener(mailbox), interest))?;
-        if self.0.stopping.load(Ordering::SeqCst) {
-            return Err(Error::stopped());
-        }
+        self.must_run()?;
         Ok(listener)
     }
 
@@ -187,9 +186,7 @@ impl HubHandle {
         if client.is_in(self.0.id)? {
             return Ok(());
         }
-        if self.0.stopping.load(Ordering::SeqCst) {
-            return Err(Error::stopped());
-        }
+        self.must_run()?;
         Err(Error::invalid(format!(
             "client {} is not registered with this hub: call HubHandle::register_with first",
             client.id()

@@ -7,7 +7,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -154,6 +154,7 @@ impl HubHandle {
         ended: Receiver<()>,
     ) -> Result<(), Error> {
         self.command(Command::AttachStreamer(interest))?;
+        self.must_run()?;
         let mut streamers = self.streamers();
         streamers.retain(|(thread, _)| !thread.is_finished());
         streamers.push((thread, ended));
@@ -163,6 +164,12 @@ impl HubHandle {
 
     pub(in crate::hub) fn streamers(&self) -> MutexGuard<'_, Vec<(JoinHandle<()>, Receiver<()>)>> {
         self.0.streamers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fails once the hub takes its last commands: one that was sent before may never be executed,
+    /// and stays in the channel as long as there is a handle.
+    fn must_run(&self) -> Result<(), Error> {
+        if self.0.stopping.load(Ordering::SeqCst) { Err(Error::stopped()) } else { Ok(()) }
     }
 
     /// Has the hub do something, after all that it was asked before; waits for room.

@@ -1,6 +1,5 @@
 //! Publishing through a handle.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::SendTimeoutError;
@@ -77,7 +76,7 @@ impl HubHandle {
 
     /// Publishes a state whose content depends on who receives it: `content` is called with each
     /// distinct interest among the clients, and its messages are encoded once for all clients that
-    /// share it. It is retained under `key`: a client that connects later, or whose interest
+    /// share it now. It is retained under `key`: a client that connects later, or whose interest
     /// changes, gets the messages for its interest at once. A slow client skips to the newest.
     ///
     /// `content` runs on the hub's thread: it must not wait, nor call the hub.
@@ -147,10 +146,8 @@ impl HubHandle {
     }
 
     fn publish(&self, command: Command) -> Result<(), Error> {
-        if self.0.stopping.load(Ordering::SeqCst) {
-            // A busy publisher must not keep the hub from its end.
-            return Err(Error::stopped());
-        }
+        // A busy publisher must not keep the hub from its end.
+        self.must_run()?;
         self.0.commands.send_timeout(command, PUBLISH_WAIT).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => Error::busy(),
             SendTimeoutError::Disconnected(_) => Error::stopped(),
