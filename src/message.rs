@@ -47,7 +47,7 @@ pub struct Message {
 
 /// A message as it is read back from the wire.
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct WireMessage<'a> {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
@@ -76,7 +76,7 @@ impl Message {
 
     /// Reads a message back from its JSON document.
     pub(crate) fn from_json(json: &str) -> Option<Self> {
-        let envelope: Envelope<'_> = serde_json::from_str(json).ok()?;
+        let envelope: WireMessage<'_> = serde_json::from_str(json).ok()?;
         Some(Self {
             kind: envelope.kind,
             project: envelope.project_id,

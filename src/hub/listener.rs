@@ -102,12 +102,12 @@ pub(super) struct Mailbox {
     counters: Arc<AtomicCounters>,
     /// Whether it is counted as registered.
     registered: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<MailboxState>,
     arrived: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct MailboxState {
     queue: Queue,
     closed: bool,
 }
@@ -197,7 +197,7 @@ impl Mailbox {
         self.registered.swap(false, Ordering::SeqCst)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MailboxState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

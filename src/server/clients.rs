@@ -160,7 +160,7 @@ impl Clients {
     fn spawn(&mut self, client: &Client, answer: &Frame, opening: Opening, early: Vec<u8>) -> bool {
         let opening = match opening {
             Opening::Begin(session) => Ok(session),
-            Opening::Decide(decide, request) => Err(Box::new(Handshake {
+            Opening::Decide(decide, request) => Err(Box::new(PendingHandshake {
                 decide,
                 request,
                 answer: answer.clone(),
@@ -288,7 +288,7 @@ pub(super) enum Opening {
 }
 
 /// A valid handshake that is to be accepted or refused.
-struct Handshake {
+struct PendingHandshake {
     decide: Decide,
     request: Request,
     /// What accepts it.
@@ -299,7 +299,7 @@ struct Handshake {
 /// What a client's thread has to do.
 struct ClientThread {
     client: Client,
-    opening: Option<Result<Box<dyn Session>, Box<Handshake>>>,
+    opening: Option<Result<Box<dyn Session>, Box<PendingHandshake>>>,
     early: Vec<u8>,
     limits: Arc<ConnectionLimits>,
     /// The last field: everything else is gone before the end is told.
@@ -334,7 +334,7 @@ impl ClientThread {
     }
 }
 
-impl Handshake {
+impl PendingHandshake {
     /// The session; `None` if the client is refused. Not inlined: the stack that this takes is free
     /// again while the client is served, for hours.
     #[inline(never)]

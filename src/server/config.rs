@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Access;
 use super::auth::gate::Checks;
 use super::health::HealthRoute;
-use super::routes::{Accept, Route, RouteOrigin, Routes};
+use super::routes::{Route, RouteOrigin, Routes, SessionFactory};
 use crate::connection::session::Callback;
 use crate::http::base::Base;
 use crate::http::request::Request;
@@ -159,8 +159,9 @@ impl ServerConfig {
         on_message: impl Fn(&Client, Incoming<'_>) + Send + Sync + 'static,
     ) -> Self {
         let on_message = Arc::new(on_message);
-        let accept =
-            Accept::Everyone(Arc::new(move |_| Box::new(Callback(Arc::clone(&on_message)))));
+        let accept = SessionFactory::Everyone(Arc::new(move |_| {
+            Box::new(Callback(Arc::clone(&on_message)))
+        }));
         self.routes.add(path, Route::Socket(accept), RouteOrigin::Own);
         self
     }
@@ -202,7 +203,8 @@ impl ServerConfig {
         path: impl Into<String>,
         accept: impl Fn(&Request) -> Result<S, Response> + Send + Sync + 'static,
     ) -> Self {
-        let accept = Accept::Decide(Arc::new(move |request| Ok(Box::new(accept(request)?))));
+        let accept =
+            SessionFactory::Decide(Arc::new(move |request| Ok(Box::new(accept(request)?))));
         self.routes.add(path, Route::Socket(accept), RouteOrigin::Own);
         self
     }

@@ -16,13 +16,13 @@ use crate::{Error, HubHandle, Session};
 /// The routes of a configuration, in the order in which they were added.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Routes {
-    entries: Vec<Entry>,
+    entries: Vec<RouteEntry>,
     /// Below this path there are built-in routes only.
     reserved_folder: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct RouteEntry {
     path: String,
     route: Route,
     origin: RouteOrigin,
@@ -43,14 +43,14 @@ pub(crate) enum RouteOrigin {
 #[derive(Clone)]
 pub(crate) enum Route {
     Page { content_type: Cow<'static, str>, body: Cow<'static, [u8]> },
-    Socket(Accept),
+    Socket(SessionFactory),
     Computed(Compute),
     Deferred(Arc<dyn DeferredRoute>),
 }
 
 /// Makes the session of a client that connects.
 #[derive(Clone)]
-pub(crate) enum Accept {
+pub(crate) enum SessionFactory {
     /// Every client, without a look at its request; called on the HTTP thread.
     Everyone(Begin),
     /// Or refuses it; called on the client's own thread.
@@ -93,7 +93,7 @@ pub(crate) enum Outcome {
 
 impl Routes {
     pub(crate) fn add(&mut self, path: impl Into<String>, route: Route, origin: RouteOrigin) {
-        self.entries.push(Entry { path: path.into(), route, origin });
+        self.entries.push(RouteEntry { path: path.into(), route, origin });
     }
 
     /// Lets no other route replace the built-in one at this path.
@@ -120,7 +120,7 @@ impl Routes {
             // A default may come before a reserved one of the same path; the last one counts.
             table.0.insert(entry.path, (entry.route, entry.origin));
         }
-        for Entry { path, route, origin } in own {
+        for RouteEntry { path, route, origin } in own {
             check_path(&path)?;
             let below = self.reserved_folder.is_some_and(|folder| path.starts_with(folder));
             let taken = table.0.get(&path).map(|(_, origin)| *origin);
@@ -205,8 +205,8 @@ impl RouteTable {
         if let Route::Socket(accept) = route {
             return match upgrade::accept(&head, own_page) {
                 Ok(answer) => match accept {
-                    Accept::Everyone(begin) => Outcome::Upgrade(answer, Arc::clone(begin)),
-                    Accept::Decide(decide) => {
+                    SessionFactory::Everyone(begin) => Outcome::Upgrade(answer, Arc::clone(begin)),
+                    SessionFactory::Decide(decide) => {
                         let request = Request::new(head, peer, &found);
                         Outcome::Decide(answer, Arc::clone(decide), request)
                     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::api::Api;
 use super::socket::StatsSession;
 use crate::ServerConfig;
-use crate::server::routes::{Accept, Route, RouteOrigin};
+use crate::server::routes::{Route, RouteOrigin, SessionFactory};
 
 /// Where the stats socket is.
 pub(crate) const STATS_SOCKET: &str = "/ws/stats";
@@ -15,7 +15,7 @@ impl Default for ServerConfig {
         let mut config = Self::bare();
         #[cfg(feature = "dashboard")]
         crate::dashboard::add_pages(&mut config.routes);
-        let accept = Accept::Everyone(Arc::new(|hub| Box::new(StatsSession::new(hub))));
+        let accept = SessionFactory::Everyone(Arc::new(|hub| Box::new(StatsSession::new(hub))));
         config.routes.add(STATS_SOCKET, Route::Socket(accept), RouteOrigin::Reserved);
         config.routes.reserve("/healthz");
         config.routes.reserve_below("/api/v1/");
