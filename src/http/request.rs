@@ -89,10 +89,6 @@ impl Request {
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
     }
-
-    pub(crate) fn head_only(&self) -> bool {
-        self.head.method() == "HEAD"
-    }
 }
 
 /// Without the values: one may be a secret.

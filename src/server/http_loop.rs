@@ -250,7 +250,7 @@ impl HttpLoop {
         };
         match self.routes.outcome(head, from, own_page) {
             Outcome::Respond(response) => self.respond(id, &response, head_only),
-            Outcome::Defer(route, request) => self.defer(id, &route, &request),
+            Outcome::Defer(route, request) => self.defer(id, &route, &request, head_only),
             Outcome::Compute(compute, request) => {
                 let stage = Stage::Computed { head_only };
                 self.stage(id, stage, Readiness::End, COMPUTED);
@@ -282,9 +282,14 @@ impl HttpLoop {
         self.respond(id, response, head_only);
     }
 
-    fn defer(&mut self, id: u64, route: &Arc<dyn DeferredRoute>, request: &Request) {
+    fn defer(
+        &mut self,
+        id: u64,
+        route: &Arc<dyn DeferredRoute>,
+        request: &Request,
+        head_only: bool,
+    ) {
         let (events, waker) = (self.events.clone(), self.poller.waker());
-        let head_only = request.head_only();
         let stage = Stage::Deferred { route: Arc::clone(route), head_only };
         self.stage(id, stage, Readiness::End, DEFERRED);
         let respond = move |response| {

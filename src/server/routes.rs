@@ -202,8 +202,9 @@ impl RouteTable {
         let Some((found, route)) = self.find(head.path()) else {
             return Outcome::Respond(Response::line(status::NOT_FOUND, "nothing is here"));
         };
-        if let Route::Socket(accept) = route {
-            return match upgrade::accept(&head, own_page) {
+        let is_get = matches!(head.method(), "GET" | "HEAD");
+        match route {
+            Route::Socket(accept) => match upgrade::accept(&head, own_page) {
                 Ok(answer) => match accept {
                     SessionFactory::Everyone(begin) => Outcome::Upgrade(answer, Arc::clone(begin)),
                     SessionFactory::Decide(decide) => {
@@ -212,14 +213,12 @@ impl RouteTable {
                     }
                 },
                 Err(response) => Outcome::Respond(response),
-            };
-        }
-        if !matches!(head.method(), "GET" | "HEAD") {
-            let why = "only GET and HEAD are answered here";
-            let response = Response::line(status::METHOD_NOT_ALLOWED, why);
-            return Outcome::Respond(response.with_header("Allow", "GET, HEAD"));
-        }
-        match route {
+            },
+            _ if !is_get => {
+                let why = "only GET and HEAD are answered here";
+                let response = Response::line(status::METHOD_NOT_ALLOWED, why);
+                Outcome::Respond(response.with_header("Allow", "GET, HEAD"))
+            }
             Route::Page { content_type, body } => {
                 Outcome::Respond(Response::page(content_type.clone(), body.clone()))
             }
@@ -228,9 +227,6 @@ impl RouteTable {
             }
             Route::Deferred(route) => {
                 Outcome::Defer(Arc::clone(route), Request::new(head, peer, &found))
-            }
-            Route::Socket(_) => {
-                Outcome::Respond(Response::line(status::NOT_FOUND, "nothing is here"))
             }
         }
     }

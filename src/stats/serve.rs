@@ -8,7 +8,7 @@ use crate::ServerConfig;
 use crate::server::routes::{Route, RouteOrigin, SessionFactory};
 
 /// Where the stats socket is.
-pub(crate) const STATS_SOCKET: &str = "/ws/stats";
+const STATS_SOCKET: &str = "/ws/stats";
 
 impl Default for ServerConfig {
     fn default() -> Self {
