@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
 
-use super::answer::{Event, Inspected, Listed, Version};
-use super::call::is_plain_id;
-use super::client::parse;
-use super::inventory::{Inventory, Target};
-use super::response::Response;
-use super::rows::Rows;
-use super::sample::{PodmanFrame, Sample};
+use crate::docker::engine::call::is_plain_id;
+use crate::docker::engine::client::parse;
+use crate::docker::engine::json::{ContainerInspect, ContainerSummary, EngineEvent, EngineVersion};
+use crate::docker::engine::stream_response::StreamResponse;
+use crate::docker::inventory::{Inventory, Target};
+use crate::docker::sampling::readings::ContainerReadings;
+use crate::docker::sampling::sample::{PodmanFrame, Sample};
 use crate::stats::metrics;
 use crate::stats::snapshot::history::History;
 use crate::stats::usage::Reading;
 use crate::{Counters, EngineCounters, Interest, Message, Snapshot};
 
 /// What a real engine listed, and a sample of one of its containers.
-static LIST: LazyLock<Vec<Listed>> =
+static LIST: LazyLock<Vec<ContainerSummary>> =
     LazyLock::new(|| parse(include_bytes!("../../tests/fixtures/docker-20.10-list.json")).unwrap());
 static SAMPLE: LazyLock<Option<Reading>> = LazyLock::new(|| {
     let sample = include_bytes!("../../tests/fixtures/docker-20.10-sample.json");
@@ -29,9 +29,9 @@ static SAMPLE: LazyLock<Option<Reading>> = LazyLock::new(|| {
 /// An answer of the engine, taken for each that it might be: a list, an inspection, a sample, a
 /// frame of Podman's, the version.
 pub fn engine_json(bytes: &[u8]) {
-    let _ = parse::<Version>(bytes);
+    let _ = parse::<EngineVersion>(bytes);
     let mut inventory = known();
-    if let Ok(inspected) = parse::<Inspected>(bytes) {
+    if let Ok(inspected) = parse::<ContainerInspect>(bytes) {
         for id in inventory.to_inspect(9) {
             inventory.inspected(&id, Some(&inspected));
         }
@@ -43,7 +43,7 @@ pub fn engine_json(bytes: &[u8]) {
     readings
         .chain(samples.flat_map(|sample| [sample.reading(true), sample.reading(false)]))
         .for_each(|reading| check(&inventory, reading.as_ref()));
-    if let Ok(list) = parse::<Vec<Listed>>(bytes) {
+    if let Ok(list) = parse::<Vec<ContainerSummary>>(bytes) {
         inventory.listing();
         inventory.listed(list);
     }
@@ -57,7 +57,7 @@ pub fn event_lines(bytes: &[u8]) {
         if line.is_empty() {
             inventory.listing();
         }
-        let Ok(event) = parse::<Event>(line) else { continue };
+        let Ok(event) = parse::<EngineEvent>(line) else { continue };
         let Some((project, status)) = inventory.apply(&event) else { continue };
         let message = Message::new("project_status", status).project(&project);
         check_json(&message.to_json().unwrap());
@@ -78,7 +78,7 @@ pub fn engine_stream(bytes: &[u8]) {
 
 /// The lines of an answer, and whether it ended; `None` where it was refused.
 fn read(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, Option<bool>) {
-    let (mut response, mut lines) = (Response::default(), Vec::new());
+    let (mut response, mut lines) = (StreamResponse::default(), Vec::new());
     for piece in stream.chunks(size) {
         let fed = response.feed(piece, &mut |line| {
             lines.push(line.to_vec());
@@ -114,7 +114,7 @@ fn check_json(text: &str) {
 fn check(inventory: &Inventory, reading: Option<&Reading>) {
     let targets = check_list(inventory);
     let now = Instant::now();
-    let (mut rows, mut history) = (Rows::default(), History::default());
+    let (mut rows, mut history) = (ContainerReadings::default(), History::default());
     rows.keep(&targets, now);
     for (second, reading) in [(0.0, &*SAMPLE), (1.0, &reading.cloned()), (2.0, &*SAMPLE)] {
         for target in &targets {

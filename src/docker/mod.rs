@@ -8,44 +8,23 @@
 //! Nothing reconnects by itself: a session that fails is dropped, with all of its threads, and
 //! the next reading opens another.
 
-mod answer;
-mod board;
-mod call;
-#[cfg(test)]
-mod case_tests;
-mod client;
-mod direct;
-mod error;
+mod engine;
 #[cfg(all(any(test, fuzzing), feature = "dashboard"))]
 pub(crate) mod fuzz;
-mod host;
 mod inventory;
-mod link;
-mod listing;
-mod pace;
-mod podman;
-mod probe;
-mod reader;
-mod response;
-mod rows;
-mod sample;
+mod sampling;
 mod session;
-mod stream;
-#[cfg(feature = "tls")]
-mod tls;
-mod transport;
-mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError, StatsSource};
-use client::{CALL_LIMIT, Tally};
-use probe::Behaviour;
-use session::{Session, identify};
+use engine::client::{CALL_LIMIT, CallCounters};
+use sampling::probe::ReadMode;
+use session::{EngineSession, identify};
 
-pub use host::DockerHost;
+pub use engine::host::DockerHost;
 
 /// Reads a Docker Engine or Podman: stats, the list of projects, events.
 ///
@@ -64,13 +43,13 @@ pub use host::DockerHost;
 pub struct DockerSource {
     host: DockerHost,
     hub: Option<HubHandle>,
-    session: Option<Session>,
+    session: Option<EngineSession>,
     /// What was last known of the engine; kept when it goes away.
     info: EngineInfo,
     /// Of all sessions.
-    tally: Arc<Tally>,
+    tally: Arc<CallCounters>,
     /// How the engine behaved when nobody had listened for a while: it need not be probed again.
-    behaviour: Option<(EngineInfo, Behaviour)>,
+    behaviour: Option<(EngineInfo, ReadMode)>,
 }
 
 impl DockerSource {
@@ -87,9 +66,9 @@ impl DockerSource {
     }
 
     /// The session under way, or a new one.
-    fn session(&mut self) -> Result<&mut Session, SourceError> {
+    fn session(&mut self) -> Result<&mut EngineSession, SourceError> {
         // One that was lost between two readings says nothing about the engine now.
-        if let Some(why) = self.session.as_ref().and_then(Session::lost) {
+        if let Some(why) = self.session.as_ref().and_then(EngineSession::lost) {
             log::info!("engine: {why}");
             self.session = None;
         }
@@ -98,7 +77,7 @@ impl DockerSource {
             none => {
                 let known = self.behaviour.take();
                 let (host, hub) = (&self.host, self.hub.as_ref());
-                Ok(none.insert(Session::open(host, hub, known.as_ref(), &self.tally)?))
+                Ok(none.insert(EngineSession::open(host, hub, known.as_ref(), &self.tally)?))
             }
         }
     }

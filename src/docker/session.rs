@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 
 use ureq::http::HeaderMap;
 
-use super::answer::{Listed, Version};
-use super::call::{Call, Events};
-use super::client::{Client, Tally};
-use super::direct::Direct;
-use super::error::EngineError;
-use super::host::DockerHost;
-use super::inventory::{Inventory, Target};
-use super::podman::Frames;
-use super::probe::{self, Behaviour, Found};
-use super::rows::Rows;
-use super::stream::Streams;
-use super::watch::{Shared, Watch, lock};
+use crate::docker::engine::call::{EngineCall, EventFilter};
+use crate::docker::engine::client::{CallCounters, EngineClient};
+use crate::docker::engine::error::EngineError;
+use crate::docker::engine::host::DockerHost;
+use crate::docker::engine::json::{ContainerSummary, EngineVersion};
+use crate::docker::inventory::watch::{InventoryWatch, SharedInventory, lock};
+use crate::docker::inventory::{Inventory, Target};
+use crate::docker::sampling::direct::DirectSampler;
+use crate::docker::sampling::podman::PodmanSampler;
+use crate::docker::sampling::probe::{self, ProbeOutcome, ReadMode};
+use crate::docker::sampling::readings::ContainerReadings;
+use crate::docker::sampling::streams::StreamSampler;
 use crate::stats::payload::Mode;
 use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError};
 
@@ -45,19 +45,19 @@ const PROBES: usize = 3;
 
 /// An engine that answers, and all that reads it.
 #[derive(Debug)]
-pub(super) struct Session {
-    client: Client,
-    inventory: Shared,
-    rows: Rows,
+pub(crate) struct EngineSession {
+    client: EngineClient,
+    inventory: SharedInventory,
+    rows: ContainerReadings,
     sampler: Sampler,
     /// The container to probe next, and how many hung.
     probed: usize,
     hung: usize,
     /// When a sample last came, or there was none to come.
     heard: Instant,
-    pub(super) info: EngineInfo,
+    pub(crate) info: EngineInfo,
     // Dropped last: its threads are joined when nothing else is under way.
-    watch: Watch,
+    watch: InventoryWatch,
 }
 
 /// How samples are taken.
@@ -65,33 +65,34 @@ pub(super) struct Session {
 enum Sampler {
     /// Not known before there is a container to try it on.
     Unknown,
-    Direct(Direct),
-    Stream(Streams),
-    Podman(Frames),
+    Direct(DirectSampler),
+    Stream(StreamSampler),
+    Podman(PodmanSampler),
 }
 
-impl Session {
+impl EngineSession {
     /// Finds out what listens at `host`, and starts to watch it. `known` is how the engine behaved
     /// when it was last asked, if it is the same.
-    pub(super) fn open(
+    pub(crate) fn open(
         host: &DockerHost,
         hub: Option<&HubHandle>,
-        known: Option<&(EngineInfo, Behaviour)>,
-        tally: &Arc<Tally>,
+        known: Option<&(EngineInfo, ReadMode)>,
+        tally: &Arc<CallCounters>,
     ) -> Result<Self, SourceError> {
         let deadline = Instant::now() + READING_LIMIT;
         let (client, info) = identify(host, deadline, tally)?;
         let podman = info.mode == Some(Mode::Podman);
-        let kind = if podman { Events::All } else { Events::Filtered };
-        let running: Vec<Listed> = client.get(Call::List { all: false }, deadline)?;
+        let kind = if podman { EventFilter::All } else { EventFilter::Filtered };
+        let running: Vec<ContainerSummary> =
+            client.get(EngineCall::List { all: false }, deadline)?;
         let mut inventory = Inventory::default();
         inventory.listed(running);
-        let inventory: Shared = Arc::new(Mutex::new(inventory));
-        let watch = Watch::start(&client, kind, &inventory, hub)?;
+        let inventory: SharedInventory = Arc::new(Mutex::new(inventory));
+        let watch = InventoryWatch::start(&client, kind, &inventory, hub)?;
         let mut session = Self {
             client,
             inventory,
-            rows: Rows::default(),
+            rows: ContainerReadings::default(),
             sampler: Sampler::Unknown,
             probed: 0,
             hung: 0,
@@ -108,31 +109,31 @@ impl Session {
     }
 
     /// What the engine is, apart from how it is read.
-    pub(super) fn identity(&self) -> EngineInfo {
+    pub(crate) fn identity(&self) -> EngineInfo {
         EngineInfo { mode: None, interval: None, ..self.info.clone() }
     }
 
     /// How the engine turned out to behave.
-    pub(super) fn behaviour(&self) -> Option<Behaviour> {
+    pub(crate) fn behaviour(&self) -> Option<ReadMode> {
         match self.sampler {
-            Sampler::Direct(_) => Some(Behaviour::Direct),
-            Sampler::Stream(_) => Some(Behaviour::Stream),
+            Sampler::Direct(_) => Some(ReadMode::Direct),
+            Sampler::Stream(_) => Some(ReadMode::Stream),
             Sampler::Unknown | Sampler::Podman(_) => None,
         }
     }
 
     /// Publishes the list anew: the hub has forgotten it.
-    pub(super) fn publish_anew(&self) {
+    pub(crate) fn publish_anew(&self) {
         self.watch.publish_anew();
     }
 
     /// Why the session cannot go on, if it cannot.
-    pub(super) fn lost(&self) -> Option<String> {
+    pub(crate) fn lost(&self) -> Option<String> {
         lock(&self.inventory).lost.clone()
     }
 
     /// Takes one reading.
-    pub(super) fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
+    pub(crate) fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
         let start = Instant::now();
         let targets = lock(&self.inventory).targets(interest);
         self.rows.keep(&targets, start);
@@ -177,7 +178,7 @@ impl Session {
             Sampler::Podman(frames) if frames.has_ended() => {
                 self.sampler = Sampler::Podman(self.frames()?);
             }
-            Sampler::Stream(streams) if streams.has_ended() => self.sample(Behaviour::Stream)?,
+            Sampler::Stream(streams) if streams.has_ended() => self.sample(ReadMode::Stream)?,
             _ => {}
         }
         Ok(match &mut self.sampler {
@@ -188,38 +189,39 @@ impl Session {
         })
     }
 
-    fn frames(&self) -> io::Result<Frames> {
+    fn frames(&self) -> io::Result<PodmanSampler> {
         let version = self.info.version.as_deref().and_then(number);
-        Frames::start(&self.client, version.is_some_and(|version| version < SWAPPED_BEFORE))
+        PodmanSampler::start(&self.client, version.is_some_and(|version| version < SWAPPED_BEFORE))
     }
 
     /// How the engine behaves, tried on one container after the other: a container may be gone,
     /// or have no sample, or hang.
-    fn probe(&mut self, targets: &[Target]) -> Result<Option<Behaviour>, EngineError> {
+    fn probe(&mut self, targets: &[Target]) -> Result<Option<ReadMode>, EngineError> {
         let start = self.probed;
         for target in targets.iter().cycle().skip(start).take(targets.len().min(PROBES)) {
             self.probed = (self.probed + 1) % targets.len();
             match probe::ask(&self.client, &target.id)? {
-                Found::Behaves(behaviour) => return Ok(Some(behaviour)),
-                Found::Nothing => {}
+                ProbeOutcome::Behaves(behaviour) => return Ok(Some(behaviour)),
+                ProbeOutcome::Nothing => {}
                 // Over a second is gone: the next one is for the next reading.
-                Found::Hung => {
+                ProbeOutcome::Hung => {
                     self.hung += 1;
                     // A stream tells no less of what hangs, and works with every engine.
-                    return Ok((self.hung >= PROBES).then_some(Behaviour::Stream));
+                    return Ok((self.hung >= PROBES).then_some(ReadMode::Stream));
                 }
             }
         }
         Ok(None)
     }
 
-    fn sample(&mut self, behaviour: Behaviour) -> Result<(), SourceError> {
+    fn sample(&mut self, behaviour: ReadMode) -> Result<(), SourceError> {
         (self.sampler, self.info.mode) = match behaviour {
-            Behaviour::Direct => {
-                (Sampler::Direct(Direct::start(&self.client, Instant::now())?), Some(Mode::Direct))
-            }
-            Behaviour::Stream => {
-                (Sampler::Stream(Streams::start(&self.client)?), Some(Mode::Stream))
+            ReadMode::Direct => (
+                Sampler::Direct(DirectSampler::start(&self.client, Instant::now())?),
+                Some(Mode::Direct),
+            ),
+            ReadMode::Stream => {
+                (Sampler::Stream(StreamSampler::start(&self.client)?), Some(Mode::Stream))
             }
         };
         Ok(())
@@ -227,20 +229,20 @@ impl Session {
 }
 
 /// Asks who is there, and settles the API version: a client that speaks it, and what is known.
-pub(super) fn identify(
+pub(crate) fn identify(
     host: &DockerHost,
     deadline: Instant,
-    tally: &Arc<Tally>,
-) -> Result<(Client, EngineInfo), EngineError> {
-    let client = Client::new(host, "", CONNECTIONS, tally);
+    tally: &Arc<CallCounters>,
+) -> Result<(EngineClient, EngineInfo), EngineError> {
+    let client = EngineClient::new(host, "", CONNECTIONS, tally);
     let headers = client.ping(deadline)?;
     let podman = headers.contains_key("libpod-api-version");
-    let theirs = host
-        .api_version
-        .as_deref()
-        .or(header(&headers, "api-version"))
-        .and_then(number)
-        .ok_or_else(|| EngineError::Garbled("it names no API version".to_owned()))?;
+    let theirs =
+        host.api_version
+            .as_deref()
+            .or(header(&headers, "api-version"))
+            .and_then(number)
+            .ok_or_else(|| EngineError::InvalidResponse("it names no API version".to_owned()))?;
     if theirs < OLDEST {
         return Err(EngineError::TooOld(text(theirs)));
     }
@@ -249,7 +251,7 @@ pub(super) fn identify(
         // It asks the packages of its helpers for theirs, which takes seconds on a busy machine.
         (named, None)
     } else {
-        match client.get::<Version>(Call::Version, deadline) {
+        match client.get::<EngineVersion>(EngineCall::Version, deadline) {
             Ok(version) => (Some(version.version), number(&version.min_api_version)),
             // A proxy may forbid it: then the ping must do.
             Err(error) if error.is_answer() => (named, None),

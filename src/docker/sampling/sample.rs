@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::answer::or_default;
+use crate::docker::engine::json::or_default;
 
 use crate::stats::payload::Unavailable;
 use crate::stats::usage::{Reading, memory_used, moment};
@@ -13,7 +13,7 @@ use crate::stats::usage::{Reading, memory_used, moment};
 /// A sample of Docker's `/containers/{id}/stats`. Only what we read of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     read: String,
     #[serde(deserialize_with = "or_default")]
     num_procs: u32,
@@ -21,7 +21,7 @@ pub(super) struct Sample {
     cpu_stats: CpuStats,
     #[serde(deserialize_with = "or_default")]
     memory_stats: MemoryStats,
-    networks: Option<HashMap<String, Network>>,
+    networks: Option<HashMap<String, NetworkMode>>,
     #[serde(deserialize_with = "or_default")]
     blkio_stats: BlkioStats,
     #[serde(deserialize_with = "or_default")]
@@ -66,7 +66,7 @@ struct MemoryMap {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Network {
+struct NetworkMode {
     rx_bytes: u64,
     tx_bytes: u64,
 }
@@ -100,7 +100,7 @@ struct PidsStats {
 
 impl Sample {
     /// The reading, or `None` for the zero sample of a container that does not run.
-    pub(super) fn reading(&self) -> Option<Reading> {
+    pub(crate) fn reading(&self) -> Option<Reading> {
         let at = moment(&self.read)?;
         // Only Windows counts processes here.
         Some(if self.num_procs > 0 { self.windows(at) } else { self.linux(at) })
@@ -180,19 +180,19 @@ fn add(sum: u64, value: u64) -> u64 {
 /// A frame of Podman's `/libpod/containers/stats`: a sample of each container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct PodmanFrame {
+pub(crate) struct PodmanFrame {
     #[serde(rename = "Error")]
-    pub(super) error: Option<serde_json::Value>,
+    pub(crate) error: Option<serde_json::Value>,
     #[serde(rename = "Stats")]
-    pub(super) stats: Option<Vec<PodmanSample>>,
+    pub(crate) stats: Option<Vec<PodmanSample>>,
 }
 
 /// One container's part of a [`PodmanFrame`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct PodmanSample {
+pub(crate) struct PodmanSample {
     #[serde(rename = "ContainerID")]
-    pub(super) container_id: String,
+    pub(crate) container_id: String,
     #[serde(rename = "PerCPU")]
     per_cpu: Option<Vec<u64>>,
     #[serde(rename = "CPUNano")]
@@ -221,7 +221,7 @@ struct PodmanNetwork {
 impl PodmanSample {
     /// The reading, or `None` where there is no clock in it. `swapped`: before 4.4 Podman calls
     /// what a container sends its input (podman issue 16618).
-    pub(super) fn reading(&self, swapped: bool) -> Option<Reading> {
+    pub(crate) fn reading(&self, swapped: bool) -> Option<Reading> {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.system_nano)).ok()?;
         let cpus = self.per_cpu.as_ref().map_or(0, Vec::len);
         let totals = self.net_input.zip(self.net_output);

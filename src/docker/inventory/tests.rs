@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn listed(json: &str) -> Vec<Listed> {
+fn listed(json: &str) -> Vec<ContainerSummary> {
     serde_json::from_str(json).unwrap()
 }
 
-fn event(id: &str, action: &str, attributes: &str) -> Event {
+fn event(id: &str, action: &str, attributes: &str) -> EngineEvent {
     let json = format!(
         r#"{{"Type":"container","Action":"{action}","timeNano":1,
             "Actor":{{"ID":"{id}","Attributes":{{"name":"web-{id}","image":"busybox",
@@ -15,8 +15,8 @@ fn event(id: &str, action: &str, attributes: &str) -> Event {
     serde_json::from_str(&json).unwrap()
 }
 
-fn one(id: &str, state: &str) -> Listed {
-    Listed { id: id.to_owned(), state: state.to_owned(), ..Listed::default() }
+fn one(id: &str, state: &str) -> ContainerSummary {
+    ContainerSummary { id: id.to_owned(), state: state.to_owned(), ..ContainerSummary::default() }
 }
 
 /// The state of the only container.
@@ -67,10 +67,11 @@ fn a_list_becomes_projects() {
 #[test]
 fn only_what_runs_and_is_wanted_is_a_target() {
     let mut inventory = Inventory::default();
-    let mut list: Vec<Listed> = ["running", "paused", "exited", "created", "dead", "restarting"]
-        .iter()
-        .map(|state| one(state, state))
-        .collect();
+    let mut list: Vec<ContainerSummary> =
+        ["running", "paused", "exited", "created", "dead", "restarting"]
+            .iter()
+            .map(|state| one(state, state))
+            .collect();
     list.push(one("../version", "running"));
     inventory.listed(list);
     let mut ids: Vec<String> =
@@ -156,7 +157,7 @@ fn an_event_while_a_list_is_under_way_is_not_undone_by_it() {
 
 #[test]
 fn an_event_is_not_undone_by_a_list_that_lags_behind_it() {
-    let up = || Listed { status: "Up 5 seconds".to_owned(), ..one("a", "running") };
+    let up = || ContainerSummary { status: "Up 5 seconds".to_owned(), ..one("a", "running") };
     let mut inventory = Inventory::default();
     inventory.listed(vec![up()]);
     inventory.apply(&event("a", "die", ""));
@@ -221,15 +222,15 @@ fn a_network_is_traced_to_its_owner() {
         with("hosts", "container:host"),
         with("orphan", "container:gone"),
     ]);
-    let networks: HashMap<String, Network> =
+    let networks: HashMap<String, NetworkMode> =
         inventory.targets(&Interest::all()).into_iter().map(|t| (t.id, t.network)).collect();
-    assert_eq!(networks["own"], Network::Own);
-    assert_eq!(networks["host"], Network::Host);
-    assert_eq!(networks["none"], Network::None);
-    assert_eq!(networks["guest"], Network::Of("own".to_owned()));
-    assert_eq!(networks["named"], Network::Of("own".to_owned()));
-    assert_eq!(networks["hosts"], Network::Host);
-    assert_eq!(networks["orphan"], Network::Of("gone".to_owned()));
+    assert_eq!(networks["own"], NetworkMode::Own);
+    assert_eq!(networks["host"], NetworkMode::Host);
+    assert_eq!(networks["none"], NetworkMode::None);
+    assert_eq!(networks["guest"], NetworkMode::Of("own".to_owned()));
+    assert_eq!(networks["named"], NetworkMode::Of("own".to_owned()));
+    assert_eq!(networks["hosts"], NetworkMode::Host);
+    assert_eq!(networks["orphan"], NetworkMode::Of("gone".to_owned()));
 }
 
 #[test]
@@ -247,12 +248,12 @@ fn an_inspection_tells_limits_once_a_start() {
         let json = format!(
             r#"{{"State":{{"StartedAt":"2026-11-22T20:28:22.3Z"}},"HostConfig":{limits}}}"#
         );
-        let answer: Inspected = serde_json::from_str(&json).unwrap();
+        let answer: ContainerInspect = serde_json::from_str(&json).unwrap();
         inventory.inspected("a", Some(&answer));
         assert_eq!(inventory.targets(&Interest::all())[0].cpu_limit, Ok(cpus), "{limits}");
     }
     assert!(inventory.to_inspect(25).is_empty());
-    assert_eq!(inventory.targets(&Interest::all())[0].network, Network::Host, "Podman's lists");
+    assert_eq!(inventory.targets(&Interest::all())[0].network, NetworkMode::Host, "Podman's lists");
     let container = |inventory: &Inventory| inventory.projects()[0].containers[0].clone();
     assert_eq!(container(&inventory).started_at.as_deref(), Some("2026-11-22T20:28:22.3Z"));
     inventory.listed_only(&["a".to_owned()], vec![one("a", "running")]);
@@ -268,9 +269,9 @@ fn an_inspection_tells_limits_once_a_start() {
 
 #[test]
 fn thousands_of_stopped_containers_are_left_out() {
-    let mut list: Vec<Listed> = (0..)
+    let mut list: Vec<ContainerSummary> = (0..)
         .take(MAX_CONTAINERS + 10)
-        .map(|n| Listed { created: n, ..one(&format!("old{n}"), "exited") })
+        .map(|n| ContainerSummary { created: n, ..one(&format!("old{n}"), "exited") })
         .collect();
     list.push(one("web", "running"));
     let mut inventory = Inventory::default();

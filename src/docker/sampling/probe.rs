@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::call::Call;
-use super::client::Client;
-use super::error::EngineError;
 use super::sample::Sample;
+use crate::docker::engine::call::EngineCall;
+use crate::docker::engine::client::EngineClient;
+use crate::docker::engine::error::EngineError;
 
 /// The first call may be slow for other reasons; a collector's pass comes within a second.
 const FIRST_LIMIT: Duration = Duration::from_millis(1_200);
@@ -14,7 +14,7 @@ const DIRECT_WITHIN: Duration = Duration::from_millis(200);
 
 /// What a call for one sample does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Behaviour {
+pub(crate) enum ReadMode {
     /// It reads the counters: Docker 23.0.8, 24.0.7, 25 and newer.
     Direct,
     /// It waits for the collector: older ones.
@@ -23,8 +23,8 @@ pub(super) enum Behaviour {
 
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    Behaves(Behaviour),
+pub(crate) enum ProbeOutcome {
+    Behaves(ReadMode),
     /// This container hangs.
     Hung,
     /// This container has no sample, for a reason of its own.
@@ -33,19 +33,19 @@ pub(super) enum Found {
 
 /// Asks for two samples of a running container, one after the other. The first may have waited
 /// or not; the second, right after it, waits for a whole pass unless the engine reads directly.
-pub(super) fn ask(client: &Client, id: &str) -> Result<Found, EngineError> {
-    let call = |limit| client.get::<Sample>(Call::OneShot(id), Instant::now() + limit);
+pub(crate) fn ask(client: &EngineClient, id: &str) -> Result<ProbeOutcome, EngineError> {
+    let call = |limit| client.get::<Sample>(EngineCall::OneShot(id), Instant::now() + limit);
     match call(FIRST_LIMIT) {
-        Err(EngineError::Silent(_)) => return Ok(Found::Hung),
-        Err(error) if error.is_answer() => return Ok(Found::Nothing),
+        Err(EngineError::TimedOut(_)) => return Ok(ProbeOutcome::Hung),
+        Err(error) if error.is_answer() => return Ok(ProbeOutcome::Nothing),
         Err(error) => return Err(error),
         Ok(_) => {}
     }
     let start = Instant::now();
     match call(DIRECT_WITHIN) {
-        Ok(_) if start.elapsed() < DIRECT_WITHIN => Ok(Found::Behaves(Behaviour::Direct)),
-        Ok(_) | Err(EngineError::Silent(_)) => Ok(Found::Behaves(Behaviour::Stream)),
-        Err(error) if error.is_answer() => Ok(Found::Nothing),
+        Ok(_) if start.elapsed() < DIRECT_WITHIN => Ok(ProbeOutcome::Behaves(ReadMode::Direct)),
+        Ok(_) | Err(EngineError::TimedOut(_)) => Ok(ProbeOutcome::Behaves(ReadMode::Stream)),
+        Err(error) if error.is_answer() => Ok(ProbeOutcome::Nothing),
         Err(error) => Err(error),
     }
 }

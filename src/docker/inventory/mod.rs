@@ -1,19 +1,26 @@
 //! Which containers there are: pure. Lists say it, events keep it true between lists.
 
+mod project_list;
+#[cfg(test)]
+mod tests;
+pub(crate) mod watch;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::answer::{Attributes, Event, Inspected, Listed};
-use super::call::is_plain_id;
-use super::listing::Listing;
+use crate::docker::engine::call::is_plain_id;
+use crate::docker::engine::json::{
+    ContainerInspect, ContainerSummary, EngineEvent, EventAttributes,
+};
 use crate::stats::payload::{
     Container, ProjectStatus, ProjectTotals, StatusContainer, Unavailable,
 };
 use crate::stats::snapshot::totals::{count, is_running};
 use crate::stats::usage::{Figure, moment};
 use crate::{Interest, STANDALONE};
+use project_list::ListedProject;
 
 /// The most containers told of. Beyond it the oldest stopped ones are left out, so that thousands
 /// of forgotten containers cost neither memory nor bytes on the wire.
@@ -24,26 +31,26 @@ const MAX_BEHIND: u8 = 4;
 
 /// The containers of one engine.
 #[derive(Debug, Default)]
-pub(super) struct Inventory {
-    entries: HashMap<String, Entry>,
+pub(crate) struct Inventory {
+    entries: HashMap<String, InventoryEntry>,
     /// What events have touched since it was last listed.
     touched: BTreeSet<String>,
     /// Events that came while a list was under way: the list may be older than they are.
-    meanwhile: Option<Vec<Event>>,
+    meanwhile: Option<Vec<EngineEvent>>,
     /// Whether events come, once that is known.
-    pub(super) events: Option<bool>,
+    pub(crate) events: Option<bool>,
     /// The list is to be published though nothing has changed.
-    pub(super) anew: bool,
+    pub(crate) anew: bool,
     /// Why nothing keeps this true any longer.
-    pub(super) lost: Option<String>,
+    pub(crate) lost: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Entry {
+struct InventoryEntry {
     container: Container,
     project: String,
     network_mode: Option<String>,
-    limits: Limits,
+    limits: Inspection,
     exit_code: Option<i64>,
     oom_killed: bool,
     /// The state before the last event, and how many more lists may say it.
@@ -52,7 +59,7 @@ struct Entry {
 
 /// What an inspection told of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Limits {
+enum Inspection {
     /// Not asked yet.
     #[default]
     Unknown,
@@ -64,20 +71,20 @@ enum Limits {
 
 /// A container to sample, and what its row says beside the figures.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Target {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) project: String,
-    pub(super) service: Option<String>,
-    pub(super) image: String,
-    pub(super) network: Network,
+pub(crate) struct Target {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) project: String,
+    pub(crate) service: Option<String>,
+    pub(crate) image: String,
+    pub(crate) network: NetworkMode,
     /// `Ok(None)`: no limit.
-    pub(super) cpu_limit: Figure<Option<f64>>,
+    pub(crate) cpu_limit: Figure<Option<f64>>,
 }
 
 /// Whose network a container uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Network {
+pub(crate) enum NetworkMode {
     /// Its own, or the engine does not say.
     Own,
     /// None at all.
@@ -90,19 +97,19 @@ pub(super) enum Network {
 
 impl Inventory {
     /// A list is asked for from now on.
-    pub(super) fn listing(&mut self) -> Vec<String> {
+    pub(crate) fn listing(&mut self) -> Vec<String> {
         self.meanwhile = Some(Vec::new());
         std::mem::take(&mut self.touched).into_iter().collect()
     }
 
     /// The list did not come: the containers asked for are still to be listed.
-    pub(super) fn not_listed(&mut self, asked: Vec<String>) {
+    pub(crate) fn not_listed(&mut self, asked: Vec<String>) {
         self.meanwhile = None;
         self.touched.extend(asked);
     }
 
     /// The list of all containers came.
-    pub(super) fn listed(&mut self, mut list: Vec<Listed>) {
+    pub(crate) fn listed(&mut self, mut list: Vec<ContainerSummary>) {
         if list.len() > MAX_CONTAINERS {
             log::debug!("{} containers, the oldest stopped ones are left out", list.len());
             list.sort_by_key(|c| (!is_running(&c.state), std::cmp::Reverse(c.created)));
@@ -111,14 +118,14 @@ impl Inventory {
         }
         let present: HashSet<&str> = list.iter().map(|c| c.id.as_str()).collect();
         self.entries.retain(|id, _| present.contains(id.as_str()));
-        for entry in self.entries.values_mut().filter(|entry| entry.limits == Limits::Failed) {
-            entry.limits = Limits::Unknown;
+        for entry in self.entries.values_mut().filter(|entry| entry.limits == Inspection::Failed) {
+            entry.limits = Inspection::Unknown;
         }
         self.update(list);
     }
 
     /// The list of these containers came: those not in it are gone.
-    pub(super) fn listed_only(&mut self, asked: &[String], list: Vec<Listed>) {
+    pub(crate) fn listed_only(&mut self, asked: &[String], list: Vec<ContainerSummary>) {
         for id in asked {
             if !list.iter().any(|c| c.id == *id) {
                 self.entries.remove(id);
@@ -127,7 +134,7 @@ impl Inventory {
         self.update(list);
     }
 
-    fn update(&mut self, list: Vec<Listed>) {
+    fn update(&mut self, list: Vec<ContainerSummary>) {
         for listed in list {
             let entry = self.entries.entry(listed.id.clone()).or_default();
             if entry.is_ahead_of(&listed) {
@@ -142,7 +149,7 @@ impl Inventory {
     }
 
     /// Takes one event; what to tell the clients of its project, if it is worth telling.
-    pub(super) fn apply(&mut self, event: &Event) -> Option<(String, ProjectStatus)> {
+    pub(crate) fn apply(&mut self, event: &EngineEvent) -> Option<(String, ProjectStatus)> {
         let (action, detail) = match event.action.split_once(": ") {
             Some((action, detail)) => (action, Some(detail)),
             None => (event.action.as_str(), None),
@@ -156,7 +163,8 @@ impl Inventory {
         }
         self.touched.insert(id.clone());
         let attributes = &event.actor.attributes;
-        let entry = self.entries.entry(id.clone()).or_insert_with(|| Entry::new(id, attributes));
+        let entry =
+            self.entries.entry(id.clone()).or_insert_with(|| InventoryEntry::new(id, attributes));
         entry.apply(action, detail, attributes);
         // One word for both engines.
         let word = if action == "remove" { "destroy" } else { action };
@@ -168,42 +176,42 @@ impl Inventory {
     }
 
     /// Whether a list is due for what events have touched.
-    pub(super) fn is_touched(&self) -> bool {
+    pub(crate) fn is_touched(&self) -> bool {
         !self.touched.is_empty()
     }
 
     /// Up to `most` running containers whose limits are not known yet.
-    pub(super) fn to_inspect(&self, most: usize) -> Vec<String> {
-        let unknown = |e: &&Entry| e.limits == Limits::Unknown && e.is_sampled();
+    pub(crate) fn to_inspect(&self, most: usize) -> Vec<String> {
+        let unknown = |e: &&InventoryEntry| e.limits == Inspection::Unknown && e.is_sampled();
         self.entries.values().filter(unknown).take(most).map(|e| e.container.id.clone()).collect()
     }
 
     /// What an inspection answered; `None` where it was refused or failed.
-    pub(super) fn inspected(&mut self, id: &str, answer: Option<&Inspected>) {
+    pub(crate) fn inspected(&mut self, id: &str, answer: Option<&ContainerInspect>) {
         let Some(entry) = self.entries.get_mut(id) else { return };
         let Some(answer) = answer else {
-            entry.limits = Limits::Failed;
+            entry.limits = Inspection::Failed;
             return;
         };
         let started_at = &answer.state.started_at;
         entry.container.started_at = moment(started_at).map(|_| started_at.clone());
-        entry.limits = Limits::Cpu(answer.host_config.cpu_limit());
+        entry.limits = Inspection::Cpu(answer.host_config.cpu_limit());
         if entry.network_mode.is_none() {
             entry.network_mode.clone_from(&answer.host_config.network_mode);
         }
     }
 
     /// The projects and their containers, in the order of their names.
-    pub(super) fn projects(&self) -> Vec<Listing<'_>> {
+    pub(crate) fn projects(&self) -> Vec<ListedProject<'_>> {
         let mut by_id: BTreeMap<&str, Vec<&Container>> = BTreeMap::new();
         for entry in self.entries.values() {
             by_id.entry(&entry.project).or_default().push(&entry.container);
         }
-        by_id.into_iter().map(|(id, containers)| Listing::new(id, containers)).collect()
+        by_id.into_iter().map(|(id, containers)| ListedProject::new(id, containers)).collect()
     }
 
     /// How many containers each project has that somebody wants, and how many of them run.
-    pub(super) fn counts(&self, interest: &Interest) -> BTreeMap<String, ProjectTotals> {
+    pub(crate) fn counts(&self, interest: &Interest) -> BTreeMap<String, ProjectTotals> {
         let mut counts: BTreeMap<String, ProjectTotals> = BTreeMap::new();
         for entry in self.entries.values().filter(|entry| interest.includes(&entry.project)) {
             let sums = match counts.get_mut(&entry.project) {
@@ -216,12 +224,12 @@ impl Inventory {
     }
 
     /// The containers that run, of the projects somebody wants.
-    pub(super) fn targets(&self, interest: &Interest) -> Vec<Target> {
-        let wanted = |e: &&Entry| e.is_sampled() && interest.includes(&e.project);
+    pub(crate) fn targets(&self, interest: &Interest) -> Vec<Target> {
+        let wanted = |e: &&InventoryEntry| e.is_sampled() && interest.includes(&e.project);
         self.entries.values().filter(wanted).map(|entry| self.target(entry)).collect()
     }
 
-    fn target(&self, entry: &Entry) -> Target {
+    fn target(&self, entry: &InventoryEntry) -> Target {
         Target {
             id: entry.container.id.clone(),
             name: entry.container.name.clone(),
@@ -230,34 +238,34 @@ impl Inventory {
             image: entry.container.image.clone(),
             network: self.network(entry),
             cpu_limit: match entry.limits {
-                Limits::Cpu(limit) => Ok(limit),
-                Limits::Unknown | Limits::Failed => Err(Unavailable::EngineError),
+                Inspection::Cpu(limit) => Ok(limit),
+                Inspection::Unknown | Inspection::Failed => Err(Unavailable::EngineError),
             },
         }
     }
 
-    fn network(&self, entry: &Entry) -> Network {
+    fn network(&self, entry: &InventoryEntry) -> NetworkMode {
         match entry.network_mode.as_deref() {
-            Some("host") => Network::Host,
-            Some("none") => Network::None,
+            Some("host") => NetworkMode::Host,
+            Some("none") => NetworkMode::None,
             Some(mode) => match mode.strip_prefix("container:") {
                 Some(other) => self.network_of(other),
-                None => Network::Own,
+                None => NetworkMode::Own,
             },
-            None => Network::Own,
+            None => NetworkMode::Own,
         }
     }
 
     /// The network of the container with this id or name, seen by one that shares it.
-    fn network_of(&self, other: &str) -> Network {
+    fn network_of(&self, other: &str) -> NetworkMode {
         let named = || self.entries.values().find(|e| e.container.name == other);
         match self.entries.get(other).or_else(named) {
             Some(entry) => match entry.network_mode.as_deref() {
-                Some("host") => Network::Host,
-                Some("none") => Network::None,
-                _ => Network::Of(entry.container.id.clone()),
+                Some("host") => NetworkMode::Host,
+                Some("none") => NetworkMode::None,
+                _ => NetworkMode::Of(entry.container.id.clone()),
             },
-            None => Network::Of(other.to_owned()),
+            None => NetworkMode::Of(other.to_owned()),
         }
     }
 }
@@ -283,9 +291,9 @@ fn matters(action: &str) -> bool {
     )
 }
 
-impl Entry {
+impl InventoryEntry {
     /// What an event tells of a container not listed yet.
-    fn new(id: &str, attributes: &Attributes) -> Self {
+    fn new(id: &str, attributes: &EventAttributes) -> Self {
         let container = Container {
             id: id.to_owned(),
             name: attributes.name.clone(),
@@ -299,7 +307,7 @@ impl Entry {
     }
 
     /// Whether an event has told more than this list knows yet.
-    fn is_ahead_of(&mut self, listed: &Listed) -> bool {
+    fn is_ahead_of(&mut self, listed: &ContainerSummary) -> bool {
         match self.before.take() {
             Some((before, left @ 1..)) if listed.state.eq_ignore_ascii_case(&before) => {
                 self.before = Some((before, left - 1));
@@ -309,7 +317,7 @@ impl Entry {
         }
     }
 
-    fn update(&mut self, listed: Listed) {
+    fn update(&mut self, listed: ContainerSummary) {
         self.project = listed.labels.project().unwrap_or(STANDALONE).to_owned();
         if listed.host_config.network_mode.is_some() {
             self.network_mode = listed.host_config.network_mode;
@@ -334,7 +342,7 @@ impl Entry {
         };
     }
 
-    fn apply(&mut self, action: &str, detail: Option<&str>, attributes: &Attributes) {
+    fn apply(&mut self, action: &str, detail: Option<&str>, attributes: &EventAttributes) {
         let container = &mut self.container;
         let before = container.state.clone();
         if !attributes.name.is_empty() {
@@ -345,7 +353,7 @@ impl Entry {
                 "running".clone_into(&mut container.state);
                 container.started_at = None;
                 container.health = None;
-                self.limits = Limits::Unknown;
+                self.limits = Inspection::Unknown;
                 self.exit_code = None;
                 self.oom_killed = false;
             }
@@ -357,7 +365,7 @@ impl Entry {
                 self.exit_code = attributes.exit_code.as_deref().and_then(|c| c.parse().ok());
             }
             "destroy" | "remove" => REMOVED.clone_into(&mut container.state),
-            "update" => self.limits = Limits::Unknown,
+            "update" => self.limits = Inspection::Unknown,
             "oom" => self.oom_killed = true,
             "health_status" => container.health = detail.map(str::to_owned),
             _ => {}
@@ -393,7 +401,3 @@ fn health(status: &str) -> Option<&'static str> {
         .into_iter()
         .find_map(|(end, health)| status.ends_with(end).then_some(health))
 }
-
-#[cfg(test)]
-#[path = "inventory_tests.rs"]
-mod tests;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::inventory::{Network, Target};
+use crate::docker::inventory::{NetworkMode, Target};
 use crate::stats::payload::{ContainerStats, PrometheusFields, Unavailable};
 use crate::stats::usage::{Figure, Reading};
 
@@ -13,7 +13,7 @@ const MISSING_AFTER: Duration = Duration::from_secs(5);
 
 /// The newest reading of each container, and its CPU since the one before.
 #[derive(Debug, Default)]
-pub(super) struct Rows(HashMap<String, Row>);
+pub(crate) struct ContainerReadings(HashMap<String, Row>);
 
 #[derive(Debug)]
 struct Row {
@@ -32,9 +32,9 @@ enum Newest {
     Sample(Box<Reading>, Instant, Figure<f64>),
 }
 
-impl Rows {
+impl ContainerReadings {
     /// Keeps the rows of these containers alone: a reading is forgotten with its container.
-    pub(super) fn keep(&mut self, targets: &[Target], now: Instant) {
+    pub(crate) fn keep(&mut self, targets: &[Target], now: Instant) {
         let ids: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
         self.0.retain(|id, _| ids.contains(id.as_str()));
         for Target { id, .. } in targets {
@@ -46,7 +46,7 @@ impl Rows {
 
     /// Takes a sample of a container that came at `at`; `None` is the zero sample of one that does
     /// not run. Whether the container is one of ours.
-    pub(super) fn take(&mut self, id: &str, reading: Option<Reading>, at: Instant) -> bool {
+    pub(crate) fn take(&mut self, id: &str, reading: Option<Reading>, at: Instant) -> bool {
         let Some(row) = self.0.get_mut(id) else { return false };
         row.newest = match reading {
             None => Newest::Stopped,
@@ -63,7 +63,7 @@ impl Rows {
     }
 
     /// The rows of these containers, as they stand `now`, if there is a sample each `period`.
-    pub(super) fn rows(
+    pub(crate) fn rows(
         &self,
         targets: &[Target],
         now: Instant,
@@ -96,9 +96,9 @@ impl Rows {
 }
 
 /// Takes figures apart into values and the reasons for their lack.
-struct Figures(BTreeMap<String, Unavailable>);
+struct UnavailableFields(BTreeMap<String, Unavailable>);
 
-impl Figures {
+impl UnavailableFields {
     fn take<T>(&mut self, field: &str, figure: Figure<T>) -> Option<T> {
         figure.map_err(|why| self.0.insert(field.to_owned(), why)).ok()
     }
@@ -110,8 +110,8 @@ fn named(target: &Target) -> ContainerStats {
         project_id: target.project.clone(),
         service_name: target.service.clone(),
         network_of: match &target.network {
-            Network::Of(id) => Some(id.clone()),
-            Network::Own | Network::None | Network::Host => None,
+            NetworkMode::Of(id) => Some(id.clone()),
+            NetworkMode::Own | NetworkMode::None | NetworkMode::Host => None,
         },
         prometheus: PrometheusFields { image: target.image.clone(), ..PrometheusFields::default() },
         ..ContainerStats::default()
@@ -119,13 +119,13 @@ fn named(target: &Target) -> ContainerStats {
 }
 
 fn sampled(target: &Target, reading: &Reading, cpu: Figure<f64>, age: Duration) -> ContainerStats {
-    let mut figures = Figures(BTreeMap::new());
+    let mut figures = UnavailableFields(BTreeMap::new());
     let network = match (reading.network, &target.network) {
-        (_, Network::Host) => Err(Unavailable::HostNetwork),
+        (_, NetworkMode::Host) => Err(Unavailable::HostNetwork),
         (Some(bytes), _) => Ok(bytes),
         // Without a network nothing is sent: a true 0.
-        (None, Network::None) => Ok((0, 0)),
-        (None, Network::Own | Network::Of(_)) => Err(Unavailable::EngineError),
+        (None, NetworkMode::None) => Ok((0, 0)),
+        (None, NetworkMode::Own | NetworkMode::Of(_)) => Err(Unavailable::EngineError),
     };
     let cpu_limit = target.cpu_limit.and_then(|limit| match limit {
         Some(limit) => Ok(limit),
@@ -176,5 +176,5 @@ fn unsampled(target: &Target, why: Unavailable) -> ContainerStats {
 }
 
 #[cfg(test)]
-#[path = "rows_tests.rs"]
+#[path = "readings_tests.rs"]
 mod tests;

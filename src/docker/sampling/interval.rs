@@ -14,35 +14,35 @@ const PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// The time from the start of a sweep to the start of the next.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct SweepInterval {
     step: usize,
     slow: u32,
     quick: u32,
 }
 
-impl Pace {
+impl SweepInterval {
     fn every(self) -> Duration {
         STEPS.get(self.step).copied().unwrap_or(Duration::from_secs(5))
     }
 
     /// The pace, where it is stretched.
-    pub(super) fn stretched(self) -> Option<Duration> {
+    pub(crate) fn stretched(self) -> Option<Duration> {
         (self.step > 0).then(|| self.every())
     }
 
     /// Whether a sweep is due. The first step has no wait of its own: the ticks set the pace. A
     /// tick may come a little early.
-    pub(super) fn is_due(self, last: Instant, now: Instant) -> bool {
+    pub(crate) fn is_due(self, last: Instant, now: Instant) -> bool {
         self.step == 0 || now + STEPS[0] / 10 >= last + self.every()
     }
 
     /// How long to wait for a sweep to end: 900 ms at a pace of a second.
-    pub(super) fn patience(self) -> Duration {
+    pub(crate) fn patience(self) -> Duration {
         (self.every() * 9 / 10).min(PATIENCE)
     }
 
     /// A sweep took this long: over 80 % of the pace is slow, under 60 % of the step before quick.
-    pub(super) fn swept(&mut self, took: Duration) {
+    pub(crate) fn swept(&mut self, took: Duration) {
         let below = self.step.checked_sub(1).and_then(|step| STEPS.get(step));
         self.slow = if took > self.every() * 4 / 5 { self.slow + 1 } else { 0 };
         self.quick = if below.is_some_and(|b| took < *b * 3 / 5) { self.quick + 1 } else { 0 };
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn after(sweeps: &[u64]) -> Option<u64> {
-        let mut pace = Pace::default();
+        let mut pace = SweepInterval::default();
         for ms in sweeps {
             pace.swept(Duration::from_millis(*ms));
         }
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_stretched_pace_skips_ticks() {
-        let mut pace = Pace::default();
+        let mut pace = SweepInterval::default();
         let start = Instant::now();
         assert!(pace.is_due(start, start));
         for _ in 0..3 {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_reading_never_waits_two_seconds() {
-        let mut pace = Pace::default();
+        let mut pace = SweepInterval::default();
         assert_eq!(pace.patience(), Duration::from_millis(900));
         for _ in 0..9 {
             pace.swept(Duration::from_secs(9));

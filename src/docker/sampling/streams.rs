@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, unbounded};
 
-use super::board::Board;
-use super::client::Client;
-use super::inventory::Target;
-use super::reader::{Order, Reader};
-use super::rows::Rows;
+use super::latest_samples::LatestSamples;
+use super::readings::ContainerReadings;
+use super::stream_reader::{StreamCommand, StreamReader};
+use crate::docker::engine::client::EngineClient;
+use crate::docker::inventory::Target;
 use crate::poller::{Poller, Waker};
 use crate::threads;
 
@@ -23,12 +23,12 @@ const SLOW: Duration = Duration::from_millis(1_500);
 
 /// The reader, and what it was told to read.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(crate) struct StreamSampler {
     /// Dropped to end the reader.
-    orders: Option<Sender<Order>>,
+    orders: Option<Sender<StreamCommand>>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
-    board: Arc<Board>,
+    board: Arc<LatestSamples>,
     /// The token of each container's stream.
     tokens: HashMap<String, u64>,
     next: u64,
@@ -36,15 +36,15 @@ pub(super) struct Streams {
     pace: Option<Duration>,
 }
 
-impl Streams {
+impl StreamSampler {
     /// Starts the reader.
-    pub(super) fn start(client: &Client) -> io::Result<Self> {
+    pub(crate) fn start(client: &EngineClient) -> io::Result<Self> {
         let (orders, received) = unbounded();
         let poller = Poller::new()?;
-        let (waker, board) = (poller.waker(), Arc::new(Board::default()));
+        let (waker, board) = (poller.waker(), Arc::new(LatestSamples::default()));
         let (client, shared) = (client.clone(), Arc::clone(&board));
         let thread = threads::spawn("kentros-streams", move || {
-            match Reader::new(client, poller, received, Arc::clone(&shared)) {
+            match StreamReader::new(client, poller, received, Arc::clone(&shared)) {
                 Ok(reader) => reader.run(),
                 Err(error) => log::debug!("no streams: {error}"),
             }
@@ -55,20 +55,25 @@ impl Streams {
     }
 
     /// Whether the reader has ended, and gives no more samples.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Keeps a stream for each of these containers, and takes the samples of the pass that ends
     /// next, at `deadline` at the latest. Whether there were any.
-    pub(super) fn pass(&mut self, targets: &[Target], rows: &mut Rows, deadline: Instant) -> bool {
+    pub(crate) fn pass(
+        &mut self,
+        targets: &[Target],
+        rows: &mut ContainerReadings,
+        deadline: Instant,
+    ) -> bool {
         self.keep(targets);
         let posted = self.board.take(deadline);
         posted.into_iter().fold(false, |any, (id, reading, at)| rows.take(&id, reading, at) | any)
     }
 
     /// The engine's period, where it is slow; the same until it is another by a quarter.
-    pub(super) fn pace(&mut self) -> Option<Duration> {
+    pub(crate) fn pace(&mut self) -> Option<Duration> {
         self.pace = settled(self.pace, self.board.period());
         self.pace
     }
@@ -77,13 +82,14 @@ impl Streams {
         let Some(orders) = &self.orders else { return };
         let wanted: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
         let gone = self.tokens.extract_if(|id, _| !wanted.contains(id.as_str()));
-        let mut news: Vec<Order> = gone.map(|(_, token)| Order::Close(token)).collect();
+        let mut news: Vec<StreamCommand> =
+            gone.map(|(_, token)| StreamCommand::Close(token)).collect();
         for Target { id, .. } in targets {
             if !self.tokens.contains_key(id) {
                 // From now on its sample is waited for.
                 self.board.add(id);
                 self.tokens.insert(id.clone(), self.next);
-                news.push(Order::Open(self.next, id.clone()));
+                news.push(StreamCommand::Open(self.next, id.clone()));
                 self.next += 1;
             }
         }
@@ -97,7 +103,7 @@ impl Streams {
     }
 }
 
-impl Drop for Streams {
+impl Drop for StreamSampler {
     fn drop(&mut self) {
         self.orders = None;
         self.waker.wake();

@@ -18,7 +18,7 @@ fn target(id: &str) -> Target {
         project: "shop".to_owned(),
         service: Some("web".to_owned()),
         image: "busybox".to_owned(),
-        network: Network::Own,
+        network: NetworkMode::Own,
         cpu_limit: Ok(None),
     }
 }
@@ -39,7 +39,7 @@ fn reading(second: u8, cpu: u64) -> Reading {
 
 /// The row of `target` after these samples, a second apart, seen as the last one comes.
 fn after(target: &Target, readings: &[Option<Reading>]) -> ContainerStats {
-    let mut rows = Rows::default();
+    let mut rows = ContainerReadings::default();
     let targets = [target.clone()];
     let mut now = Instant::now();
     for reading in readings {
@@ -83,9 +83,9 @@ fn two_samples_make_a_whole_row() {
 
 #[test]
 fn what_is_not_known_is_null_and_says_why() {
-    let host = Target { network: Network::Host, ..target("a") };
-    let none = Target { network: Network::None, ..target("a") };
-    let shared = Target { network: Network::Of("b".to_owned()), ..target("a") };
+    let host = Target { network: NetworkMode::Host, ..target("a") };
+    let none = Target { network: NetworkMode::None, ..target("a") };
+    let shared = Target { network: NetworkMode::Of("b".to_owned()), ..target("a") };
     let refused = Target { cpu_limit: Err(EngineError), ..target("a") };
     let no_network = Reading { network: None, ..reading(0, 0) };
     let no_memory = Reading {
@@ -173,7 +173,7 @@ fn a_sample_ages_and_then_is_missing() {
     let start = Instant::now();
     let (a, new) = (target("a"), target("new"));
     let targets = [a, new];
-    let mut rows = Rows::default();
+    let mut rows = ContainerReadings::default();
     rows.keep(&targets, start);
     rows.take("a", Some(reading(0, 0)), start);
     let at = |ms| rows.rows(&targets, start + Duration::from_millis(ms), PERIOD);
@@ -196,7 +196,7 @@ fn a_sample_ages_and_then_is_missing() {
 #[test]
 fn a_reading_is_forgotten_with_its_container() {
     let now = Instant::now();
-    let mut rows = Rows::default();
+    let mut rows = ContainerReadings::default();
     rows.keep(&[target("a"), target("b")], now);
     assert!(rows.take("a", Some(reading(0, 0)), now));
     rows.keep(&[target("b")], now);

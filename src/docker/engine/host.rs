@@ -24,15 +24,15 @@ const DEFAULT_PORT: u16 = 2375;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerHost {
-    pub(super) address: Address,
+    pub(crate) address: EngineAddress,
     #[cfg(feature = "tls")]
-    pub(super) tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
     /// Spoken without asking for the engine's own.
-    pub(super) api_version: Option<String>,
+    pub(crate) api_version: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum EngineAddress {
     Unix(PathBuf),
     /// `host:port`, an IPv6 address in brackets.
     Tcp(String),
@@ -41,12 +41,12 @@ pub(super) enum Address {
 impl Default for DockerHost {
     /// The socket of an engine installed by root.
     fn default() -> Self {
-        Self::at(Address::Unix(PathBuf::from("/var/run/docker.sock")))
+        Self::at(EngineAddress::Unix(PathBuf::from("/var/run/docker.sock")))
     }
 }
 
 impl DockerHost {
-    fn at(address: Address) -> Self {
+    fn at(address: EngineAddress) -> Self {
         Self {
             address,
             #[cfg(feature = "tls")]
@@ -71,13 +71,13 @@ impl DockerHost {
     pub fn with_tls(self, folder: &Path) -> Result<Self, Error> {
         #[cfg(feature = "tls")]
         return match self.address {
-            Address::Unix(_) => Ok(self),
-            Address::Tcp(_) => Ok(Self { tls: Some(Tls::read(folder)?), ..self }),
+            EngineAddress::Unix(_) => Ok(self),
+            EngineAddress::Tcp(_) => Ok(Self { tls: Some(Tls::read(folder)?), ..self }),
         };
         #[cfg(not(feature = "tls"))]
         match self.address {
-            Address::Unix(_) => Ok(self),
-            Address::Tcp(_) => Err(Error::invalid(format!(
+            EngineAddress::Unix(_) => Ok(self),
+            EngineAddress::Tcp(_) => Err(Error::invalid(format!(
                 "TLS with the certificates in {} is not built in: {TLS_REMEDY}",
                 folder.display()
             ))),
@@ -100,7 +100,7 @@ impl DockerHost {
     }
 
     /// What an HTTP URL for this engine begins with.
-    pub(super) fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         #[cfg(feature = "tls")]
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         #[cfg(not(feature = "tls"))]
@@ -109,16 +109,16 @@ impl DockerHost {
     }
 
     /// What stands for the engine in a request's `Host`.
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         match &self.address {
-            Address::Unix(_) => "docker",
-            Address::Tcp(authority) => authority,
+            EngineAddress::Unix(_) => "docker",
+            EngineAddress::Tcp(authority) => authority,
         }
     }
 
     /// The name or address its certificate is for, without brackets.
     #[cfg(feature = "tls")]
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         let authority = self.authority();
         let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
         name.trim_start_matches('[').trim_end_matches(']')
@@ -127,10 +127,10 @@ impl DockerHost {
 
 /// What to do where the engine wants TLS and this build has none, or no certificates.
 #[cfg(not(feature = "tls"))]
-pub(super) const TLS_REMEDY: &str = "build with `--features tls`, use the engine's Unix socket, or \
+pub(crate) const TLS_REMEDY: &str = "build with `--features tls`, use the engine's Unix socket, or \
      forward it with `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST`";
 #[cfg(feature = "tls")]
-pub(super) const TLS_REMEDY: &str =
+pub(crate) const TLS_REMEDY: &str =
     "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem";
 
 impl FromStr for DockerHost {
@@ -143,10 +143,12 @@ impl FromStr for DockerHost {
             return refuse("write unix:///path/to/docker.sock or tcp://host:port");
         };
         match scheme {
-            "unix" if rest.starts_with('/') => Ok(Self::at(Address::Unix(PathBuf::from(rest)))),
+            "unix" if rest.starts_with('/') => {
+                Ok(Self::at(EngineAddress::Unix(PathBuf::from(rest))))
+            }
             "unix" => refuse("the path of a socket is absolute: unix:///var/run/docker.sock"),
             "tcp" | "http" => match authority(rest) {
-                Some(authority) => Ok(Self::at(Address::Tcp(authority))),
+                Some(authority) => Ok(Self::at(EngineAddress::Tcp(authority))),
                 None => refuse("write tcp://host:port, without a path"),
             },
             "https" => refuse(&format!("write tcp://host:port for TLS too, and {TLS_REMEDY}")),
@@ -181,8 +183,8 @@ fn authority(rest: &str) -> Option<String> {
 impl fmt::Display for DockerHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            Address::Unix(path) => write!(f, "unix://{}", path.display()),
-            Address::Tcp(authority) => write!(f, "tcp://{authority}"),
+            EngineAddress::Unix(path) => write!(f, "unix://{}", path.display()),
+            EngineAddress::Tcp(authority) => write!(f, "tcp://{authority}"),
         }
     }
 }

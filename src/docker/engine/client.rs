@@ -9,14 +9,14 @@ use serde::de::DeserializeOwned;
 use ureq::http::HeaderMap;
 use ureq::{Agent, Body, BodyReader};
 
-use super::call::{Call, may_be_asked};
+use super::call::{EngineCall, is_allowed};
+use super::connection::StreamConnector;
 use super::error::EngineError;
 use super::host::DockerHost;
-use super::link::Dialer;
-use super::transport::{EngineConnector, NoResolver, places};
+use super::transport::{EngineConnector, NoResolver, endpoints};
 
 /// The most one call may take.
-pub(super) const CALL_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(2);
 /// The largest answer taken: the list of some 60,000 containers.
 const MAX_ANSWER: u64 = 64 << 20;
 /// The longest line taken of a stream: Podman's frame of some 2,000 containers.
@@ -27,12 +27,12 @@ const STREAM_BUFFER: usize = 4 << 10;
 /// The longest error message shown.
 const MAX_MESSAGE: usize = 300;
 /// The longest head of an answer.
-pub(super) const MAX_HEAD: usize = 16 << 10;
+pub(crate) const MAX_HEAD: usize = 16 << 10;
 const USER_AGENT: &str = concat!("kentros/", env!("CARGO_PKG_VERSION"));
 
 /// What a call's limit is for.
 #[derive(Clone, Copy, Debug)]
-enum Until {
+enum CallTimeout {
     /// All of the answer, by then.
     End(Instant),
     /// The head of an answer without end, within this.
@@ -41,28 +41,28 @@ enum Until {
 
 /// Calls made to an engine, and those of them that failed.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) calls: AtomicU64,
-    pub(super) errors: AtomicU64,
+pub(crate) struct CallCounters {
+    pub(crate) calls: AtomicU64,
+    pub(crate) errors: AtomicU64,
 }
 
 /// Speaks to one engine. Clones share their connections.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct EngineClient {
     agent: Agent,
     host: DockerHost,
     /// The API version asked for.
     version: String,
-    tally: Arc<Tally>,
+    tally: Arc<CallCounters>,
 }
 
-impl Client {
+impl EngineClient {
     /// A client that keeps up to `connections` connections alive. It connects at the first call.
-    pub(super) fn new(
+    pub(crate) fn new(
         host: &DockerHost,
         version: &str,
         connections: usize,
-        tally: &Arc<Tally>,
+        tally: &Arc<CallCounters>,
     ) -> Self {
         let config = Agent::config_builder()
             // ureq would read proxies from the environment.
@@ -87,24 +87,24 @@ impl Client {
     }
 
     /// The same client, asking for another API version.
-    pub(super) fn speaking(self, version: String) -> Self {
+    pub(crate) fn speaking(self, version: String) -> Self {
         Self { version, ..self }
     }
 
     /// The same engine over connections of its own, for one stream: [`shutdown`](Self::shutdown)
     /// then ends that stream alone.
-    pub(super) fn apart(&self) -> Self {
+    pub(crate) fn with_own_connections(&self) -> Self {
         Self::new(&self.host, &self.version, 0, &self.tally)
     }
 
     /// Ends every call under way, in any thread, at once; later ones fail.
-    pub(super) fn shutdown(&self) {
+    pub(crate) fn shutdown(&self) {
         self.agent.clone().shutdown();
     }
 
     /// The headers of the answer to a ping.
-    pub(super) fn ping(&self, deadline: Instant) -> Result<HeaderMap, EngineError> {
-        let response = self.counted(self.send(Call::Ping, Until::End(deadline)))?;
+    pub(crate) fn ping(&self, deadline: Instant) -> Result<HeaderMap, EngineError> {
+        let response = self.counted(self.send(EngineCall::Ping, CallTimeout::End(deadline)))?;
         let (parts, mut body) = response.into_parts();
         // The body is "OK": read, so that the connection can be kept.
         let _ = body.with_config().limit(1 << 10).read_to_vec();
@@ -112,12 +112,12 @@ impl Client {
     }
 
     /// The answer to `call`, from its JSON. An empty one is no JSON: `Garbled`.
-    pub(super) fn get<T: DeserializeOwned>(
+    pub(crate) fn get<T: DeserializeOwned>(
         &self,
-        call: Call<'_>,
+        call: EngineCall<'_>,
         deadline: Instant,
     ) -> Result<T, EngineError> {
-        self.counted(self.send(call, Until::End(deadline)).and_then(|response| {
+        self.counted(self.send(call, CallTimeout::End(deadline)).and_then(|response| {
             let mut body = response.into_body();
             let bytes = body.with_config().limit(MAX_ANSWER).read_to_vec();
             parse(&bytes.map_err(|error| EngineError::from_ureq(&self.host, error))?)
@@ -126,17 +126,21 @@ impl Client {
 
     /// The lines of an answer that does not end; its head must come within `limit`. There is no
     /// limit to the wait for a line: end it with [`shutdown`](Self::shutdown).
-    pub(super) fn lines(&self, call: Call<'_>, limit: Duration) -> Result<Lines, EngineError> {
-        let body = self.counted(self.send(call, Until::Head(limit)))?.into_body();
+    pub(crate) fn lines(
+        &self,
+        call: EngineCall<'_>,
+        limit: Duration,
+    ) -> Result<LineStream, EngineError> {
+        let body = self.counted(self.send(call, CallTimeout::Head(limit)))?.into_body();
         let reader = BufReader::with_capacity(4 << 10, body.into_reader());
-        Ok(Lines { reader, line: Vec::new(), host: self.host.clone() })
+        Ok(LineStream { reader, line: Vec::new(), host: self.host.clone() })
     }
 
     /// What makes connections to the same engine for streams of its own. It resolves the engine's
     /// name, within [`CALL_LIMIT`].
-    pub(super) fn dialer(&self) -> Result<Dialer, EngineError> {
-        let dialer = Dialer::new(
-            places(&self.host, self.agent.config(), CALL_LIMIT)
+    pub(crate) fn stream_connector(&self) -> Result<StreamConnector, EngineError> {
+        let dialer = StreamConnector::new(
+            endpoints(&self.host, self.agent.config(), CALL_LIMIT)
                 .map_err(|error| EngineError::from_ureq(&self.host, error))?,
         );
         #[cfg(feature = "tls")]
@@ -148,7 +152,7 @@ impl Client {
     }
 
     /// The bytes that make `call` over a connection that no other call uses.
-    pub(super) fn request(&self, call: Call<'_>) -> Result<Vec<u8>, EngineError> {
+    pub(crate) fn request(&self, call: EngineCall<'_>) -> Result<Vec<u8>, EngineError> {
         let (path, host) = (self.path(call)?, self.host.authority());
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n\r\n"
@@ -157,23 +161,23 @@ impl Client {
     }
 
     /// The path and query of a call, if it may be made at all.
-    fn path(&self, call: Call<'_>) -> Result<String, EngineError> {
+    fn path(&self, call: EngineCall<'_>) -> Result<String, EngineError> {
         let path = call.path(&self.version);
-        if may_be_asked(&path) { Ok(path) } else { Err(EngineError::NotAsked(path)) }
+        if is_allowed(&path) { Ok(path) } else { Err(EngineError::NotAllowed(path)) }
     }
 
     /// What a failed connection to this engine comes to.
-    pub(super) fn failed(&self, error: io::Error) -> EngineError {
+    pub(crate) fn failed(&self, error: io::Error) -> EngineError {
         EngineError::from_io(&self.host, error)
     }
 
     /// Counts a call made with [`request`](Self::request).
-    pub(super) fn count_call(&self) {
+    pub(crate) fn count_call(&self) {
         self.tally.calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts the failure of such a call.
-    pub(super) fn count_error(&self) {
+    pub(crate) fn count_error(&self) {
         self.tally.errors.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -188,17 +192,17 @@ impl Client {
     /// Sends `call`, and waits for the head of the answer.
     fn send(
         &self,
-        call: Call<'_>,
-        until: Until,
+        call: EngineCall<'_>,
+        until: CallTimeout,
     ) -> Result<ureq::http::Response<Body>, EngineError> {
         let url = format!("{}{}", self.host.base(), self.path(call)?);
         let request = self.agent.get(&url).config();
         let request = match until {
-            Until::End(deadline) => {
+            CallTimeout::End(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 request.timeout_global(Some(left))
             }
-            Until::Head(limit) => request
+            CallTimeout::Head(limit) => request
                 .timeout_connect(Some(CALL_LIMIT))
                 .timeout_send_request(Some(CALL_LIMIT))
                 .timeout_recv_response(Some(limit)),
@@ -216,15 +220,15 @@ impl Client {
 }
 
 /// The lines of an endless answer, one JSON document each.
-pub(super) struct Lines {
+pub(crate) struct LineStream {
     reader: BufReader<BodyReader<'static>>,
     line: Vec<u8>,
     host: DockerHost,
 }
 
-impl Lines {
+impl LineStream {
     /// The next line, or `None` at the end. What is cut off by the end is dropped.
-    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, EngineError> {
+    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, EngineError> {
         self.line.clear();
         (&mut self.reader)
             .take(MAX_LINE)
@@ -233,7 +237,7 @@ impl Lines {
         if self.line.pop() == Some(b'\n') {
             Ok(Some(&self.line))
         } else if self.line.len() as u64 + 1 >= MAX_LINE {
-            Err(EngineError::Garbled(format!("a line of more than {MAX_LINE} bytes")))
+            Err(EngineError::InvalidResponse(format!("a line of more than {MAX_LINE} bytes")))
         } else {
             Ok(None)
         }
@@ -241,15 +245,15 @@ impl Lines {
 }
 
 /// Reads JSON the engine sent.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EngineError> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EngineError> {
     if bytes.is_empty() {
-        return Err(EngineError::Garbled("an empty answer".to_owned()));
+        return Err(EngineError::InvalidResponse("an empty answer".to_owned()));
     }
-    serde_json::from_slice(bytes).map_err(|error| EngineError::Garbled(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| EngineError::InvalidResponse(error.to_string()))
 }
 
 /// The engine's `{"message": "..."}`, or the answer's first line.
-pub(super) fn message(bytes: &[u8]) -> String {
+pub(crate) fn message(bytes: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Answer {
         message: String,
@@ -268,24 +272,25 @@ mod tests {
 
     #[test]
     fn a_request_of_our_own_passes_the_same_check() {
-        let client = Client::new(&DockerHost::default(), "1.41", 0, &Arc::default());
-        let request = client.request(Call::Stream("c0ffee")).unwrap();
+        let client = EngineClient::new(&DockerHost::default(), "1.41", 0, &Arc::default());
+        let request = client.request(EngineCall::Stream("c0ffee")).unwrap();
         let request = String::from_utf8(request).unwrap();
         assert!(request.starts_with("GET /v1.41/containers/c0ffee/stats?stream=true HTTP/1.1\r\n"));
         assert!(request.contains("\r\nHost: docker\r\n") && request.ends_with("\r\n\r\n"));
         for id in ["", "../version", "a b", "a\r\nHost: b"] {
-            let refused = client.request(Call::Stream(id));
-            assert!(matches!(refused, Err(EngineError::NotAsked(_))), "{id:?}");
+            let refused = client.request(EngineCall::Stream(id));
+            assert!(matches!(refused, Err(EngineError::NotAllowed(_))), "{id:?}");
         }
     }
 
     #[test]
     fn what_is_not_on_the_list_is_not_even_tried() {
         let host: DockerHost = "unix:///nowhere/engine.sock".parse().unwrap();
-        let client = Client::new(&host, "1.41", 1, &Arc::default());
-        let ask =
-            |id| client.get::<()>(Call::Inspect(id), Instant::now() + CALL_LIMIT).unwrap_err();
-        assert!(matches!(ask("../info"), EngineError::NotAsked(_)));
+        let client = EngineClient::new(&host, "1.41", 1, &Arc::default());
+        let ask = |id| {
+            client.get::<()>(EngineCall::Inspect(id), Instant::now() + CALL_LIMIT).unwrap_err()
+        };
+        assert!(matches!(ask("../info"), EngineError::NotAllowed(_)));
         assert!(matches!(ask("c0ffee"), EngineError::Unreachable(..)));
     }
 

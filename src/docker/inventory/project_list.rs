@@ -9,17 +9,17 @@ use crate::stats::snapshot::totals::is_running;
 
 /// On the wire the same as a [`Project`](crate::stats::payload::Project).
 #[derive(Debug, Serialize)]
-pub(super) struct Listing<'a> {
-    pub(super) id: &'a str,
+pub(crate) struct ListedProject<'a> {
+    pub(crate) id: &'a str,
     name: &'a str,
-    pub(super) status: &'static str,
+    pub(crate) status: &'static str,
     /// By name.
-    pub(super) containers: Vec<&'a Container>,
+    pub(crate) containers: Vec<&'a Container>,
 }
 
-impl<'a> Listing<'a> {
+impl<'a> ListedProject<'a> {
     /// The project of this id, which has these containers.
-    pub(super) fn new(id: &'a str, mut containers: Vec<&'a Container>) -> Self {
+    pub(crate) fn new(id: &'a str, mut containers: Vec<&'a Container>) -> Self {
         containers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         let running = containers.iter().filter(|c| is_running(&c.state)).count();
         let status = match running {
@@ -53,9 +53,9 @@ mod tests {
             status: "partial".to_owned(),
             containers: vec![db.clone(), web.clone()],
         };
-        let listing = serde_json::to_string(&Listing::new("shop", vec![&web, &db])).unwrap();
+        let listing = serde_json::to_string(&ListedProject::new("shop", vec![&web, &db])).unwrap();
         assert_eq!(listing, serde_json::to_string(&project).unwrap());
-        assert_eq!(Listing::new(STANDALONE, vec![&db]).name, "standalone");
-        assert_eq!(Listing::new("shop", vec![&web]).status, "stopped");
+        assert_eq!(ListedProject::new(STANDALONE, vec![&db]).name, "standalone");
+        assert_eq!(ListedProject::new("shop", vec![&web]).status, "stopped");
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 /// `null` where a value should stand counts as the value left out.
-pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -14,43 +14,43 @@ where
 /// `/version`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct Version {
+pub(crate) struct EngineVersion {
     #[serde(deserialize_with = "or_default")]
-    pub(super) version: String,
+    pub(crate) version: String,
     /// The lowest API version it speaks.
     #[serde(rename = "MinAPIVersion", deserialize_with = "or_default")]
-    pub(super) min_api_version: String,
+    pub(crate) min_api_version: String,
 }
 
 /// An element of `/containers/json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct Listed {
+pub(crate) struct ContainerSummary {
     #[serde(deserialize_with = "or_default")]
-    pub(super) id: String,
+    pub(crate) id: String,
     #[serde(deserialize_with = "or_default")]
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
     #[serde(deserialize_with = "or_default")]
-    pub(super) image: String,
+    pub(crate) image: String,
     /// Unix seconds.
     #[serde(deserialize_with = "or_default")]
-    pub(super) created: i64,
+    pub(crate) created: i64,
     #[serde(deserialize_with = "or_default")]
-    pub(super) state: String,
+    pub(crate) state: String,
     #[serde(deserialize_with = "or_default")]
-    pub(super) status: String,
+    pub(crate) status: String,
     #[serde(deserialize_with = "or_default")]
-    pub(super) labels: Labels,
+    pub(crate) labels: ContainerLabels,
     #[serde(deserialize_with = "or_default")]
-    pub(super) ports: Vec<Port>,
+    pub(crate) ports: Vec<ContainerPort>,
     #[serde(deserialize_with = "or_default")]
-    pub(super) host_config: ListedHostConfig,
+    pub(crate) host_config: SummaryHostConfig,
 }
 
 /// The labels that say where a container belongs.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Labels {
+pub(crate) struct ContainerLabels {
     #[serde(rename = "com.docker.compose.project")]
     compose_project: Option<String>,
     #[serde(rename = "com.docker.compose.service")]
@@ -65,16 +65,16 @@ pub(super) struct Labels {
     swarm_service: Option<String>,
 }
 
-impl Labels {
+impl ContainerLabels {
     /// The Compose project or the stack.
-    pub(super) fn project(&self) -> Option<&str> {
+    pub(crate) fn project(&self) -> Option<&str> {
         [&self.compose_project, &self.podman_project, &self.stack]
             .into_iter()
             .find_map(|label| label.as_deref().filter(|name| !name.is_empty()))
     }
 
     /// The service within it. Swarm writes the stack before it: `shop_web`.
-    pub(super) fn service(&self) -> Option<&str> {
+    pub(crate) fn service(&self) -> Option<&str> {
         let swarm = self.swarm_service.as_deref().map(|name| {
             let stack = self.stack.as_deref().unwrap_or_default();
             name.strip_prefix(stack).and_then(|rest| rest.strip_prefix('_')).unwrap_or(name)
@@ -83,10 +83,10 @@ impl Labels {
     }
 }
 
-/// A port of a [`Listed`] container.
+/// A port of a [`ContainerSummary`] container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Port {
+pub(crate) struct ContainerPort {
     #[serde(rename = "IP")]
     ip: Option<String>,
     #[serde(rename = "PrivatePort")]
@@ -97,7 +97,7 @@ pub(super) struct Port {
     protocol: String,
 }
 
-impl std::fmt::Display for Port {
+impl std::fmt::Display for ContainerPort {
     /// As `docker ps` shows it: `0.0.0.0:8080->80/tcp`, `[::]:8080->80/tcp`, `80/tcp`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(public) = self.public.filter(|public| *public > 0) {
@@ -112,36 +112,36 @@ impl std::fmt::Display for Port {
     }
 }
 
-/// What a [`Listed`] container says of its settings; Podman says nothing.
+/// What a [`ContainerSummary`] container says of its settings; Podman says nothing.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct ListedHostConfig {
-    pub(super) network_mode: Option<String>,
+pub(crate) struct SummaryHostConfig {
+    pub(crate) network_mode: Option<String>,
 }
 
 /// `/containers/{id}/json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct Inspected {
+pub(crate) struct ContainerInspect {
     #[serde(deserialize_with = "or_default")]
-    pub(super) state: InspectedState,
+    pub(crate) state: InspectState,
     #[serde(deserialize_with = "or_default")]
-    pub(super) host_config: InspectedHostConfig,
+    pub(crate) host_config: InspectHostConfig,
 }
 
-/// The state of an [`Inspected`] container.
+/// The state of an [`ContainerInspect`] container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct InspectedState {
+pub(crate) struct InspectState {
     #[serde(deserialize_with = "or_default")]
-    pub(super) started_at: String,
+    pub(crate) started_at: String,
 }
 
-/// The limits of an [`Inspected`] container.
+/// The limits of an [`ContainerInspect`] container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct InspectedHostConfig {
-    pub(super) network_mode: Option<String>,
+pub(crate) struct InspectHostConfig {
+    pub(crate) network_mode: Option<String>,
     #[serde(deserialize_with = "or_default")]
     nano_cpus: i64,
     #[serde(deserialize_with = "or_default")]
@@ -150,9 +150,9 @@ pub(super) struct InspectedHostConfig {
     cpu_period: i64,
 }
 
-impl InspectedHostConfig {
+impl InspectHostConfig {
     /// The cores it may use; `None` for no limit (`docker run --cpus`, `--cpu-quota`).
-    pub(super) fn cpu_limit(&self) -> Option<f64> {
+    pub(crate) fn cpu_limit(&self) -> Option<f64> {
         // The kernel's period where none is given: 100 ms.
         let period = if self.cpu_period > 0 { self.cpu_period } else { 100_000 };
         // Far below 2^53.
@@ -168,35 +168,35 @@ impl InspectedHostConfig {
 /// A line of `/events`. From API 1.52 on `status`, `id` and `from` are gone: these remain.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub(super) struct Event {
+pub(crate) struct EngineEvent {
     #[serde(deserialize_with = "or_default")]
-    pub(super) action: String,
+    pub(crate) action: String,
     #[serde(deserialize_with = "or_default")]
-    pub(super) actor: Actor,
+    pub(crate) actor: EventActor,
     #[serde(rename = "timeNano", deserialize_with = "or_default")]
-    pub(super) time_nano: i64,
+    pub(crate) time_nano: i64,
 }
 
-/// The container an [`Event`] is about.
+/// The container an [`EngineEvent`] is about.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Actor {
+pub(crate) struct EventActor {
     #[serde(rename = "ID", deserialize_with = "or_default")]
-    pub(super) id: String,
+    pub(crate) id: String,
     #[serde(rename = "Attributes", deserialize_with = "or_default")]
-    pub(super) attributes: Attributes,
+    pub(crate) attributes: EventAttributes,
 }
 
-/// What an [`Event`] says of its container: labels, and more by its action.
+/// What an [`EngineEvent`] says of its container: labels, and more by its action.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Attributes {
+pub(crate) struct EventAttributes {
     #[serde(deserialize_with = "or_default")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[serde(deserialize_with = "or_default")]
-    pub(super) image: String,
+    pub(crate) image: String,
     #[serde(rename = "exitCode")]
-    pub(super) exit_code: Option<String>,
+    pub(crate) exit_code: Option<String>,
     #[serde(flatten)]
-    pub(super) labels: Labels,
+    pub(crate) labels: ContainerLabels,
 }

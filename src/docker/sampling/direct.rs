@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::call::Call;
-use super::client::{CALL_LIMIT, Client};
-use super::error::EngineError;
-use super::inventory::Target;
-use super::pace::Pace;
-use super::rows::Rows;
+use super::interval::SweepInterval;
+use super::readings::ContainerReadings;
 use super::sample::Sample;
+use crate::docker::engine::call::EngineCall;
+use crate::docker::engine::client::{CALL_LIMIT, EngineClient};
+use crate::docker::engine::error::EngineError;
+use crate::docker::inventory::Target;
 use crate::stats::usage::Reading;
 use crate::threads;
 
@@ -28,8 +28,8 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// Four workers, each with one call under way.
 #[derive(Debug)]
-pub(super) struct Direct {
-    client: Client,
+pub(crate) struct DirectSampler {
+    client: EngineClient,
     /// Dropped to end the workers.
     calls: Option<Sender<String>>,
     answers: Receiver<Answer>,
@@ -40,16 +40,16 @@ pub(super) struct Direct {
     awaited: HashSet<String>,
     /// Containers whose last call hung. They are asked one at a time, rarely, and never waited
     /// for: a hung container holds one worker, and nobody else.
-    hung: HashMap<String, Rest>,
+    hung: HashMap<String, HungBackoff>,
     sweep: Instant,
     /// When the last answer came.
     answered: Instant,
-    pace: Pace,
+    pace: SweepInterval,
 }
 
 /// How long a hung container is left alone.
 #[derive(Clone, Copy, Debug)]
-struct Rest {
+struct HungBackoff {
     until: Instant,
     length: Duration,
 }
@@ -61,9 +61,9 @@ struct Answer {
     sample: Result<Option<Reading>, EngineError>,
 }
 
-impl Direct {
+impl DirectSampler {
     /// Starts the workers.
-    pub(super) fn start(client: &Client, now: Instant) -> io::Result<Self> {
+    pub(crate) fn start(client: &EngineClient, now: Instant) -> io::Result<Self> {
         let (calls, jobs) = unbounded::<String>();
         let (answered, answers) = unbounded();
         let mut direct = Self {
@@ -76,7 +76,7 @@ impl Direct {
             hung: HashMap::new(),
             sweep: now,
             answered: now,
-            pace: Pace::default(),
+            pace: SweepInterval::default(),
         };
         for n in 1..=WORKERS {
             let (client, jobs, answered) = (client.clone(), jobs.clone(), answered.clone());
@@ -87,16 +87,16 @@ impl Direct {
     }
 
     /// The time between two sweeps where that has been stretched.
-    pub(super) fn pace(&self) -> Option<Duration> {
+    pub(crate) fn pace(&self) -> Option<Duration> {
         self.pace.stretched()
     }
 
     /// Samples these containers, from `now` until all have answered or the time is up. Whether
     /// any did; an error when no connection can be made.
-    pub(super) fn sweep(
+    pub(crate) fn sweep(
         &mut self,
         targets: &[Target],
-        rows: &mut Rows,
+        rows: &mut ContainerReadings,
         now: Instant,
     ) -> Result<bool, EngineError> {
         let wanted: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
@@ -142,7 +142,7 @@ impl Direct {
         }
     }
 
-    fn take(&mut self, answer: Answer, rows: &mut Rows) -> Result<bool, EngineError> {
+    fn take(&mut self, answer: Answer, rows: &mut ContainerReadings) -> Result<bool, EngineError> {
         self.answered = self.answered.max(answer.at);
         self.asked.remove(&answer.id);
         self.awaited.remove(&answer.id);
@@ -153,10 +153,10 @@ impl Direct {
             }
             Err(error @ EngineError::Unreachable(..)) => Err(error),
             Err(error) => {
-                if matches!(error, EngineError::Silent(_)) {
+                if matches!(error, EngineError::TimedOut(_)) {
                     let length = self.hung.get(&answer.id).map_or(FIRST_REST, |r| r.length * 2);
                     let length = length.min(LONGEST_REST);
-                    self.hung.insert(answer.id, Rest { until: answer.at + length, length });
+                    self.hung.insert(answer.id, HungBackoff { until: answer.at + length, length });
                 } else if !error.is_gone() {
                     log::debug!("no sample of {}: {error}", answer.id);
                 }
@@ -174,13 +174,13 @@ impl Direct {
         } else if begun && self.answered.elapsed() >= QUIET {
             let now = Instant::now();
             for id in self.awaited.drain() {
-                self.hung.insert(id, Rest { until: now, length: FIRST_REST / 2 });
+                self.hung.insert(id, HungBackoff { until: now, length: FIRST_REST / 2 });
             }
         }
     }
 }
 
-impl Drop for Direct {
+impl Drop for DirectSampler {
     fn drop(&mut self) {
         self.calls = None;
         self.client.shutdown();
@@ -192,9 +192,10 @@ impl Drop for Direct {
 }
 
 /// A worker: calls until the sender of calls is gone.
-fn work(client: &Client, calls: &Receiver<String>, answers: &Sender<Answer>) {
+fn work(client: &EngineClient, calls: &Receiver<String>, answers: &Sender<Answer>) {
     for id in calls {
-        let sample: Result<Sample, _> = client.get(Call::OneShot(&id), Instant::now() + CALL_LIMIT);
+        let sample: Result<Sample, _> =
+            client.get(EngineCall::OneShot(&id), Instant::now() + CALL_LIMIT);
         let sample = sample.map(|sample| sample.reading());
         if answers.send(Answer { id, at: Instant::now(), sample }).is_err() {
             return;

@@ -12,27 +12,27 @@ use rustix::net::{
 };
 
 #[cfg(feature = "tls")]
-use super::tls::{Handshake, TlsLink};
+use super::tls::{TlsConnection, TlsHandshake};
 use crate::poller::Readiness;
 
 /// Where an engine listens, names resolved.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(crate) enum EngineEndpoint {
     Unix(SocketAddrUnix),
     Tcp(SocketAddr),
 }
 
 /// Makes connections to one engine.
 #[derive(Debug)]
-pub(super) struct Dialer {
-    places: Vec<Place>,
+pub(crate) struct StreamConnector {
+    places: Vec<EngineEndpoint>,
     #[cfg(feature = "tls")]
-    handshake: Option<Handshake>,
+    handshake: Option<TlsHandshake>,
 }
 
-impl Dialer {
+impl StreamConnector {
     /// One that tries these places, in this order.
-    pub(super) fn new(places: Vec<Place>) -> Self {
+    pub(crate) fn new(places: Vec<EngineEndpoint>) -> Self {
         Self {
             places,
             #[cfg(feature = "tls")]
@@ -42,35 +42,35 @@ impl Dialer {
 
     /// The same with TLS on each connection.
     #[cfg(feature = "tls")]
-    pub(super) fn with_tls(self, handshake: Handshake) -> Self {
+    pub(crate) fn with_tls(self, handshake: TlsHandshake) -> Self {
         Self { handshake: Some(handshake), ..self }
     }
 
     /// Begins a connection to place number `n`; `None` where there are fewer. It is made once the
     /// link is ready for writing and [`connected`](Link::connected) says so.
-    pub(super) fn dial(&self, n: usize) -> Option<io::Result<Link>> {
+    pub(crate) fn dial(&self, n: usize) -> Option<io::Result<EngineConnection>> {
         self.places.get(n).map(|place| {
             let socket = begin(place)?;
             #[cfg(feature = "tls")]
             if let Some(handshake) = &self.handshake {
-                return Ok(Link::Tls(Box::new(handshake.over(socket)?)));
+                return Ok(EngineConnection::Tls(Box::new(handshake.over(socket)?)));
             }
-            Ok(Link::Plain(socket))
+            Ok(EngineConnection::Plain(socket))
         })
     }
 }
 
-fn begin(place: &Place) -> io::Result<OwnedFd> {
+fn begin(place: &EngineEndpoint) -> io::Result<OwnedFd> {
     let family = match place {
-        Place::Unix(_) => AddressFamily::UNIX,
-        Place::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
-        Place::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
+        EngineEndpoint::Unix(_) => AddressFamily::UNIX,
+        EngineEndpoint::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
+        EngineEndpoint::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     let begun = match place {
-        Place::Unix(address) => connect(&socket, address),
-        Place::Tcp(address) => connect(&socket, address),
+        EngineEndpoint::Unix(address) => connect(&socket, address),
+        EngineEndpoint::Tcp(address) => connect(&socket, address),
     };
     match begun {
         // Both go on in the kernel.
@@ -81,13 +81,13 @@ fn begin(place: &Place) -> io::Result<OwnedFd> {
 
 /// A connection.
 #[derive(Debug)]
-pub(super) enum Link {
+pub(crate) enum EngineConnection {
     Plain(OwnedFd),
     #[cfg(feature = "tls")]
-    Tls(Box<TlsLink>),
+    Tls(Box<TlsConnection>),
 }
 
-impl AsFd for Link {
+impl AsFd for EngineConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Plain(socket) => socket.as_fd(),
@@ -97,14 +97,14 @@ impl AsFd for Link {
     }
 }
 
-impl Link {
+impl EngineConnection {
     /// Whether it was made, once it is ready.
-    pub(super) fn connected(&self) -> io::Result<()> {
+    pub(crate) fn connected(&self) -> io::Result<()> {
         Ok(socket_error(self)??)
     }
 
     /// Sends what of `bytes` it takes now; [`WouldBlock`](io::ErrorKind::WouldBlock) for nothing.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => Ok(send(socket, bytes, SendFlags::NOSIGNAL)?),
             #[cfg(feature = "tls")]
@@ -113,7 +113,7 @@ impl Link {
     }
 
     /// Reads what has come; 0 for the end, `WouldBlock` for nothing.
-    pub(super) fn recv(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn recv(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => Ok(recv(socket, into, RecvFlags::empty())?.0),
             #[cfg(feature = "tls")]
@@ -122,7 +122,7 @@ impl Link {
     }
 
     /// Whether it has bytes of which the socket knows nothing: read on.
-    pub(super) fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         match self {
             Self::Plain(_) => false,
             #[cfg(feature = "tls")]
@@ -131,7 +131,7 @@ impl Link {
     }
 
     /// What to wait for before what did not go on goes on.
-    pub(super) fn interest(&self, asked: bool) -> Readiness {
+    pub(crate) fn interest(&self, asked: bool) -> Readiness {
         match self {
             Self::Plain(_) if asked => Readiness::Read,
             Self::Plain(_) => Readiness::Write,
@@ -155,7 +155,7 @@ mod tests {
         let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
         bind(&listener, &address).unwrap();
         listen(&listener, 0).unwrap();
-        let dialer = Dialer::new(vec![Place::Unix(address)]);
+        let dialer = StreamConnector::new(vec![EngineEndpoint::Unix(address)]);
         assert!(dialer.dial(1).is_none(), "there is only one place");
         // Linux queues one more than it was told.
         let mut links = Vec::new();
@@ -175,7 +175,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let dialer = Dialer::new(vec![Place::Tcp(address)]);
+        let dialer = StreamConnector::new(vec![EngineEndpoint::Tcp(address)]);
         let refused = dialer.dial(0).unwrap().and_then(|link| {
             let poller = crate::poller::Poller::new()?;
             poller.add(&link, 1, Readiness::Write)?;

@@ -5,29 +5,29 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::board::Board;
-use super::call::Call;
-use super::client::{CALL_LIMIT, Client, parse};
-use super::error::EngineError;
-use super::inventory::Target;
-use super::rows::Rows;
+use super::latest_samples::LatestSamples;
+use super::readings::ContainerReadings;
 use super::sample::PodmanFrame;
+use crate::docker::engine::call::EngineCall;
+use crate::docker::engine::client::{CALL_LIMIT, EngineClient, parse};
+use crate::docker::engine::error::EngineError;
+use crate::docker::inventory::Target;
 use crate::threads;
 
 /// The one reader.
 #[derive(Debug)]
-pub(super) struct Frames {
-    client: Client,
+pub(crate) struct PodmanSampler {
+    client: EngineClient,
     thread: Option<JoinHandle<()>>,
-    board: Arc<Board>,
+    board: Arc<LatestSamples>,
     targets: Vec<String>,
 }
 
-impl Frames {
+impl PodmanSampler {
     /// Starts the reader. `swapped`: this Podman confuses what is received and sent.
-    pub(super) fn start(client: &Client, swapped: bool) -> io::Result<Self> {
-        let client = client.apart();
-        let board = Arc::new(Board::default());
+    pub(crate) fn start(client: &EngineClient, swapped: bool) -> io::Result<Self> {
+        let client = client.with_own_connections();
+        let board = Arc::new(LatestSamples::default());
         let (mine, shared) = (client.clone(), Arc::clone(&board));
         let thread = threads::spawn("kentros-podman", move || {
             if let Err(error) = read(&mine, &shared, swapped) {
@@ -39,13 +39,18 @@ impl Frames {
     }
 
     /// Whether the stream has ended: this reader gives no more samples.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Takes the samples of these containers from the next frame, at `deadline` at the latest.
     /// Whether there were any.
-    pub(super) fn frame(&mut self, targets: &[Target], rows: &mut Rows, deadline: Instant) -> bool {
+    pub(crate) fn frame(
+        &mut self,
+        targets: &[Target],
+        rows: &mut ContainerReadings,
+        deadline: Instant,
+    ) -> bool {
         let wanted: Vec<String> = targets.iter().map(|target| target.id.clone()).collect();
         for id in self.targets.iter().filter(|id| !wanted.contains(id)) {
             self.board.remove(id);
@@ -59,7 +64,7 @@ impl Frames {
     }
 }
 
-impl Drop for Frames {
+impl Drop for PodmanSampler {
     fn drop(&mut self) {
         self.client.shutdown();
         if let Some(thread) = self.thread.take() {
@@ -69,8 +74,8 @@ impl Drop for Frames {
     }
 }
 
-fn read(client: &Client, board: &Board, swapped: bool) -> Result<(), EngineError> {
-    let mut lines = client.lines(Call::PodmanStats, CALL_LIMIT)?;
+fn read(client: &EngineClient, board: &LatestSamples, swapped: bool) -> Result<(), EngineError> {
+    let mut lines = client.lines(EngineCall::PodmanStats, CALL_LIMIT)?;
     while let Some(line) = lines.next()? {
         let frame: PodmanFrame = parse(line)?;
         if let Some(error) = frame.error.filter(|error| !error.is_null()) {

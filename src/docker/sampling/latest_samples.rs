@@ -15,14 +15,14 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// One slot a container, and a bell.
 #[derive(Debug, Default)]
-pub(super) struct Board {
-    slots: Mutex<Slots>,
+pub(crate) struct LatestSamples {
+    slots: Mutex<SampleSlots>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Slots {
-    by_id: HashMap<String, Slot>,
+struct SampleSlots {
+    by_id: HashMap<String, SampleSlot>,
     /// Slots with a sample nobody has taken.
     fresh: usize,
     /// When the last sample came.
@@ -32,7 +32,7 @@ struct Slots {
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct SampleSlot {
     /// The sample and when it came. Boxed: it is taken soon, and the slot stays.
     sample: Option<Box<(Option<Reading>, Instant)>>,
     /// When the one before came, and the time between the two.
@@ -41,20 +41,20 @@ struct Slot {
 }
 
 /// A sample from the board: the container's id, the reading, when it came.
-pub(super) type Posted = (String, Option<Reading>, Instant);
+pub(crate) type Posted = (String, Option<Reading>, Instant);
 
-impl Board {
-    fn slots(&self) -> MutexGuard<'_, Slots> {
+impl LatestSamples {
+    fn slots(&self) -> MutexGuard<'_, SampleSlots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes room for a container.
-    pub(super) fn add(&self, id: &str) {
+    pub(crate) fn add(&self, id: &str) {
         self.slots().by_id.entry(id.to_owned()).or_default();
     }
 
     /// Takes a container off; nobody waits for it any longer.
-    pub(super) fn remove(&self, id: &str) {
+    pub(crate) fn remove(&self, id: &str) {
         let mut slots = self.slots();
         if slots.by_id.remove(id).is_some_and(|slot| slot.sample.is_some()) {
             slots.fresh -= 1;
@@ -64,13 +64,13 @@ impl Board {
     }
 
     /// No sample will come any more.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.slots().closed = true;
         self.changed.notify_all();
     }
 
     /// Leaves a sample, for a container that has a slot.
-    pub(super) fn post(&self, id: &str, reading: Option<Reading>, at: Instant) {
+    pub(crate) fn post(&self, id: &str, reading: Option<Reading>, at: Instant) {
         let mut slots = self.slots();
         let Some(slot) = slots.by_id.get_mut(id) else { return };
         slot.period = slot.before.map(|before| at.saturating_duration_since(before));
@@ -90,7 +90,7 @@ impl Board {
 
     /// Takes what was left since the last time, once the engine's pass is over: every slot is
     /// fresh, or it has been quiet for a while after at least one; at `deadline` in any case.
-    pub(super) fn take(&self, deadline: Instant) -> Vec<Posted> {
+    pub(crate) fn take(&self, deadline: Instant) -> Vec<Posted> {
         let mut slots = self.slots();
         loop {
             let now = Instant::now();
@@ -115,7 +115,7 @@ impl Board {
     }
 
     /// The time between two samples of a container, on average.
-    pub(super) fn period(&self) -> Option<Duration> {
+    pub(crate) fn period(&self) -> Option<Duration> {
         let slots = self.slots();
         let periods: Vec<Duration> = slots.by_id.values().filter_map(|slot| slot.period).collect();
         let count = u32::try_from(periods.len()).ok().filter(|n| *n > 0)?;
@@ -131,8 +131,8 @@ mod tests {
     /// Far beyond any test.
     const GUARD: Duration = Duration::from_secs(30);
 
-    fn board(ids: &[&str]) -> Board {
-        let board = Board::default();
+    fn board(ids: &[&str]) -> LatestSamples {
+        let board = LatestSamples::default();
         for id in ids {
             board.add(id);
         }

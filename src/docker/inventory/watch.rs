@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use serde_json::value::to_raw_value;
 
-use super::answer::{Event, Inspected, Listed};
-use super::call::{Call, Events};
-use super::client::{CALL_LIMIT, Client, Lines, parse};
-use super::error::EngineError;
-use super::inventory::Inventory;
+use super::Inventory;
+use crate::docker::engine::call::{EngineCall, EventFilter};
+use crate::docker::engine::client::{CALL_LIMIT, EngineClient, LineStream, parse};
+use crate::docker::engine::error::EngineError;
+use crate::docker::engine::json::{ContainerInspect, ContainerSummary, EngineEvent};
 use crate::message::unix_seconds;
 use crate::{HubHandle, Message, threads};
 
@@ -43,51 +43,51 @@ const REMEMBERED: usize = 1_024;
 const MAX_TOLD: u32 = 100;
 
 /// The inventory as both threads and the sampler share it. Nobody holds it across a call.
-pub(super) type Shared = Arc<Mutex<Inventory>>;
+pub(crate) type SharedInventory = Arc<Mutex<Inventory>>;
 
 /// The inventory, also after a panic elsewhere: each change of it is whole.
-pub(super) fn lock(inventory: &Shared) -> MutexGuard<'_, Inventory> {
+pub(crate) fn lock(inventory: &SharedInventory) -> MutexGuard<'_, Inventory> {
     inventory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The two threads. They end, and are joined, when this is dropped.
 #[derive(Debug)]
-pub(super) struct Watch {
-    client: Client,
-    events: Client,
-    inventory: Shared,
+pub(crate) struct InventoryWatch {
+    client: EngineClient,
+    events: EngineClient,
+    inventory: SharedInventory,
     news: Sender<()>,
     /// Dropped to end `kentros-list`.
     stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Watch {
+impl InventoryWatch {
     /// Watches from now on; `kind` is how to ask for events.
-    pub(super) fn start(
-        client: &Client,
-        kind: Events,
-        inventory: &Shared,
+    pub(crate) fn start(
+        client: &EngineClient,
+        kind: EventFilter,
+        inventory: &SharedInventory,
         hub: Option<&HubHandle>,
     ) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let (news, touched) = bounded(1);
         let mut watch = Self {
             client: client.clone(),
-            events: client.apart(),
+            events: client.with_own_connections(),
             inventory: Arc::clone(inventory),
             news: news.clone(),
             stop: Some(stop),
             threads: Vec::new(),
         };
-        let teller = Teller {
+        let teller = EventForwarder {
             client: watch.events.clone(),
             inventory: Arc::clone(inventory),
             hub: hub.cloned(),
             news,
             told: 0,
         };
-        let lister = Lister {
+        let lister = ContainerLister {
             client: client.clone(),
             inventory: Arc::clone(inventory),
             hub: hub.cloned(),
@@ -101,7 +101,7 @@ impl Watch {
     }
 
     /// Publishes the list anew, though it is as it was: the hub has forgotten it.
-    pub(super) fn publish_anew(&self) {
+    pub(crate) fn publish_anew(&self) {
         lock(&self.inventory).anew = true;
         wake(&self.news);
     }
@@ -114,7 +114,7 @@ fn wake(news: &Sender<()>) {
     }
 }
 
-impl Drop for Watch {
+impl Drop for InventoryWatch {
     fn drop(&mut self) {
         self.stop = None;
         self.client.shutdown();
@@ -127,25 +127,27 @@ impl Drop for Watch {
 }
 
 /// `kentros-events`.
-struct Teller {
-    client: Client,
-    inventory: Shared,
+struct EventForwarder {
+    client: EngineClient,
+    inventory: SharedInventory,
     hub: Option<HubHandle>,
     news: Sender<()>,
     /// Messages sent in the present second.
     told: u32,
 }
 
-impl Teller {
-    fn run(mut self, kind: Events) {
+impl EventForwarder {
+    fn run(mut self, kind: EventFilter) {
         let since = unix_seconds().saturating_sub(2);
-        let opened = self.client.lines(Call::Events { since, kind }, EVENTS_LIMIT);
+        let opened = self.client.lines(EngineCall::Events { since, kind }, EVENTS_LIMIT);
         // Its head means subscribed: from here on nothing is missed, and a list comes after.
         lock(&self.inventory).events = Some(opened.is_ok());
         wake(&self.news);
         let why = match opened {
             Ok(lines) => self.tell(lines),
-            Err(error @ (EngineError::Unreachable(..) | EngineError::Lost(_))) => error.to_string(),
+            Err(error @ (EngineError::Unreachable(..) | EngineError::ConnectionLost(_))) => {
+                error.to_string()
+            }
             Err(error) => {
                 log::warn!("no events, so containers are listed every two seconds: {error}");
                 return;
@@ -156,12 +158,12 @@ impl Teller {
     }
 
     /// Tells events until there are no more, for the reason returned.
-    fn tell(&mut self, mut lines: Lines) -> String {
-        let mut seen = Seen::default();
+    fn tell(&mut self, mut lines: LineStream) -> String {
+        let mut seen = RecentEvents::default();
         let mut second = Instant::now();
         loop {
             let event = match lines.next() {
-                Ok(Some(line)) => parse::<Event>(line),
+                Ok(Some(line)) => parse::<EngineEvent>(line),
                 Ok(None) => return "the engine ended its stream of events".to_owned(),
                 Err(error) => return error.to_string(),
             };
@@ -180,7 +182,7 @@ impl Teller {
         }
     }
 
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &EngineEvent) {
         let told = lock(&self.inventory).apply(event);
         let Some((project, status)) = told else { return };
         wake(&self.news);
@@ -199,10 +201,10 @@ impl Teller {
 
 /// The events of late: `since` makes the engine repeat some.
 #[derive(Debug, Default)]
-struct Seen(VecDeque<(i64, String, String)>);
+struct RecentEvents(VecDeque<(i64, String, String)>);
 
-impl Seen {
-    fn is_new(&mut self, event: &Event) -> bool {
+impl RecentEvents {
+    fn is_new(&mut self, event: &EngineEvent) -> bool {
         let key = (event.time_nano, event.actor.id.clone(), event.action.clone());
         if self.0.contains(&key) {
             return false;
@@ -216,9 +218,9 @@ impl Seen {
 }
 
 /// `kentros-list`.
-struct Lister {
-    client: Client,
-    inventory: Shared,
+struct ContainerLister {
+    client: EngineClient,
+    inventory: SharedInventory,
     hub: Option<HubHandle>,
     /// Whether inspections are allowed.
     inspects: bool,
@@ -227,7 +229,7 @@ struct Lister {
     hasher: RandomState,
 }
 
-impl Lister {
+impl ContainerLister {
     fn run(mut self, stopped: &Receiver<()>, touched: &Receiver<()>) {
         // The first list is to come after the events have begun, if they do so soon.
         select! {
@@ -269,7 +271,7 @@ impl Lister {
 
     fn list_all(&self) {
         let asked = lock(&self.inventory).listing();
-        match self.list(Call::List { all: true }) {
+        match self.list(EngineCall::List { all: true }) {
             Ok(list) => lock(&self.inventory).listed(list),
             Err(error) => self.failed(asked, &error),
         }
@@ -284,14 +286,14 @@ impl Lister {
             lock(&self.inventory).not_listed(asked);
             self.list_all();
         } else {
-            match self.list(Call::Named(&asked)) {
+            match self.list(EngineCall::Named(&asked)) {
                 Ok(list) => lock(&self.inventory).listed_only(&asked, list),
                 Err(error) => self.failed(asked, &error),
             }
         }
     }
 
-    fn list(&self, call: Call<'_>) -> Result<Vec<Listed>, EngineError> {
+    fn list(&self, call: EngineCall<'_>) -> Result<Vec<ContainerSummary>, EngineError> {
         self.client.get(call, Instant::now() + LIST_LIMIT)
     }
 
@@ -311,8 +313,8 @@ impl Lister {
         }
         let ids = lock(&self.inventory).to_inspect(INSPECT_AT_ONCE);
         for id in &ids {
-            let answer: Result<Inspected, _> =
-                self.client.get(Call::Inspect(id), Instant::now() + CALL_LIMIT);
+            let answer: Result<ContainerInspect, _> =
+                self.client.get(EngineCall::Inspect(id), Instant::now() + CALL_LIMIT);
             lock(&self.inventory).inspected(id, answer.as_ref().ok());
             match answer {
                 Err(error) if error.is_denied() => {
@@ -356,8 +358,9 @@ mod tests {
 
     #[test]
     fn a_repeated_event_is_told_once() {
-        let mut seen = Seen::default();
-        let mut event = Event { action: "start".to_owned(), time_nano: 7, ..Event::default() };
+        let mut seen = RecentEvents::default();
+        let mut event =
+            EngineEvent { action: "start".to_owned(), time_nano: 7, ..EngineEvent::default() };
         assert!(seen.is_new(&event));
         assert!(!seen.is_new(&event));
         event.time_nano = 8;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::inventory::{Network, Target};
-use super::rows::Rows;
+use super::readings::ContainerReadings;
 use super::sample::{PodmanFrame, Sample};
 use crate::Snapshot;
+use crate::docker::inventory::{NetworkMode, Target};
 use crate::stats::payload::ContainerStats;
 use crate::stats::usage::Reading;
 
@@ -23,11 +23,11 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A recorded answer.
 macro_rules! recorded {
     ($name:literal) => {
-        include_str!(concat!("../../tests/fixtures/samples/", $name))
+        include_str!(concat!("../../../tests/fixtures/samples/", $name))
     };
 }
 
-fn target(network: &Network) -> Target {
+fn target(network: &NetworkMode) -> Target {
     Target {
         id: "id".to_owned(),
         name: "name".to_owned(),
@@ -40,9 +40,9 @@ fn target(network: &Network) -> Target {
 }
 
 /// The row after these readings, a second apart.
-fn row_after(network: &Network, readings: Vec<Option<Reading>>) -> ContainerStats {
+fn row_after(network: &NetworkMode, readings: Vec<Option<Reading>>) -> ContainerStats {
     let targets = [target(network)];
-    let (mut rows, mut now) = (Rows::default(), Instant::now());
+    let (mut rows, mut now) = (ContainerReadings::default(), Instant::now());
     for reading in readings {
         now += SECOND;
         rows.keep(&targets, now);
@@ -52,7 +52,7 @@ fn row_after(network: &Network, readings: Vec<Option<Reading>>) -> ContainerStat
 }
 
 /// What Docker's samples come to, one a line.
-fn docker(network: &Network, samples: &str) -> ContainerStats {
+fn docker(network: &NetworkMode, samples: &str) -> ContainerStats {
     let reading = |line| serde_json::from_str::<Sample>(line).unwrap().reading();
     row_after(network, samples.lines().map(reading).collect())
 }
@@ -63,7 +63,7 @@ fn podman(frames: &str, swapped: bool) -> ContainerStats {
         let frame: PodmanFrame = serde_json::from_str(line).unwrap();
         frame.stats.unwrap().first().unwrap().reading(swapped)
     };
-    row_after(&Network::Own, frames.lines().map(reading).collect())
+    row_after(&NetworkMode::Own, frames.lines().map(reading).collect())
 }
 
 /// The figures as on the wire, those that are unknown with the reason instead.
@@ -111,81 +111,81 @@ const HOST: &str = "host_network";
 cases! {
     /// Recorded. Memory used: 6352896 - 4194304 `total_inactive_file`.
     docker_20_10_cgroup_v1_one_sample:
-        docker(&Network::Own, recorded!("docker-20.10.24-cgroupv1-oneshot-shop-web-1.json"))
+        docker(&NetworkMode::Own, recorded!("docker-20.10.24-cgroupv1-oneshot-shop-web-1.json"))
         => [FIRST, 2, 2.0, 2_158_592, 268_435_456, 0.8, 2227, 1893, 0, 0, 3];
     /// Recorded. CPU: 20281743 ns in 1004274026; memory: 6336512 - 4194304.
     docker_20_10_cgroup_v1_stream:
-        docker(&Network::Own, recorded!("docker-20.10.24-cgroupv1-stream-web.jsonl"))
+        docker(&NetworkMode::Own, recorded!("docker-20.10.24-cgroupv1-stream-web.jsonl"))
         => [2.02, 2, 2.0, 2_142_208, 268_435_456, 0.8, 2339, 1935, 0, 0, 3];
     /// Recorded. CPU: 76575000 ns in 1047546900; memory: 22634496 - 339968 `inactive_file`.
     docker_20_10_cgroup_v2_stream:
-        docker(&Network::Own, recorded!("docker-20.10.24-cgroupv2-stream-web.jsonl"))
+        docker(&NetworkMode::Own, recorded!("docker-20.10.24-cgroupv2-stream-web.jsonl"))
         => [7.31, 2, 2.0, 22_294_528, 268_435_456, 8.31, 1560, 378, 294_912, 24_641_536, 2];
     /// Recorded. The lists of I/O are null before there was any, and there is no network at all.
     docker_20_10_cgroup_v2_null_lists:
-        docker(&Network::None, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
+        docker(&NetworkMode::None, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
         => [FIRST, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, 0, 0, 0, 0, 1];
     /// Recorded. A one-shot without `id` and `name`; `--network none`.
     docker_26_1_cgroup_v1_one_shot_without_a_name:
-        docker(&Network::None, recorded!("docker-26.1.5-cgroupv1-oneshot.json"))
+        docker(&NetworkMode::None, recorded!("docker-26.1.5-cgroupv1-oneshot.json"))
         => [FIRST, 2, 2.0, 413_696, 25_276_502_016_u64, 0.0, 0, 0, 0, 0, 1];
     /// Recorded. A one-shot without `id` and `name`; memory: 22999040 - 589824.
     docker_28_5_cgroup_v2_one_shot_without_a_name:
-        docker(&Network::Own, recorded!("docker-28.5.2-cgroupv2-oneshot-web.json"))
+        docker(&NetworkMode::Own, recorded!("docker-28.5.2-cgroupv2-oneshot-web.json"))
         => [FIRST, 2, 2.0, 22_409_216, 268_435_456, 8.35, 1616, 504, 638_976, 22_806_528, 2];
     /// Recorded. CPU: 86904000 ns in 1053949420; memory: 22990848 - 589824.
     docker_28_5_cgroup_v2_stream:
-        docker(&Network::Own, recorded!("docker-28.5.2-cgroupv2-stream-web.jsonl"))
+        docker(&NetworkMode::Own, recorded!("docker-28.5.2-cgroupv2-stream-web.jsonl"))
         => [8.25, 2, 2.0, 22_401_024, 268_435_456, 8.35, 1616, 504, 638_976, 23_592_960, 2];
     /// Not recorded. From 29 on a one-shot has `id` and `name`, as 28's samples of two passes have
     /// them, and leaves `preread` and `precpu_stats` out; memory: 22994944 - 589824.
     docker_29_one_shot_with_a_name:
-        docker(&Network::Own, &without_the_one_before(
+        docker(&NetworkMode::Own, &without_the_one_before(
             recorded!("docker-28.5.2-cgroupv2-nostream-web.json")))
         => [FIRST, 2, 2.0, 22_405_120, 268_435_456, 8.35, 1616, 504, 638_976, 23_068_672, 2];
     /// Recorded, and the same again ten seconds later, as a stream says it (`states20.txt`).
     a_paused_container_stands_still:
-        docker(&Network::None, &twice(
+        docker(&NetworkMode::None, &twice(
             recorded!("docker-20.10.24-cgroupv2-oneshot-paused.json"), "18:57:47", "18:57:57"))
         => [0.0, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, 0, 0, 0, 0, 1];
     /// Recorded of a container that was stopped; one that is only created or is dead says the same
     /// (`states20.txt`), and neither is sampled at all.
     docker_20_10_zero_sample:
-        docker(&Network::Own, recorded!("docker-20.10.24-cgroupv1-oneshot-stopped.json"))
+        docker(&NetworkMode::Own, recorded!("docker-20.10.24-cgroupv1-oneshot-stopped.json"))
         => [STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED,
             STOPPED, STOPPED];
     /// Recorded.
     docker_28_5_zero_sample:
-        docker(&Network::Own, recorded!("docker-28.5.2-cgroupv2-oneshot-stopped.json"))
+        docker(&NetworkMode::Own, recorded!("docker-28.5.2-cgroupv2-oneshot-stopped.json"))
         => [STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED,
             STOPPED, STOPPED];
     /// From `states20.txt`: `docker restart` inside one stream of 20.10, cgroup v1. The counter goes
     /// back, and that is a new baseline.
     a_restart_inside_a_stream_goes_back:
-        docker(&Network::None, &restarted(2))
+        docker(&NetworkMode::None, &restarted(2))
         => [FIRST, 2, 2.0, 847_872, 4_194_304, 20.21, 0, 0, 0, 0, 2];
     /// The next sample of the same: 1263665 ns in 1.004 s.
     a_restart_inside_a_stream_goes_on:
-        docker(&Network::None, &restarted(3))
+        docker(&NetworkMode::None, &restarted(3))
         => [0.13, 2, 2.0, 749_568, 4_194_304, 17.87, 0, 0, 0, 0, 2];
     /// The counter alone goes back, as after a restore from a checkpoint.
     a_counter_that_goes_back_is_a_new_baseline:
-        docker(&Network::Own, "{\"read\":\"2026-11-22T18:57:34Z\",\"cpu_stats\":{\"cpu_usage\":\
+        docker(&NetworkMode::Own, "{\"read\":\"2026-11-22T18:57:34Z\",\"cpu_stats\":{\"cpu_usage\":\
             {\"total_usage\":900}}}\n{\"read\":\"2026-11-22T18:57:35Z\",\"cpu_stats\":\
             {\"cpu_usage\":{\"total_usage\":100},\"online_cpus\":2}}")
         => [FIRST, 2, 2.0, NO_MEMORY, NO_MEMORY, NO_MEMORY, ERROR, ERROR, 0, 0, ERROR];
     /// The engine leaves `networks` out for `--network host` (`docker-engine.md`, and
     /// `the_host_network_is_unknown_and_not_zero` against a real engine).
     the_host_network_is_unknown:
-        docker(&Network::Host, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
+        docker(&NetworkMode::Host, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
         => [FIRST, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, HOST, HOST, 0, 0, 1];
     /// A network that the engine should have told of.
     a_network_that_is_missing_is_unknown:
-        docker(&Network::Own, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
+        docker(&NetworkMode::Own, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
         => [FIRST, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, ERROR, ERROR, 0, 0, 1];
     /// After moby 18420: a kernel with `cgroup_disable=memory`, as on many a Raspberry Pi.
     the_memory_cgroup_is_off:
-        docker(&Network::None, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":1},
+        docker(&NetworkMode::None, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":1},
             "blkio_stats":{"io_service_bytes_recursive":[]},"cpu_stats":{"cpu_usage":
             {"total_usage":9},"online_cpus":4},"memory_stats":{"limit":3052957696}}"#
             .replace('\n', " ").as_str())
@@ -193,7 +193,7 @@ cases! {
     /// Before API 1.27 and on some kernels: the CLI then counts `percpu_usage` (`stats_helpers.go`).
     /// The operations by their old names, two disks, and sums that must not count again.
     online_cpus_missing_and_operations_as_older_kernels_name_them:
-        docker(&Network::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":1},
+        docker(&NetworkMode::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":1},
             "blkio_stats":{"io_service_bytes_recursive":[
             {"major":8,"minor":0,"op":"Read","value":5},{"major":8,"minor":0,"op":"Write","value":7},
             {"major":8,"minor":0,"op":"Sync","value":100},{"major":8,"minor":0,"op":"Async","value":100},
@@ -206,21 +206,21 @@ cases! {
         => [FIRST, 4, 4.0, 60, 1000, 6.0, 1500, 380, 55, 77, 1];
     /// cgroup v1 with a kernel that counts no I/O, no cores and no processes, and a limit of 0.
     what_cgroup_v1_does_not_count_is_unknown:
-        docker(&Network::None, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{},
+        docker(&NetworkMode::None, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{},
             "blkio_stats":{"io_service_bytes_recursive":null},"cpu_stats":{"cpu_usage":
             {"total_usage":9}},"memory_stats":{"usage":100,"stats":{"total_inactive_file":0},
             "limit":0}}"#.replace('\n', " ").as_str())
         => [FIRST, ERROR, ERROR, 100, ERROR, ERROR, 0, 0, ERROR, ERROR, ERROR];
     /// Each part null, as the engine's types allow (`api/types/stats.go`).
     every_part_null:
-        docker(&Network::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":null,
+        docker(&NetworkMode::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":null,
             "blkio_stats":null,"cpu_stats":null,"memory_stats":null,"networks":null,
             "storage_stats":null,"num_procs":null}"#.replace('\n', " ").as_str())
         => [FIRST, ERROR, ERROR, NO_MEMORY, NO_MEMORY, NO_MEMORY, ERROR, ERROR, 0, 0, ERROR];
     /// After the CLI's `calculateCPUPercentWindows` and `calculateMemUsageWindows`, which divide
     /// units of 100 ns: half a second of CPU in a second.
     windows:
-        docker(&Network::Own, &[("34", 10_000_000_u64), ("35", 15_000_000)].map(|(second, cpu)| {
+        docker(&NetworkMode::Own, &[("34", 10_000_000_u64), ("35", 15_000_000)].map(|(second, cpu)| {
             json!({
                 "read": format!("2026-11-22T18:57:{second}Z"), "num_procs": 8,
                 "pids_stats": {}, "blkio_stats": {},
@@ -252,7 +252,7 @@ cases! {
         podman("{\"Stats\":[{\"SystemNano\":1795382566000000000,\"CPUNano\":0}]}\n\
             {\"Stats\":[{\"SystemNano\":1795382567000000000,\"CPUNano\":500000000,\
             \"PerCPU\":[1,2],\"MemUsage\":1,\"MemLimit\":4,\"PIDs\":3,\"BlockInput\":5,\
-            \"BlockOutput\":6,\"Network\":{\"eth0\":{\"RxBytes\":5,\"TxBytes\":6},\
+            \"BlockOutput\":6,\"NetworkMode\":{\"eth0\":{\"RxBytes\":5,\"TxBytes\":6},\
             \"eth1\":{\"RxBytes\":1,\"TxBytes\":1}}}]}", false)
         => [50.0, 2, 2.0, 1, 4, 25.0, 6, 7, 5, 6, 3];
 }
@@ -298,8 +298,8 @@ fn restarted(samples: usize) -> String {
 #[test]
 fn a_shared_network_is_counted_once_in_sums() {
     let sample = recorded!("docker-20.10.24-cgroupv1-oneshot-shop-web-1.json");
-    let guest = docker(&Network::Of("owner".to_owned()), sample);
-    let owner = docker(&Network::Own, sample);
+    let guest = docker(&NetworkMode::Of("owner".to_owned()), sample);
+    let owner = docker(&NetworkMode::Own, sample);
     assert_eq!((guest.network_rx, owner.network_rx), (Some(2227), Some(2227)));
     let rows = vec![("guest".to_owned(), guest), ("owner".to_owned(), owner)];
     let snapshot = Snapshot::from_rows(rows, &[], SECOND).unwrap();

@@ -15,8 +15,8 @@ const MAX_FIELDS: usize = 64;
 
 /// What has come of a response so far.
 #[derive(Debug, Default)]
-pub(super) struct Response {
-    part: Part,
+pub(crate) struct StreamResponse {
+    part: ResponsePart,
     /// Bytes of a head, or of a chunk's frame, that is not whole yet.
     rest: Vec<u8>,
     /// Bytes of a line that is not whole yet.
@@ -25,7 +25,7 @@ pub(super) struct Response {
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Part {
+enum ResponsePart {
     #[default]
     Head,
     /// The line with the size of a chunk.
@@ -42,13 +42,13 @@ enum Part {
     End,
 }
 
-impl Response {
+impl StreamResponse {
     /// Takes bytes as they came, and gives each line they complete to `each`, without its end.
     ///
     /// # Errors
     /// A status other than 200, something that is no HTTP, a line that is too long, or what `each`
     /// returned.
-    pub(super) fn feed(
+    pub(crate) fn feed(
         &mut self,
         bytes: &[u8],
         each: &mut impl FnMut(&[u8]) -> Result<(), EngineError>,
@@ -62,13 +62,13 @@ impl Response {
     }
 
     /// Whether the head was whole: the engine has answered.
-    pub(super) fn is_answered(&self) -> bool {
-        self.part != Part::Head
+    pub(crate) fn is_answered(&self) -> bool {
+        self.part != ResponsePart::Head
     }
 
     /// Whether the body has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.part == Part::End
+    pub(crate) fn has_ended(&self) -> bool {
+        self.part == ResponsePart::End
     }
 
     fn parse(
@@ -76,38 +76,46 @@ impl Response {
         mut bytes: &[u8],
         each: &mut impl FnMut(&[u8]) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        while !bytes.is_empty() && self.part != Part::End {
+        while !bytes.is_empty() && self.part != ResponsePart::End {
             let (next, taken) = match self.part {
-                Part::Head => match head(bytes)? {
+                ResponsePart::Head => match head(bytes)? {
                     Some((part, taken)) => (part, within(taken, MAX_HEAD)?),
                     None => return self.keep(bytes, MAX_HEAD),
                 },
-                Part::ChunkSize => match httparse::parse_chunk_size(bytes) {
+                ResponsePart::ChunkSize => match httparse::parse_chunk_size(bytes) {
                     Ok(httparse::Status::Complete((taken, size))) => {
-                        let next = if size == 0 { Part::End } else { Part::Chunk(size) };
+                        let next =
+                            if size == 0 { ResponsePart::End } else { ResponsePart::Chunk(size) };
                         (next, within(taken, MAX_SIZE_LINE)?)
                     }
                     Ok(httparse::Status::Partial) => return self.keep(bytes, MAX_SIZE_LINE),
-                    Err(error) => return Err(EngineError::Garbled(error.to_string())),
+                    Err(error) => return Err(EngineError::InvalidResponse(error.to_string())),
                 },
-                Part::ChunkEnd => match bytes {
-                    [b'\r', b'\n', ..] => (Part::ChunkSize, 2),
+                ResponsePart::ChunkEnd => match bytes {
+                    [b'\r', b'\n', ..] => (ResponsePart::ChunkSize, 2),
                     [b'\r'] => return self.keep(bytes, MAX_SIZE_LINE),
-                    _ => return Err(EngineError::Garbled("a chunk longer than it says".into())),
+                    _ => {
+                        return Err(EngineError::InvalidResponse(
+                            "a chunk longer than it says".into(),
+                        ));
+                    }
                 },
-                Part::Chunk(left) => {
+                ResponsePart::Chunk(left) => {
                     let (left, taken) = self.body(bytes, left, each)?;
-                    (if left == 0 { Part::ChunkEnd } else { Part::Chunk(left) }, taken)
+                    (
+                        if left == 0 { ResponsePart::ChunkEnd } else { ResponsePart::Chunk(left) },
+                        taken,
+                    )
                 }
-                Part::Length(left) => {
+                ResponsePart::Length(left) => {
                     let (left, taken) = self.body(bytes, left, each)?;
-                    (if left == 0 { Part::End } else { Part::Length(left) }, taken)
+                    (if left == 0 { ResponsePart::End } else { ResponsePart::Length(left) }, taken)
                 }
-                Part::UntilClosed => {
+                ResponsePart::UntilClosed => {
                     let (_, taken) = self.body(bytes, u64::MAX, each)?;
-                    (Part::UntilClosed, taken)
+                    (ResponsePart::UntilClosed, taken)
                 }
-                Part::End => return Ok(()),
+                ResponsePart::End => return Ok(()),
             };
             self.part = next;
             bytes = bytes.get(taken..).unwrap_or_default();
@@ -153,19 +161,21 @@ impl Response {
 /// Holds the length of a part to its limit, in however many pieces it came.
 fn within(length: usize, limit: usize) -> Result<usize, EngineError> {
     if length > limit {
-        return Err(EngineError::Garbled(format!("a line or a head of more than {limit} bytes")));
+        return Err(EngineError::InvalidResponse(format!(
+            "a line or a head of more than {limit} bytes"
+        )));
     }
     Ok(length)
 }
 
 /// How the body after a head is framed, and the head's length; `None` for one that is not whole.
-fn head(bytes: &[u8]) -> Result<Option<(Part, usize)>, EngineError> {
+fn head(bytes: &[u8]) -> Result<Option<(ResponsePart, usize)>, EngineError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     let length = match response.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(EngineError::Garbled(error.to_string())),
+        Err(error) => return Err(EngineError::InvalidResponse(error.to_string())),
     };
     let status = response.code.unwrap_or_default();
     if status != 200 {
@@ -177,16 +187,18 @@ fn head(bytes: &[u8]) -> Result<Option<(Part, usize)>, EngineError> {
         std::str::from_utf8(field.value).ok().map(str::trim)
     };
     let part = match (field("transfer-encoding"), field("content-length")) {
-        (Some(encoding), _) if encoding.eq_ignore_ascii_case("chunked") => Part::ChunkSize,
+        (Some(encoding), _) if encoding.eq_ignore_ascii_case("chunked") => ResponsePart::ChunkSize,
         (Some(encoding), _) => {
-            return Err(EngineError::Garbled(format!("the transfer encoding {encoding:?}")));
+            return Err(EngineError::InvalidResponse(format!(
+                "the transfer encoding {encoding:?}"
+            )));
         }
         (None, Some(length)) => match length.parse() {
-            Ok(0) => Part::End,
-            Ok(length) => Part::Length(length),
-            Err(_) => return Err(EngineError::Garbled(format!("the length {length:?}"))),
+            Ok(0) => ResponsePart::End,
+            Ok(length) => ResponsePart::Length(length),
+            Err(_) => return Err(EngineError::InvalidResponse(format!("the length {length:?}"))),
         },
-        (None, None) => Part::UntilClosed,
+        (None, None) => ResponsePart::UntilClosed,
     };
     Ok(Some((part, length)))
 }
@@ -198,7 +210,7 @@ mod tests {
 
     /// What comes of these bytes in pieces of `size`: the lines, whether it ended, or the error.
     fn lines(bytes: &[u8], size: usize) -> Result<(Vec<String>, bool), String> {
-        let (mut response, mut lines) = (Response::default(), Vec::new());
+        let (mut response, mut lines) = (StreamResponse::default(), Vec::new());
         for piece in bytes.chunks(size) {
             let fed = response.feed(piece, &mut |line| {
                 lines.push(String::from_utf8(line.to_vec()).unwrap());
@@ -284,8 +296,8 @@ mod tests {
 
     #[test]
     fn a_line_that_is_refused_ends_it() {
-        let mut response = Response::default();
-        let mut refuse = |_: &[u8]| Err(EngineError::Garbled("refused".into()));
+        let mut response = StreamResponse::default();
+        let mut refuse = |_: &[u8]| Err(EngineError::InvalidResponse("refused".into()));
         let bytes = b"HTTP/1.1 200 OK\r\n\r\none\ntwo\n";
         assert!(response.feed(bytes, &mut refuse).is_err());
     }
@@ -293,7 +305,7 @@ mod tests {
     #[test]
     fn nothing_is_held_between_two_lines() {
         for size in 1..100 {
-            let mut response = Response::default();
+            let mut response = StreamResponse::default();
             for piece in format!("{CHUNKED}4\r\none\n\r\n").as_bytes().chunks(size) {
                 response.feed(piece, &mut |_| Ok(())).unwrap();
             }

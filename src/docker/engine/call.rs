@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 /// A path of the engine's API. This list is all that a socket proxy must let through.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Call<'a> {
+pub(crate) enum EngineCall<'a> {
     /// Whether it answers, and which API versions it speaks, in its headers.
     Ping,
     /// What it is.
     Version,
     /// What happens to containers, from this Unix second on.
-    Events { since: u64, kind: Events },
+    Events { since: u64, kind: EventFilter },
     /// The containers that run, or all.
     List { all: bool },
     /// These containers, whatever their state.
@@ -42,40 +42,40 @@ const ACTIONS: &[&str] = &[
 
 /// How to ask for events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Events {
+pub(crate) enum EventFilter {
     /// Only the actions that matter.
     Filtered,
     /// All of containers: Podman knows no filter by several actions.
     All,
 }
 
-impl Call<'_> {
+impl EngineCall<'_> {
     /// The path and query, under this version of the API.
-    pub(super) fn path(&self, version: &str) -> String {
+    pub(crate) fn path(&self, version: &str) -> String {
         match self {
-            Call::Ping => "/_ping".to_owned(),
-            Call::Version => "/version".to_owned(),
-            Call::Events { since, kind } => {
+            EngineCall::Ping => "/_ping".to_owned(),
+            EngineCall::Version => "/version".to_owned(),
+            EngineCall::Events { since, kind } => {
                 let filters = match kind {
-                    Events::All => r#"{"type":["container"]}"#.to_owned(),
-                    Events::Filtered => {
+                    EventFilter::All => r#"{"type":["container"]}"#.to_owned(),
+                    EventFilter::Filtered => {
                         format!(r#"{{"type":["container"],"event":{}}}"#, json_list(ACTIONS))
                     }
                 };
                 format!("/v{version}/events?since={since}&filters={}", encoded(&filters))
             }
-            Call::List { all: false } => format!("/v{version}/containers/json"),
-            Call::List { all: true } => format!("/v{version}/containers/json?all=1"),
-            Call::Named(ids) => {
+            EngineCall::List { all: false } => format!("/v{version}/containers/json"),
+            EngineCall::List { all: true } => format!("/v{version}/containers/json?all=1"),
+            EngineCall::Named(ids) => {
                 let filters = format!(r#"{{"id":{}}}"#, json_list(ids));
                 format!("/v{version}/containers/json?all=1&filters={}", encoded(&filters))
             }
-            Call::OneShot(id) => {
+            EngineCall::OneShot(id) => {
                 format!("/v{version}/containers/{id}/stats?stream=false&one-shot=true")
             }
-            Call::Stream(id) => format!("/v{version}/containers/{id}/stats?stream=true"),
-            Call::Inspect(id) => format!("/v{version}/containers/{id}/json"),
-            Call::PodmanStats => {
+            EngineCall::Stream(id) => format!("/v{version}/containers/{id}/stats?stream=true"),
+            EngineCall::Inspect(id) => format!("/v{version}/containers/{id}/json"),
+            EngineCall::PodmanStats => {
                 "/v4.0.0/libpod/containers/stats?stream=true&interval=1".to_owned()
             }
         }
@@ -84,7 +84,7 @@ impl Call<'_> {
 
 /// Whether this path and query may be asked of an engine at all. Every request passes here, with
 /// GET: whatever else goes wrong in this program, an engine is asked for nothing but this.
-pub(super) fn may_be_asked(target: &str) -> bool {
+pub(crate) fn is_allowed(target: &str) -> bool {
     let (path, _) = target.split_once('?').unwrap_or((target, ""));
     let parts: Vec<&str> = path.split('/').collect();
     target.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
@@ -106,7 +106,7 @@ fn is_version(part: &str) -> bool {
 }
 
 /// Whether an id can stand in a path as it is: the engine's are 64 hexadecimal digits.
-pub(super) fn is_plain_id(id: &str) -> bool {
+pub(crate) fn is_plain_id(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
@@ -136,38 +136,42 @@ mod tests {
     fn filters_are_json_and_percent_encoded() {
         let ids = ["c0ffee".to_owned(), "beef".to_owned()];
         assert_eq!(
-            Call::Named(&ids).path("1.41"),
+            EngineCall::Named(&ids).path("1.41"),
             "/v1.41/containers/json?all=1&filters=%7B%22id%22%3A%5B%22c0ffee%22%2C%22beef%22%5D%7D"
         );
-        let all = Call::Events { since: 7, kind: Events::All }.path("1.51");
+        let all = EngineCall::Events { since: 7, kind: EventFilter::All }.path("1.51");
         assert_eq!(all, "/v1.51/events?since=7&filters=%7B%22type%22%3A%5B%22container%22%5D%7D");
     }
 
     #[test]
-    fn every_call_may_be_asked_and_nothing_else() {
+    fn every_call_is_allowed_and_nothing_else() {
         let id = "0123456789abcdef".repeat(4);
         let ids = [id.clone()];
         for call in [
-            Call::Ping,
-            Call::Version,
-            Call::Events { since: 7, kind: Events::All },
-            Call::Events { since: 7, kind: Events::Filtered },
-            Call::List { all: false },
-            Call::List { all: true },
-            Call::Named(&ids),
-            Call::OneShot(&id),
-            Call::Stream(&id),
-            Call::Inspect(&id),
-            Call::PodmanStats,
+            EngineCall::Ping,
+            EngineCall::Version,
+            EngineCall::Events { since: 7, kind: EventFilter::All },
+            EngineCall::Events { since: 7, kind: EventFilter::Filtered },
+            EngineCall::List { all: false },
+            EngineCall::List { all: true },
+            EngineCall::Named(&ids),
+            EngineCall::OneShot(&id),
+            EngineCall::Stream(&id),
+            EngineCall::Inspect(&id),
+            EngineCall::PodmanStats,
         ] {
             let path = call.path("1.41");
-            assert!(may_be_asked(&path), "{path}");
+            assert!(is_allowed(&path), "{path}");
         }
-        for call in [Call::OneShot("../info"), Call::Inspect("a/b"), Call::Stream("a?b=/stats")] {
+        for call in [
+            EngineCall::OneShot("../info"),
+            EngineCall::Inspect("a/b"),
+            EngineCall::Stream("a?b=/stats"),
+        ] {
             let path = call.path("1.41");
-            assert!(!may_be_asked(&path), "{path}");
+            assert!(!is_allowed(&path), "{path}");
         }
-        assert!(!may_be_asked(&Call::List { all: true }.path("1.41/containers/a/kill?")));
+        assert!(!is_allowed(&EngineCall::List { all: true }.path("1.41/containers/a/kill?")));
         for path in [
             "",
             "/",
@@ -207,7 +211,7 @@ mod tests {
             "/v1.41/events?x=\r\n",
             "http://engine/v1.41/events",
         ] {
-            assert!(!may_be_asked(path), "{path:?}");
+            assert!(!is_allowed(path), "{path:?}");
         }
     }
 

@@ -6,64 +6,64 @@ use super::host::{DockerHost, TLS_REMEDY};
 
 /// Why a call to the engine gave nothing.
 #[derive(Debug)]
-pub(super) enum EngineError {
+pub(crate) enum EngineError {
     /// No connection.
     Unreachable(String, io::Error),
     /// Connected, but no answer in time.
-    Silent(String),
+    TimedOut(String),
     /// The connection ended before the answer did.
-    Lost(String),
+    ConnectionLost(String),
     /// An HTTP status other than 200, and the engine's message.
     Status(u16, String),
     /// An answer that no engine gives: what was wrong with it.
-    Garbled(String),
+    InvalidResponse(String),
     /// The engine's API version, lower than any we speak.
     TooOld(String),
     /// A path that no engine is ever asked for.
-    NotAsked(String),
+    NotAllowed(String),
 }
 
 impl EngineError {
     /// There is no such container (any more).
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Status(404, _))
     }
 
     /// A socket proxy does not let this call through.
-    pub(super) fn is_denied(&self) -> bool {
+    pub(crate) fn is_denied(&self) -> bool {
         matches!(self, Self::Status(401 | 403 | 405, _))
     }
 
     /// The engine answered, if not as wished: it is there.
-    pub(super) fn is_answer(&self) -> bool {
-        matches!(self, Self::Status(..) | Self::Garbled(_))
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self, Self::Status(..) | Self::InvalidResponse(_))
     }
 
     /// What an error of a connection means.
-    pub(super) fn from_io(host: &DockerHost, error: io::Error) -> Self {
+    pub(crate) fn from_io(host: &DockerHost, error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         match error.kind() {
             Kind::UnexpectedEof
             | Kind::ConnectionReset
             | Kind::ConnectionAborted
             | Kind::BrokenPipe
-            | Kind::NotConnected => Self::Lost(host.to_string()),
-            Kind::TimedOut | Kind::WouldBlock => Self::Silent(host.to_string()),
-            Kind::InvalidData => Self::Garbled(error.to_string()),
+            | Kind::NotConnected => Self::ConnectionLost(host.to_string()),
+            Kind::TimedOut | Kind::WouldBlock => Self::TimedOut(host.to_string()),
+            Kind::InvalidData => Self::InvalidResponse(error.to_string()),
             _ => Self::Unreachable(host.to_string(), error),
         }
     }
 
     /// The error behind ureq's.
-    pub(super) fn from_ureq(host: &DockerHost, error: ureq::Error) -> Self {
+    pub(crate) fn from_ureq(host: &DockerHost, error: ureq::Error) -> Self {
         match error {
             ureq::Error::Io(error) => Self::from_io(host, error),
-            ureq::Error::Timeout(_) => Self::Silent(host.to_string()),
+            ureq::Error::Timeout(_) => Self::TimedOut(host.to_string()),
             ureq::Error::HostNotFound => Self::Unreachable(
                 host.to_string(),
                 io::Error::other("its name resolves to no address"),
             ),
-            error => Self::Garbled(error.to_string()),
+            error => Self::InvalidResponse(error.to_string()),
         }
     }
 }
@@ -89,8 +89,8 @@ impl fmt::Display for EngineError {
                 ),
                 _ => write!(f, "cannot connect to the engine at {host}: {error}"),
             },
-            Self::Silent(host) => write!(f, "the engine at {host} does not answer"),
-            Self::Lost(host) => write!(f, "the engine at {host} ended the connection"),
+            Self::TimedOut(host) => write!(f, "the engine at {host} does not answer"),
+            Self::ConnectionLost(host) => write!(f, "the engine at {host} ended the connection"),
             Self::Status(400, message) if message.contains("HTTPS server") => {
                 write!(f, "the engine wants TLS: {TLS_REMEDY}")
             }
@@ -105,13 +105,13 @@ impl fmt::Display for EngineError {
                  allow containers, events, ping and version"
             ),
             Self::Status(status, message) => write!(f, "the engine answered {status}: {message}"),
-            Self::Garbled(why) => write!(f, "this is no container engine's answer: {why}"),
+            Self::InvalidResponse(why) => write!(f, "this is no container engine's answer: {why}"),
             Self::TooOld(version) => write!(
                 f,
                 "the engine speaks API {version}, and 1.41 is needed: upgrade it to Docker 20.10 \
                  or newer"
             ),
-            Self::NotAsked(path) => write!(f, "no engine is asked for {path:?}"),
+            Self::NotAllowed(path) => write!(f, "no engine is asked for {path:?}"),
         }
     }
 }
@@ -141,7 +141,7 @@ mod tests {
             (io(io::ErrorKind::ConnectionRefused), "connection refused at unix:", "start the"),
             // As Go's servers say it.
             (
-                status(400, "Client sent an HTTP request to an HTTPS server."),
+                status(400, "EngineClient sent an HTTP request to an HTTPS server."),
                 "wants TLS",
                 if cfg!(feature = "tls") { "DOCKER_CERT_PATH" } else { "--features tls" },
             ),

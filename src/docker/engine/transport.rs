@@ -21,19 +21,19 @@ use ureq::unversioned::transport::{
     Transport,
 };
 
-use super::host::{Address, DockerHost};
-use super::link::Place;
+use super::connection::EngineEndpoint;
+use super::host::{DockerHost, EngineAddress};
 
 /// Connects to the engine, whatever the request's URL says.
 #[derive(Debug)]
-pub(super) struct EngineConnector {
+pub(crate) struct EngineConnector {
     host: DockerHost,
     #[cfg(feature = "tls")]
     tls: RustlsConnector,
 }
 
 impl EngineConnector {
-    pub(super) fn new(host: DockerHost) -> Self {
+    pub(crate) fn new(host: DockerHost) -> Self {
         Self {
             host,
             #[cfg(feature = "tls")]
@@ -51,7 +51,7 @@ impl Connector for EngineConnector {
         _: Option<()>,
     ) -> Result<Option<Self::Out>, Error> {
         match &self.host.address {
-            Address::Unix(path) => {
+            EngineAddress::Unix(path) => {
                 let socket = UnixSocket::connect(path, details.timeout)?;
                 let socket = Arc::new(socket);
                 (details.register_shutdown)(Arc::downgrade(&socket) as Weak<dyn ShutdownHandle>)?;
@@ -60,7 +60,7 @@ impl Connector for EngineConnector {
                     LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
                 Ok(Some(Box::new(UnixTransport { socket, buffers, read_limit: None })))
             }
-            Address::Tcp(_) => {
+            EngineAddress::Tcp(_) => {
                 let (config, timeout) = (details.config, details.timeout);
                 let resolved = ConnectionDetails {
                     addrs: DefaultResolver::default().resolve(details.uri, config, timeout)?,
@@ -94,29 +94,29 @@ impl Connector for EngineConnector {
 }
 
 /// Where an engine listens, for connections made without ureq; a name is resolved `within` this.
-pub(super) fn places(
+pub(crate) fn endpoints(
     host: &DockerHost,
     config: &Config,
     within: Duration,
-) -> Result<Vec<Place>, Error> {
+) -> Result<Vec<EngineEndpoint>, Error> {
     match &host.address {
-        Address::Unix(path) => {
+        EngineAddress::Unix(path) => {
             let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
-            Ok(vec![Place::Unix(address)])
+            Ok(vec![EngineEndpoint::Unix(address)])
         }
-        Address::Tcp(_) => {
+        EngineAddress::Tcp(_) => {
             let uri: Uri = host.base().parse().map_err(|_| Error::HostNotFound)?;
             let (after, reason) = (within.into(), ureq::Timeout::Resolve);
             let timeout = NextTimeout { after, reason, ..NextTimeout::default() };
             let addresses = DefaultResolver::default().resolve(&uri, config, timeout)?;
-            Ok(addresses.iter().copied().map(Place::Tcp).collect())
+            Ok(addresses.iter().copied().map(EngineEndpoint::Tcp).collect())
         }
     }
 }
 
 /// Resolves nothing: ureq asks at every call, the connector only when it connects.
 #[derive(Debug)]
-pub(super) struct NoResolver;
+pub(crate) struct NoResolver;
 
 impl Resolver for NoResolver {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {

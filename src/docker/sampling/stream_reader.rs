@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
-use super::board::Board;
-use super::call::Call;
-use super::client::{CALL_LIMIT, Client, parse};
-use super::error::EngineError;
-use super::link::{Dialer, Link};
-use super::response::Response;
+use super::latest_samples::LatestSamples;
 use super::sample::Sample;
+use crate::docker::engine::call::EngineCall;
+use crate::docker::engine::client::{CALL_LIMIT, EngineClient, parse};
+use crate::docker::engine::connection::{EngineConnection, StreamConnector};
+use crate::docker::engine::error::EngineError;
+use crate::docker::engine::stream_response::StreamResponse;
 use crate::poller::{Poller, Readiness};
 
 /// How long a stream that ended is left alone, counted from its beginning, at first and at most.
@@ -35,7 +35,7 @@ const BUFFER: usize = 16 << 10;
 
 /// What the reader is told.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(crate) enum StreamCommand {
     /// Read the stream of the container with this id, under this token.
     Open(u64, String),
     /// Read it no more.
@@ -44,71 +44,71 @@ pub(super) enum Order {
 
 /// All streams. It ends when the sender of its orders is gone.
 #[derive(Debug)]
-pub(super) struct Reader {
-    client: Client,
-    dialer: Dialer,
+pub(crate) struct StreamReader {
+    client: EngineClient,
+    connector: StreamConnector,
     poller: Poller,
-    orders: Receiver<Order>,
-    board: Arc<Board>,
-    streams: HashMap<u64, Stream>,
+    orders: Receiver<StreamCommand>,
+    board: Arc<LatestSamples>,
+    streams: HashMap<u64, ContainerStream>,
     buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Stream {
+struct ContainerStream {
     id: String,
     begun: Instant,
     /// How long after its beginning it may begin anew, should it end.
     rest: Duration,
-    state: State,
+    state: StreamState,
 }
 
 #[derive(Debug)]
-enum State {
+enum StreamState {
     /// Not connected until then.
     Resting(Instant),
-    Open(Open),
+    Open(OpenStream),
 }
 
 #[derive(Debug)]
-struct Open {
-    link: Link,
+struct OpenStream {
+    link: EngineConnection,
     interest: Readiness,
-    stage: Stage,
+    stage: StreamStage,
     /// When the last sample came, or the head, or when it was begun.
     heard: Instant,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum StreamStage {
     /// To the engine's place of this number.
     Connecting(usize),
     /// This is still to be sent.
     Asking(Vec<u8>),
-    Reading(Response),
+    Reading(StreamResponse),
 }
 
-impl Reader {
-    pub(super) fn new(
-        client: Client,
+impl StreamReader {
+    pub(crate) fn new(
+        client: EngineClient,
         poller: Poller,
-        orders: Receiver<Order>,
-        board: Arc<Board>,
+        orders: Receiver<StreamCommand>,
+        board: Arc<LatestSamples>,
     ) -> Result<Self, EngineError> {
-        let dialer = client.dialer()?;
+        let connector = client.stream_connector()?;
         let streams = HashMap::new();
-        Ok(Self { client, dialer, poller, orders, board, streams, buffer: vec![0; BUFFER] })
+        Ok(Self { client, connector, poller, orders, board, streams, buffer: vec![0; BUFFER] })
     }
 
     /// Reads until it is told to end.
-    pub(super) fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut tick = Instant::now();
         loop {
             let ready = self.poller.wait((!self.streams.is_empty()).then_some(tick));
             loop {
                 match self.orders.try_recv() {
-                    Ok(Order::Open(token, id)) => self.open(token, id),
-                    Ok(Order::Close(token)) => self.close(token),
+                    Ok(StreamCommand::Open(token, id)) => self.open(token, id),
+                    Ok(StreamCommand::Close(token)) => self.close(token),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return,
                 }
@@ -126,7 +126,8 @@ impl Reader {
 
     fn open(&mut self, token: u64, id: String) {
         let now = Instant::now();
-        let stream = Stream { id, begun: now, rest: FIRST_REST, state: State::Resting(now) };
+        let stream =
+            ContainerStream { id, begun: now, rest: FIRST_REST, state: StreamState::Resting(now) };
         self.streams.insert(token, stream);
         self.begin(token, now);
     }
@@ -139,17 +140,17 @@ impl Reader {
 
     /// Begins streams whose rest is over, and ends those whose time is up.
     fn tick(&mut self, now: Instant) {
-        let due = |stream: &Stream| match &stream.state {
-            State::Resting(until) => now >= *until,
-            State::Open(open) => now >= open.heard + open.limit(stream.rest),
+        let due = |stream: &ContainerStream| match &stream.state {
+            StreamState::Resting(until) => now >= *until,
+            StreamState::Open(open) => now >= open.heard + open.limit(stream.rest),
         };
         let due: Vec<u64> =
             self.streams.iter().filter(|(_, s)| due(s)).map(|(token, _)| *token).collect();
         for token in due {
             let Some(stream) = self.streams.get_mut(&token) else { continue };
             match stream.state {
-                State::Resting(_) => self.begin(token, now),
-                State::Open(_) => {
+                StreamState::Resting(_) => self.begin(token, now),
+                StreamState::Open(_) => {
                     self.end(token, &self.client.failed(io::ErrorKind::TimedOut.into()));
                 }
             }
@@ -168,16 +169,16 @@ impl Reader {
     /// Begins a connection to the engine's place number `place` or a later one; `failed` is why
     /// the one before would not do.
     fn connect(&mut self, token: u64, mut place: usize, mut failed: io::Error) {
-        while let Some(dialed) = self.dialer.dial(place) {
+        while let Some(dialed) = self.connector.dial(place) {
             let added = dialed.and_then(|link| {
                 self.poller.add(&link, token, Readiness::Write)?;
                 Ok(link)
             });
             match (added, self.streams.get_mut(&token)) {
                 (Ok(link), Some(stream)) => {
-                    let (interest, stage) = (Readiness::Write, Stage::Connecting(place));
+                    let (interest, stage) = (Readiness::Write, StreamStage::Connecting(place));
                     let heard = stream.begun;
-                    stream.state = State::Open(Open { link, interest, stage, heard });
+                    stream.state = StreamState::Open(OpenStream { link, interest, stage, heard });
                     return;
                 }
                 (Err(error), _) => failed = error,
@@ -189,21 +190,23 @@ impl Reader {
         let full = failed.kind() == io::ErrorKind::WouldBlock;
         self.end(token, &self.client.failed(failed));
         if let Some(stream) = self.streams.get_mut(&token).filter(|_| full) {
-            (stream.rest, stream.state) = (FIRST_REST, State::Resting(stream.begun));
+            (stream.rest, stream.state) = (FIRST_REST, StreamState::Resting(stream.begun));
         }
     }
 
     /// Does what can be done of a stream that is ready.
     fn go_on(&mut self, token: u64) {
-        let Some(Stream { id, state: State::Open(open), .. }) = self.streams.get_mut(&token) else {
+        let Some(ContainerStream { id, state: StreamState::Open(open), .. }) =
+            self.streams.get_mut(&token)
+        else {
             return;
         };
-        if let Stage::Connecting(place) = open.stage {
+        if let StreamStage::Connecting(place) = open.stage {
             if let Err(error) = open.link.connected() {
                 return self.connect(token, place + 1, error);
             }
-            match self.client.request(Call::Stream(id)) {
-                Ok(request) => open.stage = Stage::Asking(request),
+            match self.client.request(EngineCall::Stream(id)) {
+                Ok(request) => open.stage = StreamStage::Asking(request),
                 Err(error) => return self.end(token, &error),
             }
         }
@@ -212,7 +215,7 @@ impl Reader {
             board.post(id, reading, Instant::now());
         });
         let outcome = outcome.and_then(|()| {
-            let interest = open.link.interest(matches!(open.stage, Stage::Reading(_)));
+            let interest = open.link.interest(matches!(open.stage, StreamStage::Reading(_)));
             if interest != open.interest {
                 open.interest = interest;
                 let changed = self.poller.change(&open.link, token, interest);
@@ -230,15 +233,15 @@ impl Reader {
         let Some(stream) = self.streams.get_mut(&token) else { return };
         log::debug!("the stream of {}: {why}", stream.id);
         self.board.remove(&stream.id);
-        if !matches!(&stream.state, State::Open(open) if open.is_answered()) {
+        if !matches!(&stream.state, StreamState::Open(open) if open.is_answered()) {
             self.client.count_error();
         }
         // As long as it gave samples: whoever never did must not be given less again.
         let lived = match &stream.state {
-            State::Open(open) => open.heard.saturating_duration_since(stream.begun),
-            State::Resting(_) => Duration::ZERO,
+            StreamState::Open(open) => open.heard.saturating_duration_since(stream.begun),
+            StreamState::Resting(_) => Duration::ZERO,
         };
-        stream.state = State::Resting(stream.begun + stream.rest);
+        stream.state = StreamState::Resting(stream.begun + stream.rest);
         stream.rest = if lived > stream.rest + LONGEST_REST {
             FIRST_REST
         } else {
@@ -247,9 +250,9 @@ impl Reader {
     }
 }
 
-impl Open {
+impl OpenStream {
     fn is_answered(&self) -> bool {
-        matches!(&self.stage, Stage::Reading(response) if response.is_answered())
+        matches!(&self.stage, StreamStage::Reading(response) if response.is_answered())
     }
 
     /// How long what comes next may take, for a stream that rests so long.
@@ -261,22 +264,22 @@ impl Open {
     /// Sends and reads what can be, and gives each reading to `post`.
     fn go_on(
         &mut self,
-        client: &Client,
+        client: &EngineClient,
         buffer: &mut [u8],
         mut post: impl FnMut(Option<crate::stats::usage::Reading>),
     ) -> Result<(), EngineError> {
-        if let Stage::Asking(request) = &mut self.stage {
+        if let StreamStage::Asking(request) = &mut self.stage {
             match self.link.send(request) {
                 Ok(sent) => drop(request.drain(..sent)),
                 Err(error) if is_not_yet(&error) => return Ok(()),
                 Err(error) => return Err(client.failed(error)),
             }
             if request.is_empty() {
-                self.stage = Stage::Reading(Response::default());
+                self.stage = StreamStage::Reading(StreamResponse::default());
             }
             return Ok(());
         }
-        let Stage::Reading(response) = &mut self.stage else { return Ok(()) };
+        let StreamStage::Reading(response) = &mut self.stage else { return Ok(()) };
         loop {
             let read = match self.link.recv(buffer) {
                 Ok(0) => return Err(client.failed(io::ErrorKind::UnexpectedEof.into())),

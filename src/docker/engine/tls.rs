@@ -18,7 +18,7 @@ use crate::poller::Readiness;
 
 /// Who the engine must be, and who we are.
 #[derive(Clone)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     folder: PathBuf,
     config: TlsConfig,
 }
@@ -26,7 +26,7 @@ pub(super) struct Tls {
 impl Tls {
     /// Reads `ca.pem`, which must be there, and `cert.pem` with `key.pem`, where the engine wants
     /// to know its clients.
-    pub(super) fn read(folder: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
         let roots = certificates(&folder.join("ca.pem"))?;
         let mut config = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots));
         let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
@@ -38,7 +38,7 @@ impl Tls {
     }
 
     /// The same for connections made without ureq, to the engine of this name.
-    pub(super) fn handshake(&self, name: &str) -> io::Result<Handshake> {
+    pub(crate) fn handshake(&self, name: &str) -> io::Result<TlsHandshake> {
         let der = |certificate: &Certificate<'_>| CertificateDer::from(certificate.der().to_vec());
         let mut roots = RootCertStore::empty();
         if let RootCerts::Specific(certificates) = self.config.root_certs() {
@@ -58,10 +58,10 @@ impl Tls {
             }
         };
         let name = ServerName::try_from(name.to_owned()).map_err(invalid)?;
-        Ok(Handshake { config: Arc::new(config), name })
+        Ok(TlsHandshake { config: Arc::new(config), name })
     }
 
-    pub(super) fn config(&self) -> TlsConfig {
+    pub(crate) fn config(&self) -> TlsConfig {
         self.config.clone()
     }
 }
@@ -87,45 +87,45 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
 
 /// Puts TLS on connections that do not block.
 #[derive(Clone, Debug)]
-pub(super) struct Handshake {
+pub(crate) struct TlsHandshake {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
-impl Handshake {
+impl TlsHandshake {
     /// TLS over `socket`. The handshake itself is made with the first bytes sent.
-    pub(super) fn over(&self, socket: OwnedFd) -> io::Result<TlsLink> {
+    pub(crate) fn over(&self, socket: OwnedFd) -> io::Result<TlsConnection> {
         let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
         let connection = connection.map_err(invalid)?;
-        Ok(TlsLink(StreamOwned::new(connection, TcpStream::from(socket))))
+        Ok(TlsConnection(StreamOwned::new(connection, TcpStream::from(socket))))
     }
 }
 
 /// A connection with TLS on it that does not block.
 #[derive(Debug)]
-pub(super) struct TlsLink(StreamOwned<ClientConnection, TcpStream>);
+pub(crate) struct TlsConnection(StreamOwned<ClientConnection, TcpStream>);
 
-impl TlsLink {
-    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl TlsConnection {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
 
-    pub(super) fn recv(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn recv(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.0.read(into)
     }
 
     /// Whether it holds bytes that came and were not read: it wants no others before.
-    pub(super) fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         !self.0.conn.wants_read()
     }
 
     /// What it waits for.
-    pub(super) fn interest(&self) -> Readiness {
+    pub(crate) fn interest(&self) -> Readiness {
         if self.0.conn.wants_write() { Readiness::Write } else { Readiness::Read }
     }
 }
 
-impl AsFd for TlsLink {
+impl AsFd for TlsConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.sock.as_fd()
     }

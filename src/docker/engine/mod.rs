@@ -1,0 +1,12 @@
+//! The Engine API over HTTP: addresses, transports, the allowed calls and their JSON.
+
+pub(crate) mod call;
+pub(crate) mod client;
+pub(crate) mod connection;
+pub(crate) mod error;
+pub(crate) mod host;
+pub(crate) mod json;
+pub(crate) mod stream_response;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+pub(crate) mod transport;

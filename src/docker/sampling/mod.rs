@@ -1,0 +1,13 @@
+//! Taking samples: which way the engine answers fastest, and one sampler for each way.
+
+#[cfg(test)]
+mod case_tests;
+pub(crate) mod direct;
+mod interval;
+mod latest_samples;
+pub(crate) mod podman;
+pub(crate) mod probe;
+pub(crate) mod readings;
+pub(crate) mod sample;
+mod stream_reader;
+pub(crate) mod streams;
