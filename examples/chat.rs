@@ -1,4 +1,4 @@
-//! A chat with rooms, which the hub keeps: a client at `/ws/chat/NAME` is in the room NAME.
+//! A chat with rooms: a client that connects to `/ws/chat/ROOM` joins the room ROOM.
 //!
 //! ```text
 //! cargo run --example chat -- --addr 127.0.0.1:9002
@@ -12,6 +12,7 @@ use kentros::{
     Server, ServerConfig, Session,
 };
 
+/// A client in a room.
 struct Member {
     hub: HubHandle,
     room: String,

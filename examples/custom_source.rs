@@ -1,4 +1,4 @@
-//! Other things than containers on the dashboard: the processes of this machine, by user.
+//! A custom stats source: the processes of this machine on the dashboard, grouped by user.
 //!
 //! ```text
 //! cargo run --example custom_source -- --addr 127.0.0.1:9003
@@ -19,22 +19,22 @@ use kentros::{
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The number of processes shown: the ones with the most memory.
+/// The number of processes to show: those that use the most memory.
 const SHOWN: usize = 40;
-/// Ticks per second in `/proc/PID/stat`, and bytes per page: nearly every Linux has these values.
+/// Clock ticks per second in `/proc/PID/stat`, on nearly every Linux.
 const TICKS: f64 = 100.0;
+/// Bytes per memory page, on nearly every Linux.
 const PAGE: u64 = 4096;
 
 /// A reader of `/proc`.
 #[derive(Default)]
 struct Processes {
-    /// Where to publish the list of projects, while there is a listener.
+    /// Publishes the project list while there is a listener.
     hub: Option<HubHandle>,
-    /// When each process was last read, and its CPU time then: a rate needs two samples.
-    before: HashMap<String, (Instant, f64)>,
+    /// By pid: the time and CPU time of the previous sample. A rate needs two samples.
+    previous: HashMap<String, (Instant, f64)>,
 }
 
-/// One process.
 struct Process {
     pid: String,
     name: String,
@@ -52,20 +52,21 @@ impl StatsSource for Processes {
 
     fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
         let entries = fs::read_dir("/proc")?.flatten();
-        let mut processes: Vec<Process> = entries.filter_map(|entry| read(&entry)).collect();
+        let mut processes: Vec<Process> =
+            entries.filter_map(|entry| read_process(&entry)).collect();
         processes.sort_by_key(|process| std::cmp::Reverse(process.memory));
         processes.truncate(SHOWN);
         let timestamp = OffsetDateTime::from(SystemTime::now()).format(&Rfc3339)?;
         let mut projects: BTreeMap<String, Vec<Container>> = BTreeMap::new();
         let mut rows = Vec::new();
-        let mut seen = HashMap::new();
+        let mut current = HashMap::new();
         for process in processes {
             let project = format!("user-{}", process.user);
             let now = Instant::now();
-            let rate = self.before.get(&process.pid).map(|(at, cpu_seconds)| {
+            let rate = self.previous.get(&process.pid).map(|(at, cpu_seconds)| {
                 100.0 * (process.cpu_seconds - cpu_seconds) / (now - *at).as_secs_f64()
             });
-            seen.insert(process.pid.clone(), (now, process.cpu_seconds));
+            current.insert(process.pid.clone(), (now, process.cpu_seconds));
             let mut container = Container::new(&process.pid, &process.name);
             container.state = "running".into();
             projects.entry(project.clone()).or_default().push(container);
@@ -79,15 +80,9 @@ impl StatsSource for Processes {
                 rows.push((process.pid, row));
             }
         }
-        self.before = seen;
-        let projects: Vec<Project> = projects
-            .into_iter()
-            .map(|(id, containers)| {
-                let mut project = Project::new(id, containers);
-                project.status = "running".into();
-                project
-            })
-            .collect();
+        self.previous = current;
+        let projects: Vec<Project> =
+            projects.into_iter().map(|(id, containers)| Project::new(id, containers)).collect();
         if let Some(hub) = &self.hub {
             hub.broadcast(&Message::new("project_list", &projects).latest())?;
         }
@@ -103,11 +98,11 @@ impl StatsSource for Processes {
     }
 }
 
-/// Returns `None` for an entry that is not a process, or that has just ended.
-fn read(entry: &fs::DirEntry) -> Option<Process> {
+/// Returns `None` for an entry that is not a process, or whose process has just exited.
+fn read_process(entry: &fs::DirEntry) -> Option<Process> {
     let pid = entry.file_name().into_string().ok()?;
     let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-    // The name is in parentheses and may contain any character: proc_pid_stat(5).
+    // The name is in parentheses and may contain any character; see proc_pid_stat(5).
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let number = |n: usize| fields.get(n)?.parse::<u64>().ok();

@@ -1,5 +1,5 @@
-//! An echo server with a live page: a WebSocket at `/ws/echo` returns each message unchanged, and
-//! the page at `/` shows the clients and their messages.
+//! An echo server with a live page. The WebSocket at `/ws/echo` sends each message back, and the page
+//! at `/` shows the connected clients and their messages.
 //!
 //! ```text
 //! cargo run --example echo_dashboard -- [--addr HOST:PORT] [--max-message BYTES]
@@ -20,26 +20,26 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Characters of a message that the page shows.
+/// The number of characters of a message to show on the page.
 const SHOWN: usize = 200;
 
-/// What the page shows, shared by the sessions of all clients.
+/// The state of the page, shared by all sessions.
 struct Page {
     hub: HubHandle,
-    /// Addresses by client id.
+    /// The address of each client, by client id.
     connected: Mutex<BTreeMap<u64, String>>,
 }
 
 impl Page {
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<u64, String>)) {
+    fn update_clients(&self, change: impl FnOnce(&mut BTreeMap<u64, String>)) {
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut connected);
-        // Under the lock, so that the last list published is the current one.
+        // Published while locked, so that lists are published in order.
         let _ = self.hub.broadcast(&Message::new("clients", &*connected).latest());
     }
 }
 
-/// One client of the echo.
+/// The session of one client.
 struct Echo(Arc<Page>);
 
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ struct Echoed {
 
 impl Session for Echo {
     fn open(&mut self, client: &Client) {
-        self.0.change(|connected| {
+        self.0.update_clients(|connected| {
             connected.insert(client.id(), client.peer_addr().to_string());
         });
     }
@@ -74,7 +74,7 @@ impl Session for Echo {
     }
 
     fn close(&mut self, client: &Client, _: CloseReason) {
-        self.0.change(|connected| {
+        self.0.update_clients(|connected| {
             connected.remove(&client.id());
         });
     }
@@ -82,7 +82,7 @@ impl Session for Echo {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut addr = "127.0.0.1:9001".to_owned();
-    // Tests and benchmarks send as fast as they can.
+    // No rate limit, because tests and benchmarks send as fast as they can.
     let mut config = ServerConfig::default().with_max_rate(None);
     let mut args = Parser::from_env();
     while let Some(arg) = args.next()? {

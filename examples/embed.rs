@@ -1,4 +1,4 @@
-//! A hub in a plain program: what it publishes reaches every client of `/ws/stats`.
+//! A hub embedded in a program: every client of `/ws/stats` receives the messages it publishes.
 //!
 //! ```text
 //! cargo run --example embed -- --addr 127.0.0.1:9001
@@ -19,13 +19,13 @@ fn main() -> Result<(), Error> {
     let server = Server::bind(addr, hub.handle(), ServerConfig::default())?;
     println!("listening on ws://{}/ws/stats", server.local_addr());
 
-    // A value that the hub asks for once a second, while at least one client is connected.
+    // The hub calls this closure once a second while at least one client is connected.
     let handle = hub.handle();
     handle.publish_every(Duration::from_secs(1), "load", || {
         std::fs::read_to_string("/proc/loadavg").map(|load| load.trim().to_owned())
     })?;
 
-    // Messages from any thread: events of one project, and the state of the whole.
+    // Any thread can publish: here, an event of one project and a state of the whole program.
     for build in 1.. {
         handle.broadcast(&Message::new("build_started", build).project("shop"))?;
         handle.broadcast(&Message::new("clients", handle.client_count()).latest())?;

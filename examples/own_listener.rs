@@ -1,5 +1,4 @@
-//! A program that has an HTTP server already, here a small one, and passes its WebSockets to
-//! kentros.
+//! A program with its own HTTP server, which hands WebSocket connections over to kentros.
 //!
 //! ```text
 //! cargo run --example own_listener -- --addr 127.0.0.1:9007
@@ -16,27 +15,28 @@ use std::time::Duration;
 
 use kentros::{Connector, Hub, HubConfig, Incoming, Server, ServerConfig};
 
-/// Path, content type and content.
+/// Path, content type and content of each file.
 const FILES: [(&str, &str, &str); 2] = [
     ("/", "text/html; charset=utf-8", include_str!("own_listener/index.html")),
     ("/echo.js", "text/javascript; charset=utf-8", include_str!("own_listener/echo.js")),
 ];
 
-/// The longest a client may take for one read, and the most bytes of a request's head.
+/// The timeout of each read of the request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-const HEAD_BYTES: u64 = 16 * 1024;
+/// The maximum size of the request head, bytes.
+const MAX_HEAD: u64 = 16 * 1024;
 
-/// Answers the request on `stream`, or passes it on.
+/// Reads a request. Serves a file, or hands the connection over to kentros.
 fn serve(stream: TcpStream, websockets: &Connector) -> Result<(), Box<dyn Error>> {
     stream.set_read_timeout(Some(HEAD_TIMEOUT))?;
-    let mut reader = BufReader::new(stream.take(HEAD_BYTES));
+    let mut reader = BufReader::new(stream.take(MAX_HEAD));
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head)? == 0 {
-            return Err("the request has no end".into());
+            return Err("incomplete request head".into());
         }
     }
-    // The client may have sent more than the head.
+    // The client may have sent WebSocket frames right after the head.
     let already_read = [head.as_bytes(), reader.buffer()].concat();
     let mut stream = reader.into_inner().into_inner();
     let path = head.split(' ').nth(1).unwrap_or_default();
@@ -47,7 +47,7 @@ fn serve(stream: TcpStream, websockets: &Connector) -> Result<(), Box<dyn Error>
     let file = FILES.iter().find(|(name, ..)| *name == path);
     let (status, content_type, body) = match file {
         Some((_, content_type, body)) => ("200 OK", *content_type, *body),
-        None => ("404 Not Found", "text/plain; charset=utf-8", "no such file\n"),
+        None => ("404 Not Found", "text/plain; charset=utf-8", "not found\n"),
     };
     let length = body.len();
     write!(
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::spawn(HubConfig::default())?;
     let config = ServerConfig::bare().websocket("/ws/echo", |client, message| {
         if let Incoming::Text(text) = message {
-            // Fails only for a client that is gone.
+            // Fails only if the client has disconnected.
             let _ = client.send_text(text);
         }
     });
@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // The client may have disconnected before it was accepted.
         let Ok(stream) = stream else { continue };
         let websockets = server.connector();
-        // A client that sends its request slowly delays no other.
+        // One thread per connection, so that a slow client does not delay others.
         thread::spawn(move || {
             if let Err(error) = serve(stream, &websockets) {
                 eprintln!("error: {error}");

@@ -1,5 +1,5 @@
-//! The progress of CI jobs, live, for the users who may see the project. Log in as `ann-5f1c` or
-//! `ben-90e2`.
+//! Live progress of CI jobs. Each user sees only their own projects. Log in with the token `ann-5f1c`
+//! or `ben-90e2`.
 //!
 //! ```text
 //! cargo run --example progress -- --addr 127.0.0.1:9005
@@ -25,14 +25,15 @@ struct User {
     projects: &'static [&'static str],
 }
 
-/// A real server asks its database: `sessions` and `route` may wait for it.
+/// A real server would query a database: the closures of `sessions` and `route` may block.
 const USERS: [User; 2] = [
     User { token: "ann-5f1c", name: "ann", projects: &["shop", "docs"] },
     User { token: "ben-90e2", name: "ben", projects: &["docs"] },
 ];
 
-/// Finds the user by a bearer token, or by a cookie: a page cannot add a header to its WebSocket.
-fn user(request: &Request) -> Result<&'static User, Response> {
+/// Finds the user by a bearer token or a cookie. Browsers cannot send a bearer token with a
+/// WebSocket request.
+fn authenticate(request: &Request) -> Result<&'static User, Response> {
     let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
     let token = bearer.or_else(|| request.cookie("token"));
     USERS.iter().find(|user| Some(user.token) == token).ok_or_else(|| {
@@ -49,7 +50,7 @@ struct Viewer {
 
 impl Viewer {
     fn new(hub: &HubHandle, request: &Request) -> Result<Self, Response> {
-        let (user, project) = (user(request)?, request.tail());
+        let (user, project) = (authenticate(request)?, request.tail());
         if !user.projects.contains(&project) {
             let refused = format!("{} has no access to this project\n", user.name);
             return Err(Response::text(&refused).with_status(403));
@@ -66,7 +67,7 @@ impl Session for Viewer {
     }
 
     fn message(&mut self, client: &Client, _: Incoming<'_>) {
-        client.close(1003, "this WebSocket only sends");
+        client.close(1003, "this WebSocket accepts no messages");
     }
 }
 
@@ -76,7 +77,7 @@ struct Job {
     percent: u32,
 }
 
-/// Stands in for a CI system: each project builds and tests, again and again.
+/// Simulates a CI system that builds and tests each project repeatedly.
 fn run_jobs(hub: &HubHandle) -> Result<(), Error> {
     for step in (0..=25).cycle() {
         for project in ["shop", "docs"] {
@@ -85,10 +86,10 @@ fn run_jobs(hub: &HubHandle) -> Result<(), Error> {
                 if percent > 100 {
                     continue;
                 }
-                // The newest state of each job is retained for clients that connect later.
+                // A state: the latest of each job is retained for clients that connect later.
                 let job = Message::new("job", Job { name, percent }).latest_of(name);
                 hub.broadcast_to_subscribers(project, &job)?;
-                // A log line is an event: it goes to the clients connected now.
+                // An event: only clients that are connected now receive a log line.
                 let line = format!("{name}: step {step} done");
                 hub.broadcast_to_subscribers(project, &Message::new("log", line))?;
             }
@@ -109,11 +110,11 @@ fn main() -> Result<(), Error> {
             "text/javascript; charset=utf-8",
             include_str!("progress/progress.js"),
         )
-        .route("/user", |request| Ok::<_, Response>(Response::json(user(request)?)?))
+        .route("/user", |request| Ok::<_, Response>(Response::json(authenticate(request)?)?))
         .sessions("/ws/progress/*", move |request| Viewer::new(&viewers, request));
     let server = Server::bind(addr.as_deref().unwrap_or("127.0.0.1:9005"), hub.handle(), config)?;
     println!("listening on http://{}", server.local_addr());
     let ci = thread::spawn(move || run_jobs(&jobs));
-    // It ends only with an error.
+    // Returns only on an error.
     ci.join().unwrap_or(Ok(()))
 }

@@ -1,5 +1,5 @@
-//! A listener with `SO_REUSEPORT`: a new version of the program starts on the same port before the
-//! old one exits, so that no connection is refused.
+//! A listener with `SO_REUSEPORT`: a new version of the program can listen on the same port before
+//! the old one exits, so that no connection is refused.
 //!
 //! ```text
 //! cargo run --example reuse_port -- --addr 127.0.0.1:9004
@@ -14,13 +14,13 @@ use std::thread;
 use kentros::{Hub, HubConfig, Message, Server, ServerConfig};
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
 
-/// Connections that the kernel holds until the server accepts them.
+/// The maximum number of connections waiting to be accepted.
 const BACKLOG: i32 = 1024;
 
 fn open(addr: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
     let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket(family, SocketType::STREAM, None)?;
-    // The other process must have set it too, and belong to the same user.
+    // Both processes must set this option and run as the same user.
     sockopt::set_socket_reuseport(&socket, true)?;
     bind(&socket, &addr)?;
     listen(&socket, BACKLOG)?;

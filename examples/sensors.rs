@@ -1,4 +1,4 @@
-//! The sensors of this machine on a page of their own, as JSON and live.
+//! The sensors of this machine: a custom page, JSON over HTTP and a WebSocket.
 //!
 //! ```text
 //! cargo run --example sensors -- --addr 127.0.0.1:9006
@@ -17,7 +17,7 @@ use kentros::{
 };
 use serde::Serialize;
 
-/// The page is one file, so its style and script are inline.
+/// The page is a single file with inline style and script.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -56,14 +56,14 @@ impl Session for Viewer {
     }
 
     fn message(&mut self, client: &Client, _: Incoming<'_>) {
-        client.close(1003, "this WebSocket only sends");
+        client.close(1003, "this WebSocket accepts no messages");
     }
 }
 
 fn main() -> Result<(), kentros::Error> {
     let addr = std::env::args().skip(1).find(|arg| arg != "--addr");
     let hub = Hub::spawn(HubConfig::default())?;
-    // The hub reads the sensors once a second for all clients, and not at all without one.
+    // The sensors are read once a second for all clients, and not at all without clients.
     hub.handle().publish_every(Duration::from_secs(1), "sensors", Sensors::read)?;
     let handle = hub.handle();
     let config = ServerConfig::bare()

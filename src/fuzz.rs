@@ -26,7 +26,7 @@ use crate::http::head::{Head, MAX_HEAD};
 use crate::http::response::Response;
 use crate::server::auth::gate::{Checks, Gate, Pass};
 use crate::server::routes::{Outcome, RouteTable};
-use crate::stats::command::{self, ClientCommand};
+use crate::stats::protocol::{self, ClientCommand};
 use crate::stats::socket::StatsSession;
 use crate::{Client, Hub, HubConfig, Incoming, Message, ServerConfig, Session, Token};
 
@@ -120,7 +120,7 @@ fn check_response(response: &Response) {
 /// The text of a message to the stats socket.
 pub fn client_message(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match command::parse(text) {
+    match protocol::parse(text) {
         Ok(ClientCommand::Subscribe(ids) | ClientCommand::Unsubscribe(ids)) => {
             assert!(ids.iter().all(|id| (1..=255).contains(&id.len())), "{ids:?}");
         }

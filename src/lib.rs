@@ -9,7 +9,7 @@
 //! - a [`Server`] in front of it: the stats socket, the dashboard, JSON over HTTP, and routes and
 //!   WebSockets of your own ([`ServerConfig`]).
 //! - a [`StatsSource`] that a streamer asks once a second while somebody listens: the Docker
-//!   Engine (`DockerSource`), a simulation (`DemoSource`), or a closure of yours.
+//!   Engine (`DockerSource`) or a closure of yours.
 //!
 #![cfg_attr(feature = "docker", doc = "```")]
 #![cfg_attr(not(feature = "docker"), doc = "```ignore")]
@@ -89,7 +89,7 @@
 //!
 //! # Features
 //!
-//! - `docker` (default): `DockerSource`, `DockerHost` and `DemoSource`.
+//! - `docker` (default): `DockerSource` and `DockerHost`.
 //! - `dashboard` (default): the page at `/`.
 //! - `cli` (default): what only the program `kentros` needs.
 //! - `tls`: TLS to the engine.
@@ -121,8 +121,6 @@ compile_error!("kentros runs on Linux: it waits for sockets with epoll");
 
 mod connection;
 mod counters;
-#[cfg(feature = "dashboard")]
-mod dashboard;
 #[cfg(feature = "docker")]
 mod docker;
 mod error;
@@ -159,8 +157,6 @@ pub use crate::interest::Interest;
 pub use crate::message::Message;
 pub use crate::server::auth::token::Token;
 pub use crate::server::{Access, Connector, Server, ServerConfig};
-#[cfg(feature = "docker")]
-pub use crate::stats::DemoSource;
 pub use crate::stats::payload::{
     Container, ContainerStats, EngineState, EngineStatus, Mode, Project, ProjectStatus,
     ProjectTotals, PrometheusFields, STANDALONE, StatusContainer, Unavailable,

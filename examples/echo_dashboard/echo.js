@@ -1,4 +1,4 @@
-// Two sockets: one listens to the hub, one talks to the echo.
+// Two WebSockets: one receives from the hub, the other sends to the echo.
 "use strict";
 
 const SHOWN = 100;

@@ -55,7 +55,7 @@ async function start() {
 
 $("login").addEventListener("submit", (event) => {
   event.preventDefault();
-  // A page cannot add a header to its WebSocket, but the browser sends it the cookies.
+  // Browsers send cookies with a WebSocket request, but no custom headers.
   document.cookie = `token=${encodeURIComponent($("token").value)}; SameSite=Strict`;
   start();
 });

@@ -1,4 +1,4 @@
-//! What the bytes of a hostile or broken engine come to: fuzz targets, see [`crate::fuzz`].
+//! Fuzz targets that handle the bytes of a hostile or broken engine. See [`crate::fuzz`].
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 use std::sync::LazyLock;
@@ -14,11 +14,11 @@ use crate::docker::inventory::{Inventory, Target};
 use crate::docker::sampling::readings::ContainerReadings;
 use crate::docker::sampling::sample::{PodmanFrame, Sample};
 use crate::stats::metrics;
+use crate::stats::reading::Reading;
 use crate::stats::snapshot::history::History;
-use crate::stats::usage::Reading;
 use crate::{Counters, EngineCounters, Interest, Message, Snapshot};
 
-/// What a real engine listed, and a sample of one of its containers.
+/// The list of a real engine, and a sample of one of its containers.
 static LIST: LazyLock<Vec<ContainerSummary>> =
     LazyLock::new(|| parse(include_bytes!("../../tests/fixtures/docker-20.10-list.json")).unwrap());
 static SAMPLE: LazyLock<Option<Reading>> = LazyLock::new(|| {
@@ -26,14 +26,14 @@ static SAMPLE: LazyLock<Option<Reading>> = LazyLock::new(|| {
     parse::<Sample>(sample).unwrap().reading()
 });
 
-/// An answer of the engine, taken for each that it might be: a list, an inspection, a sample, a
-/// frame of Podman's, the version.
+/// A response of the engine, parsed as each kind in turn: a list, an inspection, a sample, a frame
+/// of Podman, the version.
 pub fn engine_json(bytes: &[u8]) {
     let _ = parse::<EngineVersion>(bytes);
-    let mut inventory = known();
+    let mut inventory = inventory();
     if let Ok(inspected) = parse::<ContainerInspect>(bytes) {
-        for id in inventory.to_inspect(9) {
-            inventory.inspected(&id, Some(&inspected));
+        for id in inventory.uninspected(9) {
+            inventory.apply_inspection(&id, Some(&inspected));
         }
     }
     let sample = parse::<Sample>(bytes).ok();
@@ -44,18 +44,18 @@ pub fn engine_json(bytes: &[u8]) {
         .chain(samples.flat_map(|sample| [sample.reading(true), sample.reading(false)]))
         .for_each(|reading| check(&inventory, reading.as_ref()));
     if let Ok(list) = parse::<Vec<ContainerSummary>>(bytes) {
-        inventory.listing();
-        inventory.listed(list);
+        inventory.begin_list();
+        inventory.apply_full_list(list);
     }
     check(&inventory, None);
 }
 
-/// Lines of the engine's events, at the first empty one of which a list comes.
+/// Lines of the event stream. An empty line starts a list call.
 pub fn event_lines(bytes: &[u8]) {
-    let mut inventory = known();
+    let mut inventory = inventory();
     for line in bytes.split(|byte| *byte == b'\n') {
         if line.is_empty() {
-            inventory.listing();
+            inventory.begin_list();
         }
         let Ok(event) = parse::<EngineEvent>(line) else { continue };
         let Some((project, status)) = inventory.apply(&event) else { continue };
@@ -63,20 +63,19 @@ pub fn event_lines(bytes: &[u8]) {
         check_json(&message.to_json().unwrap());
     }
     check_list(&inventory);
-    inventory.listed(LIST.clone());
+    inventory.apply_full_list(LIST.clone());
     check_list(&inventory);
 }
 
-/// An answer without end, from its head on; the first byte says how many bytes come at a time.
-///
-/// However they come, the same lines must come of them.
+/// A streaming response. The first byte is the number of bytes per piece; the pieces must not change
+/// the lines.
 pub fn engine_stream(bytes: &[u8]) {
     let Some((&size, stream)) = bytes.split_first() else { return };
     let size = usize::from(size) + 1;
     assert_eq!(read(stream, size), read(stream, stream.len().max(1)), "{size} bytes at a time");
 }
 
-/// The lines of an answer, and whether it ended; `None` where it was refused.
+/// The lines of a response, and whether it ended; `None` if it was rejected.
 fn read(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, Option<bool>) {
     let (mut response, mut lines) = (StreamResponse::default(), Vec::new());
     for piece in stream.chunks(size) {
@@ -91,14 +90,14 @@ fn read(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, Option<bool>) {
     (lines, Some(response.has_ended()))
 }
 
-/// An inventory that knows the containers of a real engine.
-fn known() -> Inventory {
+/// An inventory with the containers of a real engine.
+fn inventory() -> Inventory {
     let mut inventory = Inventory::default();
-    inventory.listed(LIST.clone());
+    inventory.apply_full_list(LIST.clone());
     inventory
 }
 
-/// Tells of these containers; those to be sampled.
+/// Encodes the list and returns the containers to sample.
 fn check_list(inventory: &Inventory) -> Vec<Target> {
     check_json(&Message::new("project_list", inventory.projects()).to_json().unwrap());
     let targets = inventory.targets(&Interest::all());
@@ -110,32 +109,32 @@ fn check_json(text: &str) {
     let _: IgnoredAny = serde_json::from_str(text).unwrap();
 }
 
-/// Tells everything there is to tell of these containers, before and after this reading.
+/// Encodes everything about these containers, before and after this reading.
 fn check(inventory: &Inventory, reading: Option<&Reading>) {
     let targets = check_list(inventory);
     let now = Instant::now();
-    let (mut rows, mut history) = (ContainerReadings::default(), History::default());
-    rows.keep(&targets, now);
+    let (mut readings, mut history) = (ContainerReadings::default(), History::default());
+    readings.set_targets(&targets, now);
     for (second, reading) in [(0.0, &*SAMPLE), (1.0, &reading.cloned()), (2.0, &*SAMPLE)] {
         for target in &targets {
-            assert!(rows.take(&target.id, reading.clone(), now));
+            assert!(readings.update(&target.id, reading.clone(), now));
         }
-        let told = rows.rows(&targets, now, Duration::from_secs(1));
-        let text = metrics::text(&Counters::default(), &EngineCounters::default(), &told);
+        let stats = readings.container_stats(&targets, now, Duration::from_secs(1));
+        let text = metrics::encode(&Counters::default(), &EngineCounters::default(), &stats);
         text.lines().for_each(check_metric);
-        history.record(second, &told);
-        for (id, row) in &told {
+        history.record(second, &stats);
+        for (id, row) in &stats {
             let percent = row.cpu_percent.unwrap_or_default();
             assert!(percent.is_finite() && percent >= 0.0, "{id}: {percent} %");
         }
         let counts = inventory.counts(&Interest::all());
-        let snapshot = Snapshot::with_counts(told, counts, Duration::MAX).unwrap();
+        let snapshot = Snapshot::with_counts(stats, counts, Duration::MAX).unwrap();
         check_json(&snapshot.to_json());
     }
     check_json(&history.payload(300, &Interest::all()));
 }
 
-/// A line of Prometheus's text format: a comment, or a name, labels in quotes, and a number.
+/// Checks a line of Prometheus's text format: a comment, or a name, quoted labels and a number.
 fn check_metric(line: &str) {
     if line.starts_with('#') {
         return;

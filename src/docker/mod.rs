@@ -1,12 +1,12 @@
 //! The Docker Engine, or Podman, as a source of stats.
 //!
-//! Who owns what: [`DockerSource`] is called on the streamer's thread and owns at most one
-//! `Session`. The session owns the connections, the threads of its `Watch` (which own the list),
-//! the readings (`Rows`) and the threads of its sampler (workers, or a reader). The list itself, an
-//! `Inventory`, is shared behind a lock that nobody holds across a call.
+//! Ownership: [`DockerSource`] is called on the streamer's thread and owns at most one
+//! `EngineSession`. The session owns the connections, the two threads that keep the `Inventory` up
+//! to date, the latest readings, and the threads of its sampler. The inventory is shared behind a
+//! lock that no thread holds during a call to the engine.
 //!
-//! Nothing reconnects by itself: a session that fails is dropped, with all of its threads, and
-//! the next reading opens another.
+//! Nothing reconnects by itself: a session that fails is dropped with all its threads, and the next
+//! reading opens a new one.
 
 mod engine;
 #[cfg(all(any(test, fuzzing), feature = "dashboard"))]
@@ -21,16 +21,17 @@ use std::time::Instant;
 
 use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError, StatsSource};
 use engine::client::{CALL_LIMIT, CallCounters};
+use engine::negotiate::negotiate;
 use sampling::probe::ReadMode;
-use session::{EngineSession, identify};
+use session::EngineSession;
 
 pub use engine::host::DockerHost;
 
-/// Reads a Docker Engine or Podman: stats, the list of projects, events.
+/// A [`StatsSource`] for a Docker Engine or Podman: container stats, the list of projects, events.
 ///
-/// It does nothing before it is asked. An engine that is absent makes each call fail, with the
-/// remedy in the error's words, until it is there; one that goes away and comes back is taken up
-/// by itself. It makes only GET requests, and while nobody listens, none.
+/// It connects at the first call. While the engine cannot be reached, each call returns an error
+/// that says what to do; once it can, the next call reconnects. It makes only GET requests, and none
+/// while there are no listeners.
 ///
 /// ```no_run
 /// use kentros::{Interest, DockerHost, DockerSource, StatsSource};
@@ -44,30 +45,30 @@ pub struct DockerSource {
     host: DockerHost,
     hub: Option<HubHandle>,
     session: Option<EngineSession>,
-    /// What was last known of the engine; kept when it goes away.
+    /// The latest information about the engine. Kept while it cannot be reached.
     info: EngineInfo,
-    /// Of all sessions.
-    tally: Arc<CallCounters>,
-    /// How the engine behaved when nobody had listened for a while: it need not be probed again.
-    behaviour: Option<(EngineInfo, ReadMode)>,
+    /// The calls of all sessions.
+    counters: Arc<CallCounters>,
+    /// The read mode of the session that `pause` ended, so that the engine need not be probed again.
+    known_mode: Option<(EngineInfo, ReadMode)>,
 }
 
 impl DockerSource {
-    /// A source for the engine at `host`. It makes no connection yet.
+    /// Creates a source for the engine at `host`, without connecting.
     pub fn new(host: DockerHost) -> Self {
         Self {
             host,
             hub: None,
             session: None,
             info: EngineInfo::default(),
-            tally: Arc::default(),
-            behaviour: None,
+            counters: Arc::default(),
+            known_mode: None,
         }
     }
 
-    /// The session under way, or a new one.
+    /// The current session, or a new one.
     fn session(&mut self) -> Result<&mut EngineSession, SourceError> {
-        // One that was lost between two readings says nothing about the engine now.
+        // It may have failed between two readings. Try once more before reporting an error.
         if let Some(why) = self.session.as_ref().and_then(EngineSession::lost) {
             log::info!("engine: {why}");
             self.session = None;
@@ -75,9 +76,9 @@ impl DockerSource {
         match &mut self.session {
             Some(session) => Ok(session),
             none => {
-                let known = self.behaviour.take();
+                let known = self.known_mode.take();
                 let (host, hub) = (&self.host, self.hub.as_ref());
-                Ok(none.insert(EngineSession::open(host, hub, known.as_ref(), &self.tally)?))
+                Ok(none.insert(EngineSession::open(host, hub, known.as_ref(), &self.counters)?))
             }
         }
     }
@@ -103,11 +104,11 @@ impl StatsSource for DockerSource {
     }
 
     fn start(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
-        // A session opened without the hub tells it nothing; one it was opened with is kept.
+        // A session opened without the hub does not publish to it.
         if self.hub.replace(hub.clone()).is_none() {
             self.session = None;
         } else if let Some(session) = &self.session {
-            session.publish_anew();
+            session.republish();
         }
         self.info = self.session()?.info.clone();
         Ok(())
@@ -115,7 +116,7 @@ impl StatsSource for DockerSource {
 
     fn pause(&mut self) {
         if let Some(session) = self.session.take() {
-            self.behaviour = session.behaviour().map(|how| (session.identity(), how));
+            self.known_mode = session.read_mode().map(|mode| (session.identity(), mode));
         }
         self.hub = None;
     }
@@ -124,14 +125,14 @@ impl StatsSource for DockerSource {
         if self.session.as_ref().is_some_and(|session| session.lost().is_none()) {
             return Ok(());
         }
-        identify(&self.host, Instant::now() + CALL_LIMIT, &self.tally)?;
+        negotiate(&self.host, Instant::now() + CALL_LIMIT, &self.counters)?;
         Ok(())
     }
 
     fn engine_info(&self) -> EngineInfo {
         EngineInfo {
-            calls: self.tally.calls.load(Ordering::Relaxed),
-            errors: self.tally.errors.load(Ordering::Relaxed),
+            calls: self.counters.calls.load(Ordering::Relaxed),
+            errors: self.counters.errors.load(Ordering::Relaxed),
             ..self.info.clone()
         }
     }

@@ -1,69 +1,62 @@
-//! One connection to an engine, from the first ping to whatever ends it.
+//! A session with one engine, from the first ping to the first failure.
 //!
-//! A session is opened whole and dropped whole: what was found out about the engine, the readings,
-//! the threads all go with it. After a restart of the engine everything is therefore asked anew,
-//! and no rate is taken across the gap.
+//! A session is opened and dropped as a whole, with everything known about the engine, its readings
+//! and its threads. After a restart of the engine everything starts over, and no rate is computed
+//! across the gap.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ureq::http::HeaderMap;
-
-use crate::docker::engine::call::{EngineCall, EventFilter};
-use crate::docker::engine::client::{CallCounters, EngineClient};
-use crate::docker::engine::error::EngineError;
-use crate::docker::engine::host::DockerHost;
-use crate::docker::engine::json::{ContainerSummary, EngineVersion};
-use crate::docker::inventory::watch::{InventoryWatch, SharedInventory, lock};
-use crate::docker::inventory::{Inventory, Target};
-use crate::docker::sampling::direct::DirectSampler;
-use crate::docker::sampling::podman::PodmanSampler;
-use crate::docker::sampling::probe::{self, ProbeOutcome, ReadMode};
-use crate::docker::sampling::readings::ContainerReadings;
-use crate::docker::sampling::streams::StreamSampler;
+use super::engine::call::{EngineCall, EventFilter};
+use super::engine::client::{CallCounters, EngineClient};
+use super::engine::error::EngineError;
+use super::engine::host::DockerHost;
+use super::engine::json::ContainerSummary;
+use super::engine::negotiate::{negotiate, parse_version};
+use super::inventory::watch::{InventoryWatch, SharedInventory, lock};
+use super::inventory::{Inventory, Target};
+use super::sampling::direct::DirectSampler;
+use super::sampling::podman::PodmanSampler;
+use super::sampling::probe::{ProbeOutcome, ReadMode, probe};
+use super::sampling::readings::ContainerReadings;
+use super::sampling::streams::StreamSampler;
 use crate::stats::payload::Mode;
 use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError};
 
-/// The API version asked for where the engine speaks it: the newest whose answers we know.
-const NEWEST: (u32, u32) = (1, 51);
-/// The oldest that has one-shots: Docker 20.10.
-const OLDEST: (u32, u32) = (1, 41);
-/// The first Podman that calls received what is received (podman pull request 16628).
-const SWAPPED_BEFORE: (u32, u32) = (4, 4);
-/// The longest a reading takes, all in all: a shutdown waits for it.
+/// Before this version Podman swaps bytes received and sent (podman pull request 16628).
+const UNSWAPPED_PODMAN: (u32, u32) = (4, 4);
+/// The time limit of a reading. A shutdown waits for it.
 const READING_LIMIT: Duration = Duration::from_millis(1_900);
-/// The longest a reading waits for the samples of a stream.
+/// The longest wait for the samples of streams.
 const PASS_LIMIT: Duration = Duration::from_millis(1_500);
-/// Without a sample from anyone for this long the engine is asked whether it is still there.
-const DOUBT_AFTER: Duration = Duration::from_millis(2_500);
-/// Connections kept alive: four workers' and the lister's.
-const CONNECTIONS: usize = 5;
-
-/// Containers probed in one reading, and hung ones before a stream is tried.
+/// If no sample arrived for this long, the engine is pinged.
+const PING_AFTER: Duration = Duration::from_millis(2_500);
+/// The most containers probed per reading, and the number of probes that may time out before streams
+/// are used.
 const PROBES: usize = 3;
 
-/// An engine that answers, and all that reads it.
+/// A reachable engine and everything that reads it.
 #[derive(Debug)]
-pub(crate) struct EngineSession {
+pub(super) struct EngineSession {
     client: EngineClient,
     inventory: SharedInventory,
-    rows: ContainerReadings,
+    readings: ContainerReadings,
     sampler: Sampler,
-    /// The container to probe next, and how many hung.
-    probed: usize,
-    hung: usize,
-    /// When a sample last came, or there was none to come.
-    heard: Instant,
-    pub(crate) info: EngineInfo,
-    // Dropped last: its threads are joined when nothing else is under way.
+    /// The number of the container to probe next, and the number of probes that timed out.
+    next_probe: usize,
+    timed_out_probes: usize,
+    /// When a sample arrived last, or there was no container to sample.
+    last_sample: Instant,
+    pub(super) info: EngineInfo,
+    /// Declared last so that its threads are joined when nothing else is running.
     watch: InventoryWatch,
 }
 
 /// How samples are taken.
 #[derive(Debug)]
 enum Sampler {
-    /// Not known before there is a container to try it on.
+    /// Unknown until there is a container to probe.
     Unknown,
     Direct(DirectSampler),
     Stream(StreamSampler),
@@ -71,50 +64,50 @@ enum Sampler {
 }
 
 impl EngineSession {
-    /// Finds out what listens at `host`, and starts to watch it. `known` is how the engine behaved
-    /// when it was last asked, if it is the same.
-    pub(crate) fn open(
+    /// Connects to the engine at `host` and starts to watch its containers. `known` is the read
+    /// mode of an earlier session; it is used if the engine is still the same.
+    pub(super) fn open(
         host: &DockerHost,
         hub: Option<&HubHandle>,
         known: Option<&(EngineInfo, ReadMode)>,
-        tally: &Arc<CallCounters>,
+        counters: &Arc<CallCounters>,
     ) -> Result<Self, SourceError> {
         let deadline = Instant::now() + READING_LIMIT;
-        let (client, info) = identify(host, deadline, tally)?;
-        let podman = info.mode == Some(Mode::Podman);
-        let kind = if podman { EventFilter::All } else { EventFilter::Filtered };
+        let (client, info) = negotiate(host, deadline, counters)?;
+        let is_podman = info.mode == Some(Mode::Podman);
+        let filter = if is_podman { EventFilter::ByType } else { EventFilter::ByAction };
         let running: Vec<ContainerSummary> =
             client.get(EngineCall::List { all: false }, deadline)?;
         let mut inventory = Inventory::default();
-        inventory.listed(running);
+        inventory.apply_full_list(running);
         let inventory: SharedInventory = Arc::new(Mutex::new(inventory));
-        let watch = InventoryWatch::start(&client, kind, &inventory, hub)?;
+        let watch = InventoryWatch::start(&client, filter, &inventory, hub)?;
         let mut session = Self {
             client,
             inventory,
-            rows: ContainerReadings::default(),
+            readings: ContainerReadings::default(),
             sampler: Sampler::Unknown,
-            probed: 0,
-            hung: 0,
-            heard: Instant::now(),
+            next_probe: 0,
+            timed_out_probes: 0,
+            last_sample: Instant::now(),
             info,
             watch,
         };
         match known {
-            Some((info, behaviour)) if *info == session.identity() => session.sample(*behaviour)?,
-            _ if podman => session.sampler = Sampler::Podman(session.frames()?),
+            Some((info, mode)) if *info == session.identity() => session.start_sampler(*mode)?,
+            _ if is_podman => session.sampler = Sampler::Podman(session.start_podman()?),
             _ => {}
         }
         Ok(session)
     }
 
-    /// What the engine is, apart from how it is read.
-    pub(crate) fn identity(&self) -> EngineInfo {
+    /// The engine's name and versions, without the fields about sampling.
+    pub(super) fn identity(&self) -> EngineInfo {
         EngineInfo { mode: None, interval: None, ..self.info.clone() }
     }
 
-    /// How the engine turned out to behave.
-    pub(crate) fn behaviour(&self) -> Option<ReadMode> {
+    /// The read mode, if it was probed.
+    pub(super) fn read_mode(&self) -> Option<ReadMode> {
         match self.sampler {
             Sampler::Direct(_) => Some(ReadMode::Direct),
             Sampler::Stream(_) => Some(ReadMode::Stream),
@@ -122,100 +115,103 @@ impl EngineSession {
         }
     }
 
-    /// Publishes the list anew: the hub has forgotten it.
-    pub(crate) fn publish_anew(&self) {
-        self.watch.publish_anew();
+    /// Publishes the list again, because the hub no longer has it.
+    pub(super) fn republish(&self) {
+        self.watch.republish();
     }
 
-    /// Why the session cannot go on, if it cannot.
-    pub(crate) fn lost(&self) -> Option<String> {
+    /// Why the session has failed, if it has.
+    pub(super) fn lost(&self) -> Option<String> {
         lock(&self.inventory).lost.clone()
     }
 
-    /// Takes one reading.
-    pub(crate) fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
+    /// Samples the containers of the projects in `interest`.
+    pub(super) fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
         let start = Instant::now();
         let targets = lock(&self.inventory).targets(interest);
-        self.rows.keep(&targets, start);
-        let heard = self.read(&targets, start)?;
-        if heard || targets.is_empty() {
-            self.heard = Instant::now();
-        } else if self.heard.elapsed() > DOUBT_AFTER {
+        self.readings.set_targets(&targets, start);
+        let any = self.sample(&targets, start)?;
+        if any || targets.is_empty() {
+            self.last_sample = Instant::now();
+        } else if self.last_sample.elapsed() > PING_AFTER {
             self.client.ping(start + READING_LIMIT)?;
         }
         if let Some(why) = self.lost() {
             return Err(why.into());
         }
-        let pace = match &mut self.sampler {
-            Sampler::Direct(direct) => direct.pace(),
-            Sampler::Stream(streams) => streams.pace(),
+        self.info.interval = match &mut self.sampler {
+            Sampler::Direct(direct) => direct.interval(),
+            Sampler::Stream(streams) => streams.interval(),
             Sampler::Unknown | Sampler::Podman(_) => None,
         };
-        self.info.interval = pace;
-        let period = pace.unwrap_or(Duration::from_secs(1));
-        // What changed during the reading is told as it is now.
+        let interval = self.info.interval.unwrap_or(Duration::from_secs(1));
+        // The containers may have changed during the reading.
         drop(targets);
         let (targets, counts) = {
             let inventory = lock(&self.inventory);
             (inventory.targets(interest), inventory.counts(interest))
         };
-        let rows = self.rows.rows(&targets, Instant::now(), period);
-        Ok(Snapshot::with_counts(rows, counts, period * 3 / 2)?)
+        let stats = self.readings.container_stats(&targets, Instant::now(), interval);
+        Ok(Snapshot::with_counts(stats, counts, interval * 3 / 2)?)
     }
 
-    /// Reads what the sampler gives; whether it gave anything.
-    fn read(&mut self, targets: &[Target], start: Instant) -> Result<bool, SourceError> {
+    /// Stores new samples in `readings`. Returns whether there were any.
+    fn sample(&mut self, targets: &[Target], start: Instant) -> Result<bool, SourceError> {
         let mut deadline = start + PASS_LIMIT;
         if matches!(self.sampler, Sampler::Unknown) {
             match self.probe(targets)? {
-                Some(behaviour) => self.sample(behaviour)?,
+                Some(mode) => self.start_sampler(mode)?,
                 None => return Ok(false),
             }
-            // The probe ended with one pass of the engine, and the next takes a second.
+            // The probe ended right after a pass of the engine, so the next one takes a second.
             deadline = start + READING_LIMIT;
         }
         match &self.sampler {
-            Sampler::Podman(frames) if frames.has_ended() => {
-                self.sampler = Sampler::Podman(self.frames()?);
+            Sampler::Podman(podman) if podman.has_ended() => {
+                self.sampler = Sampler::Podman(self.start_podman()?);
             }
-            Sampler::Stream(streams) if streams.has_ended() => self.sample(ReadMode::Stream)?,
+            Sampler::Stream(streams) if streams.has_ended() => {
+                self.start_sampler(ReadMode::Stream)?;
+            }
             _ => {}
         }
+        let readings = &mut self.readings;
         Ok(match &mut self.sampler {
             Sampler::Unknown => false,
-            Sampler::Direct(direct) => direct.sweep(targets, &mut self.rows, Instant::now())?,
-            Sampler::Stream(streams) => streams.pass(targets, &mut self.rows, deadline),
-            Sampler::Podman(frames) => frames.frame(targets, &mut self.rows, deadline),
+            Sampler::Direct(direct) => direct.sweep(targets, readings, Instant::now())?,
+            Sampler::Stream(streams) => streams.next_pass(targets, readings, deadline),
+            Sampler::Podman(podman) => podman.next_frame(targets, readings, deadline),
         })
     }
 
-    fn frames(&self) -> io::Result<PodmanSampler> {
-        let version = self.info.version.as_deref().and_then(number);
-        PodmanSampler::start(&self.client, version.is_some_and(|version| version < SWAPPED_BEFORE))
+    fn start_podman(&self) -> io::Result<PodmanSampler> {
+        let version = self.info.version.as_deref().and_then(parse_version);
+        let is_swapped = version.is_some_and(|version| version < UNSWAPPED_PODMAN);
+        PodmanSampler::start(&self.client, is_swapped)
     }
 
-    /// How the engine behaves, tried on one container after the other: a container may be gone,
-    /// or have no sample, or hang.
+    /// Probes one container after the other, because a container may be gone, have no sample, or
+    /// hang.
     fn probe(&mut self, targets: &[Target]) -> Result<Option<ReadMode>, EngineError> {
-        let start = self.probed;
-        for target in targets.iter().cycle().skip(start).take(targets.len().min(PROBES)) {
-            self.probed = (self.probed + 1) % targets.len();
-            match probe::ask(&self.client, &target.id)? {
-                ProbeOutcome::Behaves(behaviour) => return Ok(Some(behaviour)),
-                ProbeOutcome::Nothing => {}
-                // Over a second is gone: the next one is for the next reading.
+        let first = self.next_probe;
+        for target in targets.iter().cycle().skip(first).take(targets.len().min(PROBES)) {
+            self.next_probe = (self.next_probe + 1) % targets.len();
+            match probe(&self.client, &target.id)? {
+                ProbeOutcome::Mode(mode) => return Ok(Some(mode)),
+                ProbeOutcome::NoSample => {}
+                // It took over a second. Leave the next container to the next reading.
                 ProbeOutcome::Hung => {
-                    self.hung += 1;
-                    // A stream tells no less of what hangs, and works with every engine.
-                    return Ok((self.hung >= PROBES).then_some(ReadMode::Stream));
+                    self.timed_out_probes += 1;
+                    // Streams work with every engine.
+                    return Ok((self.timed_out_probes >= PROBES).then_some(ReadMode::Stream));
                 }
             }
         }
         Ok(None)
     }
 
-    fn sample(&mut self, behaviour: ReadMode) -> Result<(), SourceError> {
-        (self.sampler, self.info.mode) = match behaviour {
+    fn start_sampler(&mut self, mode: ReadMode) -> Result<(), SourceError> {
+        (self.sampler, self.info.mode) = match mode {
             ReadMode::Direct => (
                 Sampler::Direct(DirectSampler::start(&self.client, Instant::now())?),
                 Some(Mode::Direct),
@@ -225,91 +221,5 @@ impl EngineSession {
             }
         };
         Ok(())
-    }
-}
-
-/// Asks who is there, and settles the API version: a client that speaks it, and what is known.
-pub(crate) fn identify(
-    host: &DockerHost,
-    deadline: Instant,
-    tally: &Arc<CallCounters>,
-) -> Result<(EngineClient, EngineInfo), EngineError> {
-    let client = EngineClient::new(host, "", CONNECTIONS, tally);
-    let headers = client.ping(deadline)?;
-    let podman = headers.contains_key("libpod-api-version");
-    let theirs =
-        host.api_version
-            .as_deref()
-            .or(header(&headers, "api-version"))
-            .and_then(number)
-            .ok_or_else(|| EngineError::InvalidResponse("it names no API version".to_owned()))?;
-    if theirs < OLDEST {
-        return Err(EngineError::TooOld(text(theirs)));
-    }
-    let named = header(&headers, "server").and_then(server);
-    let (version, lowest) = if podman {
-        // It asks the packages of its helpers for theirs, which takes seconds on a busy machine.
-        (named, None)
-    } else {
-        match client.get::<EngineVersion>(EngineCall::Version, deadline) {
-            Ok(version) => (Some(version.version), number(&version.min_api_version)),
-            // A proxy may forbid it: then the ping must do.
-            Err(error) if error.is_answer() => (named, None),
-            Err(error) => return Err(error),
-        }
-    };
-    let api = host.api_version.clone().unwrap_or_else(|| {
-        // The lower of ours and theirs, unless they no longer speak that.
-        text(theirs.min(NEWEST).max(lowest.unwrap_or(OLDEST)))
-    });
-    let info = EngineInfo {
-        engine: Some(if podman { "Podman" } else { "Docker Engine" }.to_owned()),
-        version: version.filter(|version| !version.is_empty()),
-        api_version: Some(api.clone()),
-        mode: podman.then_some(Mode::Podman),
-        ..EngineInfo::default()
-    };
-    Ok((client.speaking(api), info))
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// The version in a `Server` header: `Docker/20.10.24+dfsg1 (linux)`.
-fn server(header: &str) -> Option<String> {
-    let (_, version) = header.split_once('/')?;
-    version.split_whitespace().next().map(str::to_owned)
-}
-
-/// Major and minor.
-fn number(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-fn text((major, minor): (u32, u32)) -> String {
-    format!("{major}.{minor}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_compare_as_numbers() {
-        assert!(number("1.9") < number("1.41"));
-        assert_eq!(number("4.3.1"), Some((4, 3)));
-        assert_eq!(number("1.41").map(text).as_deref(), Some("1.41"));
-        for nonsense in ["", "1", "1.x", "v1.41"] {
-            assert_eq!(number(nonsense), None, "{nonsense}");
-        }
-    }
-
-    #[test]
-    fn the_server_header_names_the_version() {
-        let version = server("Docker/20.10.24+dfsg1 (linux)");
-        assert_eq!(version.as_deref(), Some("20.10.24+dfsg1"));
-        assert_eq!(server("nginx"), None);
     }
 }

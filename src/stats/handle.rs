@@ -1,21 +1,21 @@
-//! What the stats add to a hub's handle.
+//! The methods of [`HubHandle`] for stats.
 
 use std::sync::Arc;
 
-use super::published::{CONTAINER_STATS, PublishedSnapshot};
+use super::messages::CONTAINER_STATS;
 use super::state::{EngineCounters, StatsState};
 use super::streamer;
 use crate::hub::periodic::Streamer;
 use crate::{Error, HubHandle, Schedule, Snapshot, StatsSource};
 
 impl HubHandle {
-    /// Asks `source` for stats at each tick while somebody listens, and publishes them: a
-    /// snapshot as `container_stats` with its sums, a failure as `engine_status` and a line in
-    /// the log. A source that takes longer than the interval skips ticks.
+    /// Starts a thread that collects stats from `source` at each tick while there is a listener.
+    /// It publishes each snapshot as `container_stats` and `project_stats`; a failure is logged
+    /// and published as `engine_status`. A source that takes longer than the interval skips ticks.
     ///
-    /// `schedule` is a `Duration`, or a channel of ticks of your own. The streamer runs until the
-    /// hub stops; the value returned can stop it before and may be dropped. For data of your own
-    /// that is about no container, use [`publish_every`](Self::publish_every).
+    /// `schedule` is a `Duration`, or a channel that delivers ticks. The streamer runs until the
+    /// hub stops; use the returned value to stop it earlier, or drop it. For data that is not
+    /// about containers, use [`publish_every`](Self::publish_every).
     ///
     /// ```
     /// use std::{collections::HashMap, time::Duration};
@@ -31,7 +31,7 @@ impl HubHandle {
     ///
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped,
-    /// [`Io`](crate::ErrorKind::Io) if the operating system has no thread to give.
+    /// [`Io`](crate::ErrorKind::Io) if the thread cannot be created.
     pub fn start_stats_streamer(
         &self,
         schedule: impl Into<Schedule>,
@@ -40,23 +40,23 @@ impl HubHandle {
         streamer::start(self, schedule.into(), source)
     }
 
-    /// Publishes a reading: to each client the rows and sums of the projects it is interested in,
-    /// and to clients that connect later, at once.
+    /// Publishes a snapshot. Each client receives the rows and totals of the projects it is
+    /// interested in; a client that connects later receives them at once.
     ///
     /// # Errors
     /// Like [`publish_by_interest`](Self::publish_by_interest).
     pub fn publish_snapshot(&self, snapshot: Snapshot) -> Result<(), Error> {
-        let published = Arc::new(PublishedSnapshot::new(snapshot));
-        self.stats().set_latest(Some(Arc::clone(&published)));
-        self.publish_by_interest(CONTAINER_STATS, move |interest| published.messages(interest))
+        let snapshot = Arc::new(snapshot);
+        self.stats().set_latest(Some(Arc::clone(&snapshot)));
+        self.publish_by_interest(CONTAINER_STATS, move |interest| snapshot.messages(interest))
     }
 
-    /// Whether the engine of the stats answers, and how often it was called.
+    /// Returns whether the engine is up, and how often it was called.
     pub fn engine_counters(&self) -> EngineCounters {
         self.stats().counters()
     }
 
-    /// Counts a `project_status` message that is not published.
+    /// Counts a `project_status` message that was not published.
     #[cfg(feature = "docker")]
     pub(crate) fn count_dropped(&self) {
         self.stats().count_dropped();

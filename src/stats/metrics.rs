@@ -1,7 +1,7 @@
-//! `/metrics`: the Prometheus text format, version 0.0.4. Pure.
+//! `/metrics` in the Prometheus text format, version 0.0.4.
 //!
-//! Names and meanings of the containers' series are cAdvisor's (its `docs/storage/prometheus.md`),
-//! so that dashboards made for it work. What is not known has no series.
+//! The container metrics have cAdvisor's names and meanings (its `docs/storage/prometheus.md`), so
+//! that dashboards made for cAdvisor work. An unknown value has no series.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,77 +13,88 @@ use crate::counters::Counters;
 use crate::http::response::Response;
 use crate::http::status;
 
-/// One kind of series.
-struct Family<'a> {
+/// A metric and its series, which differ in their labels.
+struct MetricFamily<'a> {
     name: &'a str,
     kind: &'a str,
     help: &'a str,
 }
 
-type Row = (String, ContainerStats);
-
-/// The response to a scrape; `rows` where there is a snapshot.
-pub(super) fn response(hub: &HubHandle, rows: &[Row]) -> Response {
-    let text = text(&hub.counters(), &hub.engine_counters(), rows);
+/// The response to a scrape. `rows` is empty if there is no snapshot.
+pub(super) fn response(hub: &HubHandle, rows: &[(String, ContainerStats)]) -> Response {
+    let text = encode(&hub.counters(), &hub.engine_counters(), rows);
     Response::new(status::OK, "text/plain; version=0.0.4; charset=utf-8", text)
 }
 
-pub(crate) fn text(counters: &Counters, engine: &EngineCounters, rows: &[Row]) -> String {
+pub(crate) fn encode(
+    counters: &Counters,
+    engine: &EngineCounters,
+    rows: &[(String, ContainerStats)],
+) -> String {
     let mut out = String::new();
-    own(&mut out, counters, engine, rows);
-    containers(&mut out, rows);
+    write_hub_metrics(&mut out, counters, engine, rows);
+    write_container_metrics(&mut out, rows);
     out
 }
 
-fn own(out: &mut String, counters: &Counters, engine: &EngineCounters, rows: &[Row]) {
-    let mut one = |name, kind, help, value: f64| {
-        Family { name, kind, help }.write(out, [(String::new(), value)]);
+fn write_hub_metrics(
+    out: &mut String,
+    counters: &Counters,
+    engine: &EngineCounters,
+    rows: &[(String, ContainerStats)],
+) {
+    let mut metric = |name, kind, help, value: f64| {
+        MetricFamily { name, kind, help }.write(out, [(String::new(), value)]);
     };
-    one(
+    metric(
         "kentros_clients",
         "gauge",
-        "WebSocket clients registered.",
+        "Connected WebSocket clients.",
         float(counters.clients as u64),
     );
-    one(
+    metric(
         "kentros_engine_up",
         "gauge",
-        "Whether the engine answered last.",
+        "Whether the last collection from the engine succeeded.",
         f64::from(u8::from(engine.up)),
     );
     let totals = [
-        ("kentros_engine_calls_total", "Calls made to the engine.", engine.calls),
-        ("kentros_engine_errors_total", "Calls that the engine failed.", engine.errors),
-        ("kentros_messages_published_total", "Messages taken for delivery.", counters.published),
-        ("kentros_messages_delivered_total", "Messages handed to a client.", counters.delivered),
+        ("kentros_engine_calls_total", "Total calls to the engine.", engine.calls),
+        ("kentros_engine_errors_total", "Total failed calls to the engine.", engine.errors),
+        ("kentros_messages_published_total", "Total messages published.", counters.published),
+        (
+            "kentros_messages_delivered_total",
+            "Total messages delivered to clients.",
+            counters.delivered,
+        ),
         (
             "kentros_messages_conflated_total",
-            "Messages replaced by a newer one before a slow client took them.",
+            "Total messages replaced by a newer one before a slow client received them.",
             counters.conflated,
         ),
         (
             "kentros_messages_left_out_total",
-            "project_status messages that were not published: too many in a second, or no room.",
+            "Total project_status messages dropped by the rate limit or a full hub.",
             engine.dropped,
         ),
     ];
     for (name, help, value) in totals {
-        one(name, "counter", help, float(value));
+        metric(name, "counter", help, float(value));
     }
     let oldest = rows.iter().filter_map(|(_, row)| row.age_ms).max();
     if let Some(age) = oldest {
         let age = Duration::from_millis(age).as_secs_f64();
-        one(
+        metric(
             "kentros_sample_age_seconds",
             "gauge",
-            "Age of the oldest sample when it was published.",
+            "Age of the oldest sample at the time of publication.",
             age,
         );
     }
-    Family {
+    MetricFamily {
         name: "kentros_clients_evicted_total",
         kind: "counter",
-        help: "Clients evicted, by reason.",
+        help: "Total clients evicted, by reason.",
     }
     .write(
         out,
@@ -92,14 +103,18 @@ fn own(out: &mut String, counters: &Counters, engine: &EngineCounters, rows: &[R
             ("{reason=\"write_deadline\"}".to_owned(), float(counters.evicted_deadline)),
         ],
     );
-    Family { name: "kentros_build_info", kind: "gauge", help: "The version." }
-        .write(out, [(format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)]);
+    MetricFamily {
+        name: "kentros_build_info",
+        kind: "gauge",
+        help: "The version of kentros, as a label.",
+    }
+    .write(out, [(format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)]);
 }
 
-fn containers(out: &mut String, rows: &[Row]) {
+fn write_container_metrics(out: &mut String, rows: &[(String, ContainerStats)]) {
     let mut family = |name, kind, help, value: &dyn Fn(&ContainerStats) -> Option<f64>| {
         let series = rows.iter().filter_map(|(id, row)| Some((labels(id, row), value(row)?)));
-        Family { name, kind, help }.write(out, series);
+        MetricFamily { name, kind, help }.write(out, series);
     };
     family(
         "container_cpu_usage_seconds_total",
@@ -110,32 +125,32 @@ fn containers(out: &mut String, rows: &[Row]) {
     family(
         "container_memory_usage_bytes",
         "gauge",
-        "Memory in use, page cache included.",
+        "Memory usage, including page cache.",
         &|row| row.prometheus.memory_total.map(float),
     );
     family(
         "container_memory_working_set_bytes",
         "gauge",
-        "Memory in use, without inactive page cache.",
+        "Memory usage, excluding inactive page cache.",
         &|row| row.memory_usage.map(float),
     );
     family(
         "container_spec_memory_limit_bytes",
         "gauge",
-        "Memory limit; the host's memory where there is none.",
+        "Memory limit, or the host's memory if there is none.",
         &|row| row.memory_limit.map(float),
     );
     family(
         "container_network_receive_bytes_total",
         "counter",
-        "Cumulative bytes received; a shared network stands with its owner.",
-        &|row| own_network(row, row.network_rx),
+        "Cumulative bytes received; a shared network is counted for its owner only.",
+        &|row| owned_network(row, row.network_rx),
     );
     family(
         "container_network_transmit_bytes_total",
         "counter",
-        "Cumulative bytes sent; a shared network stands with its owner.",
-        &|row| own_network(row, row.network_tx),
+        "Cumulative bytes sent; a shared network is counted for its owner only.",
+        &|row| owned_network(row, row.network_tx),
     );
     family("container_fs_reads_bytes_total", "counter", "Cumulative bytes read.", &|row| {
         row.block_read.map(float)
@@ -143,56 +158,59 @@ fn containers(out: &mut String, rows: &[Row]) {
     family("container_fs_writes_bytes_total", "counter", "Cumulative bytes written.", &|row| {
         row.block_write.map(float)
     });
-    family("container_threads", "gauge", "Processes and threads.", &|row| row.pids.map(float));
+    family("container_threads", "gauge", "Number of processes and threads.", &|row| {
+        row.pids.map(float)
+    });
 }
 
-/// Several containers in one network each report all of it: sums would count it several times.
-fn own_network(row: &ContainerStats, bytes: Option<u64>) -> Option<f64> {
+/// `None` for a container that shares another's network: each reports the whole traffic, so sums
+/// would count it more than once.
+fn owned_network(row: &ContainerStats, bytes: Option<u64>) -> Option<f64> {
     bytes.filter(|_| row.network_of.is_none()).map(float)
 }
 
 fn labels(id: &str, row: &ContainerStats) -> String {
     let mut labels = format!(
         "{{id=\"{}\",name=\"{}\",image=\"{}\"",
-        escaped(id),
-        escaped(&row.name),
-        escaped(&row.prometheus.image)
+        escape(id),
+        escape(&row.name),
+        escape(&row.prometheus.image)
     );
     if row.project_id != STANDALONE {
         // Writing to a String cannot fail.
         let _ = write!(
             labels,
             ",container_label_com_docker_compose_project=\"{}\"",
-            escaped(&row.project_id)
+            escape(&row.project_id)
         );
     }
     if let Some(service) = &row.service_name {
         let _ =
-            write!(labels, ",container_label_com_docker_compose_service=\"{}\"", escaped(service));
+            write!(labels, ",container_label_com_docker_compose_service=\"{}\"", escape(service));
     }
     labels.push('}');
     labels
 }
 
-/// As the format wants label values.
-fn escaped(value: &str) -> String {
+/// Escapes a label value.
+fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Exact to 2^53, as every value in Prometheus.
+/// Exact up to 2^53, like all values in Prometheus.
 #[allow(clippy::cast_precision_loss)]
 fn float(value: u64) -> f64 {
     value as f64
 }
 
-impl Family<'_> {
-    /// Writes the series under their head; nothing where there is none.
+impl MetricFamily<'_> {
+    /// Writes the series with their header, or nothing without any series.
     fn write(&self, out: &mut String, series: impl IntoIterator<Item = (String, f64)>) {
         let Self { name, kind, help } = self;
-        let mut headed = false;
+        let mut has_header = false;
         for (labels, value) in series {
             // Writing to a String cannot fail.
-            if !std::mem::replace(&mut headed, true) {
+            if !std::mem::replace(&mut has_header, true) {
                 let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
             }
             let _ = writeln!(out, "{name}{labels} {value}");
@@ -222,8 +240,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_escaped_and_what_is_unknown_has_no_series() {
-        let text = text(&Counters::default(), &EngineCounters::default(), &[("c1".into(), row())]);
+    fn labels_are_escaped_and_unknown_values_have_no_series() {
+        let text =
+            encode(&Counters::default(), &EngineCounters::default(), &[("c1".into(), row())]);
         let labels = r#"{id="c1",name="we\"b\\\n",image="nginx",container_label_com_docker_compose_project="shop",container_label_com_docker_compose_service="web"}"#;
         assert!(
             text.contains(&format!("\ncontainer_cpu_usage_seconds_total{labels} 1.5\n")),
@@ -235,9 +254,9 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_network_stands_with_its_owner() {
+    fn a_shared_network_is_counted_for_its_owner_only() {
         let shared = ContainerStats { network_of: Some("c1".into()), ..row() };
-        let text = text(
+        let text = encode(
             &Counters::default(),
             &EngineCounters::default(),
             &[("c1".into(), row()), ("c2".into(), shared)],

@@ -1,23 +1,23 @@
-//! Stats of containers: sources, the streamer that asks them, and what a server shows of them.
+//! Container stats: sources, the streamer that samples them, and the endpoints that serve them.
 //!
-//! All of it is built on what the hub offers any program: a snapshot is a publication whose content
-//! depends on the receiver's interest, the stats socket is a session, the API are routes.
+//! Everything here is built on what the hub and the server offer to any program: a snapshot is a
+//! publication by interest, the stats socket is a session, the JSON API is a set of routes.
 
-mod api;
-pub(crate) mod command;
-#[cfg(feature = "docker")]
-mod demo;
+#[cfg(feature = "dashboard")]
+mod dashboard;
+mod endpoints;
 pub(crate) mod handle;
+mod messages;
 pub(crate) mod metrics;
 pub(crate) mod payload;
-mod published;
+pub(crate) mod protocol;
+#[cfg(feature = "docker")]
+pub(crate) mod reading;
 mod serve;
 pub(crate) mod snapshot;
 pub(crate) mod socket;
 mod state;
 mod streamer;
-#[cfg(feature = "docker")]
-pub(crate) mod usage;
 
 use std::time::Duration;
 
@@ -25,18 +25,16 @@ use serde::Serialize;
 
 use crate::{HubHandle, Interest, Mode, Snapshot, SourceError};
 
-#[cfg(feature = "docker")]
-pub use demo::DemoSource;
 pub use state::EngineCounters;
 
-/// Where stats come from.
+/// A source of stats.
 ///
-/// Every call is made on the streamer's own thread. A closure that returns a `Result` of anything
-/// that serializes to an object is a source too; implement the trait for more control.
+/// A closure that returns a `Result` of a value that serializes to a JSON object is a source too;
+/// implement the trait for more control.
 ///
-/// The order of calls: [`start`](Self::start) when the first listener comes,
-/// [`collect`](Self::collect) at each tick while there is one, [`pause`](Self::pause) a while after
-/// the last has left.
+/// All methods are called on the streamer's thread: [`start`](Self::start) when the first listener
+/// connects, [`collect`](Self::collect) at each tick while there is a listener, and
+/// [`pause`](Self::pause) some time after the last one has left.
 ///
 /// ```
 /// use kentros::{EngineInfo, Interest, Snapshot, SourceError, StatsSource};
@@ -58,47 +56,46 @@ pub use state::EngineCounters;
 /// # Ok::<(), SourceError>(())
 /// ```
 pub trait StatsSource: Send + 'static {
-    /// Takes one reading of what the listeners are interested in. It is called again at the next
-    /// tick that is not yet past, so a slow reading slows the stream and never piles up ticks.
-    /// Return within two seconds: a shutdown waits for it.
+    /// Collects the stats of the projects that `interest` includes. Ticks that pass during a call
+    /// are skipped. Return within two seconds: a shutdown waits for this call.
     ///
     /// # Errors
-    /// The reason, in words for a person; it goes into the log and to the clients.
+    /// A human-readable reason, which is logged and sent to the clients.
     fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError>;
 
-    /// The first listener has come. A source that has more to tell than figures (a list of
-    /// projects, events) may keep a clone of `hub` and publish through it, from any thread,
+    /// Prepares for sampling, when the first listener connects. To publish more than stats, such
+    /// as a project list or events, keep a clone of `hub` and publish through it, from any thread,
     /// until [`pause`](Self::pause).
     ///
-    /// A source that names its engine in [`engine_info`](Self::engine_info) afterwards has reached
-    /// it: clients are told so without waiting for the first reading.
+    /// If [`engine_info`](Self::engine_info) names an engine after this call, clients see the
+    /// engine as connected before the first snapshot.
     ///
     /// # Errors
-    /// As [`collect`](Self::collect), which is called all the same.
+    /// As for [`collect`](Self::collect), which is called even after an error.
     fn start(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
         let _ = hub;
         Ok(())
     }
 
-    /// There has been no listener for a while: let go of connections and threads.
+    /// Releases connections and threads, some time after the last listener has left.
     fn pause(&mut self) {}
 
-    /// Whether a reading would succeed now, in a cheap way: `/readyz` calls this while nobody
-    /// listens.
+    /// Checks cheaply whether [`collect`](Self::collect) would succeed. `/readyz` calls this while
+    /// there is no listener.
     ///
     /// # Errors
-    /// The reason why not.
+    /// The reason why it would fail.
     fn health_check(&mut self) -> Result<(), SourceError> {
         Ok(())
     }
 
-    /// What is known of the engine, for `engine_status`.
+    /// Returns what is known about the engine, for `engine_status` messages.
     fn engine_info(&self) -> EngineInfo {
         EngineInfo::default()
     }
 }
 
-/// What a source knows of the engine it reads.
+/// What a source knows about its engine.
 ///
 /// ```
 /// use kentros::EngineInfo;
@@ -111,23 +108,22 @@ pub trait StatsSource: Send + 'static {
 pub struct EngineInfo {
     /// `Docker Engine`, `Podman`, ...
     pub engine: Option<String>,
-    /// Its version.
+    /// The engine's version.
     pub version: Option<String>,
     /// The API version in use.
     pub api_version: Option<String>,
     /// How samples are taken.
     pub mode: Option<Mode>,
-    /// The time between two snapshots that the source really keeps, where that is longer than
-    /// between two ticks.
+    /// The actual time between snapshots, if longer than the streamer's interval.
     pub interval: Option<Duration>,
-    /// Calls made to the engine so far.
+    /// Total calls to the engine.
     pub calls: u64,
-    /// Calls of those that failed.
+    /// Failed calls.
     pub errors: u64,
 }
 
 impl EngineInfo {
-    /// An engine of this name, of which nothing else is known.
+    /// Creates the info of an engine of which only the name is known.
     pub fn new(engine: impl Into<String>) -> Self {
         Self { engine: Some(engine.into()), ..Self::default() }
     }

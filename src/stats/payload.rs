@@ -1,10 +1,10 @@
-//! The payloads of the stats, field by field as they are on the wire.
+//! The payloads of the messages, with the fields that are on the wire.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The project id of containers that belong to no project. No Compose project can have it.
+/// The project id of containers without a project. Not a valid Compose project name.
 ///
 /// ```
 /// use kentros::{ContainerStats, STANDALONE};
@@ -13,15 +13,16 @@ use serde::{Deserialize, Serialize};
 /// ```
 pub const STANDALONE: &str = "_standalone";
 
-/// One container's figures: a value of a `container_stats` message, whose key is the full id.
+/// The stats of one container: a value in a `container_stats` message, keyed by full id.
 ///
-/// What the engine does not report is `None` (`null`), never 0, and `unavailable` says why.
+/// A value that the engine does not report is `None` (`null`), never 0; `unavailable` has the
+/// reason.
 ///
 /// ```
 /// use std::collections::BTreeMap;
 /// use kentros::ContainerStats;
 ///
-/// // As a program reads the payload of a `container_stats` message.
+/// // The payload of a `container_stats` message.
 /// let payload = r#"{"c0ffee": {"name": "web", "project_id": "shop", "cpu_percent": null,
 ///     "memory_usage": 1048576, "unavailable": {"cpu_percent": "first_sample"}}}"#;
 /// let rows: BTreeMap<String, ContainerStats> = serde_json::from_str(payload)?;
@@ -33,21 +34,21 @@ pub const STANDALONE: &str = "_standalone";
 pub struct ContainerStats {
     /// The container's name, without the leading slash.
     pub name: String,
-    /// Its Compose project, or [`STANDALONE`].
+    /// The Compose project, or [`STANDALONE`].
     pub project_id: String,
-    /// Its Compose service.
+    /// The Compose service.
     pub service_name: Option<String>,
-    /// CPU used since the previous sample; one whole core is 100.
+    /// CPU used since the previous sample, percent of one core.
     pub cpu_percent: Option<f64>,
-    /// Cores the container may see.
+    /// Cores that the container sees.
     pub online_cpus: Option<u32>,
-    /// Cores it may use: its limit, or all that are online where it has none.
+    /// The CPU limit, or all online cores if there is none.
     pub cpu_limit: Option<f64>,
-    /// Memory in use now, bytes, without page cache, as the docker CLI counts it.
+    /// Memory usage without page cache, as in the docker CLI, bytes.
     pub memory_usage: Option<u64>,
-    /// The most memory it may use, bytes: the host's where it has no limit.
+    /// The memory limit, or the host's memory if there is none, bytes.
     pub memory_limit: Option<u64>,
-    /// `memory_usage` of `memory_limit`, percent.
+    /// `memory_usage` as a percentage of `memory_limit`.
     pub memory_percent: Option<f64>,
     /// Bytes received since the container's start.
     pub network_rx: Option<u64>,
@@ -57,31 +58,31 @@ pub struct ContainerStats {
     pub block_read: Option<u64>,
     /// Bytes written to block devices since the container's start.
     pub block_write: Option<u64>,
-    /// Processes and threads now.
+    /// Number of processes and threads.
     pub pids: Option<u64>,
-    /// When the engine took the reading, RFC 3339.
+    /// When the engine took the sample, RFC 3339.
     pub timestamp: Option<String>,
-    /// How old the reading was when the message was built, milliseconds.
+    /// The age of the sample when the message was built, milliseconds.
     pub age_ms: Option<u64>,
-    /// The fields that are `null`, and why.
+    /// The reason for each field that is `null`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unavailable: BTreeMap<String, Unavailable>,
-    /// The id of the container whose network this one shares: its bytes count once in sums.
+    /// The id of the container whose network this one shares. Totals count a shared network once.
     #[serde(skip)]
     pub network_of: Option<String>,
-    /// What only `/metrics` shows.
+    /// Values that only `/metrics` shows.
     #[serde(skip)]
     pub prometheus: PrometheusFields,
 }
 
 impl ContainerStats {
-    /// A row of this container, without figures.
+    /// Creates stats without any values.
     pub fn new(project_id: impl Into<String>, name: impl Into<String>) -> Self {
         Self { project_id: project_id.into(), name: name.into(), ..Self::default() }
     }
 }
 
-/// Figures of a container that are not on the wire: for Prometheus, which wants counters.
+/// Stats of a container that only `/metrics` shows.
 ///
 /// ```
 /// use kentros::ContainerStats;
@@ -95,15 +96,15 @@ impl ContainerStats {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct PrometheusFields {
-    /// The image, as the engine names it.
+    /// The image, as named by the engine.
     pub image: String,
-    /// CPU used since the container's start, nanoseconds.
+    /// CPU time since the container's start, nanoseconds.
     pub cpu_total: Option<u64>,
-    /// Memory with the page cache, bytes, as the kernel counts it.
+    /// Memory usage with page cache, bytes, as counted by the kernel.
     pub memory_total: Option<u64>,
 }
 
-/// Why a figure is missing.
+/// The reason why a value is missing.
 ///
 /// ```
 /// use kentros::{ContainerStats, Unavailable};
@@ -117,19 +118,19 @@ pub struct PrometheusFields {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unavailable {
-    /// The kernel's memory cgroup is off, as on many a Raspberry Pi.
+    /// The kernel's memory cgroup is disabled, as on many Raspberry Pis.
     MemoryCgroupDisabled,
-    /// The container shares the host's network, which the engine does not count.
+    /// The container uses the host's network, whose traffic the engine does not count.
     HostNetwork,
-    /// A rate needs two samples, and there is one.
+    /// A rate needs two samples, and there is only one.
     FirstSample,
-    /// The container does not run.
+    /// The container is not running.
     NotRunning,
-    /// The engine gave no usable answer.
+    /// The engine returned an error or an unusable response.
     EngineError,
 }
 
-/// A Compose project and its containers: an element of `project_list`.
+/// A Compose project and its containers: an element of a `project_list` message.
 ///
 /// ```
 /// use kentros::{Container, Message, Project};
@@ -144,18 +145,18 @@ pub enum Unavailable {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Project {
-    /// The project's id: its Compose name, or [`STANDALONE`].
+    /// The Compose project name, or [`STANDALONE`].
     pub id: String,
-    /// What to show for it.
+    /// The display name.
     pub name: String,
-    /// `running` (every container runs), `partial` or `stopped`.
+    /// `running` (all containers are running), `partial` or `stopped`.
     pub status: String,
-    /// Its containers, by name.
+    /// The containers, sorted by name.
     pub containers: Vec<Container>,
 }
 
 impl Project {
-    /// A project of these containers, under its id as its name. Its status is that of their states.
+    /// Creates a project with its id as its name. The status follows from the containers' states.
     pub fn new(id: impl Into<String>, containers: Vec<Container>) -> Self {
         let id = id.into();
         let running = containers.iter().filter(|c| c.state == "running").count();
@@ -182,40 +183,40 @@ impl Project {
 pub struct Container {
     /// The full id.
     pub id: String,
-    /// Its name, without the leading slash.
+    /// The name, without the leading slash.
     pub name: String,
-    /// Its Compose service.
+    /// The Compose service.
     pub service_name: Option<String>,
-    /// The image it was made from, as the engine names it.
+    /// The image, as named by the engine.
     pub image: String,
-    /// The engine's word: `created`, `running`, `paused`, `restarting`, `exited`, `dead`, ...
+    /// The state: `created`, `running`, `paused`, `restarting`, `exited`, `dead`, ...
     pub state: String,
-    /// The engine's sentence: `Up 4 seconds (healthy)`.
+    /// The status as in `docker ps`: `Up 4 seconds (healthy)`.
     pub status: String,
-    /// `starting`, `healthy` or `unhealthy`, where it has a health check.
+    /// `starting`, `healthy` or `unhealthy`, if there is a health check.
     pub health: Option<String>,
-    /// Published ports, as `docker ps` shows them: `0.0.0.0:8080->80/tcp`.
+    /// Published ports as in `docker ps`: `0.0.0.0:8080->80/tcp`.
     pub ports: Vec<String>,
-    /// When it was made, RFC 3339.
+    /// When the container was created, RFC 3339.
     pub created_at: Option<String>,
-    /// When it last started, RFC 3339.
+    /// When the container last started, RFC 3339.
     pub started_at: Option<String>,
 }
 
 impl Container {
-    /// A container of which nothing else is known.
+    /// Creates a container with empty fields except for id and name.
     pub fn new(id: impl Into<String>, name: impl Into<String>) -> Self {
         Self { id: id.into(), name: name.into(), ..Self::default() }
     }
 }
 
-/// The sums over a project's containers: a value of `project_stats`.
+/// The totals of a project's containers: a value in a `project_stats` message, keyed by project id.
 ///
 /// ```
 /// use std::collections::BTreeMap;
 /// use kentros::ProjectTotals;
 ///
-/// // As a program reads the payload of a `project_stats` message.
+/// // The payload of a `project_stats` message.
 /// let payload = r#"{"shop": {"cpu_percent": 150.0, "memory_usage": 1048576, "network_rx": 1,
 ///     "network_tx": 2, "block_read": 3, "block_write": 4, "pids": 5,
 ///     "containers": 3, "running": 2, "sampled": 2}}"#;
@@ -226,51 +227,51 @@ impl Container {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProjectTotals {
-    /// Sum of the CPU, one core is 100; `None` while no container has a figure.
+    /// CPU used, percent of one core; `None` if unknown for all containers.
     pub cpu_percent: Option<f64>,
-    /// Sum of the memory in use, bytes.
+    /// Memory usage, bytes.
     pub memory_usage: Option<u64>,
-    /// Sum of the bytes received; a shared network counts once.
+    /// Bytes received; a shared network counts once.
     pub network_rx: Option<u64>,
-    /// Sum of the bytes sent; a shared network counts once.
+    /// Bytes sent; a shared network counts once.
     pub network_tx: Option<u64>,
-    /// Sum of the bytes read.
+    /// Bytes read from block devices.
     pub block_read: Option<u64>,
-    /// Sum of the bytes written.
+    /// Bytes written to block devices.
     pub block_write: Option<u64>,
-    /// Sum of the processes and threads.
+    /// Number of processes and threads.
     pub pids: Option<u64>,
-    /// Containers in the project, stopped ones too.
+    /// Number of containers, including stopped ones.
     pub containers: u32,
-    /// Containers that run.
+    /// Number of running containers.
     pub running: u32,
-    /// Running containers whose sample is fresh: what the sums are over, each but for a figure that
-    /// a container lacks.
+    /// Number of containers with a fresh sample. The totals include only these, and skip unknown
+    /// values.
     pub sampled: u32,
 }
 
-/// What became of one container: the payload of `project_status`.
+/// An event of one container: the payload of a `project_status` message.
 ///
 /// ```
 /// use kentros::ProjectStatus;
 ///
 /// let payload = r#"{"status": "die", "container": {"id": "c0ffee", "name": "web",
 ///     "state": "exited", "health": null, "exit_code": 137, "oom_killed": true}}"#;
-/// let news: ProjectStatus = serde_json::from_str(payload)?;
-/// assert!(news.status == "die" && news.container.oom_killed);
+/// let event: ProjectStatus = serde_json::from_str(payload)?;
+/// assert!(event.status == "die" && event.container.oom_killed);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProjectStatus {
-    /// What happened, in the engine's word: `start`, `die`, `pause`, `oom`, `health_status`, ...
+    /// The engine's event action: `start`, `die`, `pause`, `oom`, `health_status`, ...
     pub status: String,
-    /// The container it happened to.
+    /// The container, after the event.
     pub container: StatusContainer,
 }
 
 impl ProjectStatus {
-    /// This happened to this container.
+    /// Creates an event.
     pub fn new(status: impl Into<String>, container: StatusContainer) -> Self {
         Self { status: status.into(), container }
     }
@@ -292,26 +293,26 @@ impl ProjectStatus {
 pub struct StatusContainer {
     /// The full id.
     pub id: String,
-    /// Its name, without the leading slash.
+    /// The name, without the leading slash.
     pub name: String,
-    /// Its state after the event: `running`, `exited`, `paused`, ...
+    /// The state after the event: `running`, `exited`, `paused`, ...
     pub state: String,
-    /// `starting`, `healthy` or `unhealthy`, where known.
+    /// `starting`, `healthy` or `unhealthy`, if known.
     pub health: Option<String>,
-    /// The exit code, once it died.
+    /// The exit code, after the container has exited.
     pub exit_code: Option<i64>,
-    /// Whether it was killed for want of memory.
+    /// Whether the container was killed because it ran out of memory.
     pub oom_killed: bool,
 }
 
 impl StatusContainer {
-    /// A container of which nothing else is known.
+    /// Creates a container with empty fields except for id and name.
     pub fn new(id: impl Into<String>, name: impl Into<String>) -> Self {
         Self { id: id.into(), name: name.into(), ..Self::default() }
     }
 }
 
-/// How the engine is: the payload of `engine_status`.
+/// The state of the engine: the payload of an `engine_status` message.
 ///
 /// ```
 /// use kentros::{EngineState, EngineStatus};
@@ -325,26 +326,26 @@ impl StatusContainer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EngineStatus {
-    /// Whether it answers.
+    /// Whether the engine is connected.
     pub state: EngineState,
-    /// `Docker Engine`, `Podman`, or what a source of your own says.
+    /// `Docker Engine`, `Podman`, or the name from a custom source.
     pub engine: Option<String>,
-    /// Its version.
+    /// The engine's version.
     pub version: Option<String>,
-    /// The version of its API in use.
+    /// The API version in use.
     pub api_version: Option<String>,
     /// How samples are taken.
     pub mode: Option<Mode>,
     /// The time between two snapshots, milliseconds.
     pub interval_ms: u64,
-    /// Why it is unreachable.
+    /// Why the engine is unreachable.
     pub error: Option<String>,
-    /// Since when it is in this state, Unix seconds.
+    /// When the engine entered this state, Unix seconds.
     pub since: u64,
 }
 
 impl EngineStatus {
-    /// An engine in this state, of which nothing else is known.
+    /// Creates a status with unknown fields except for the state.
     ///
     /// ```
     /// use kentros::{EngineState, EngineStatus};
@@ -364,7 +365,7 @@ impl EngineStatus {
     }
 }
 
-/// Whether the engine answers.
+/// Whether the engine is connected.
 ///
 /// ```
 /// use kentros::EngineState;
@@ -374,9 +375,9 @@ impl EngineStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineState {
-    /// The last reading came.
+    /// The last collection succeeded.
     Connected,
-    /// The last reading failed.
+    /// The last collection failed.
     Unreachable,
 }
 
@@ -391,12 +392,12 @@ pub enum EngineState {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Mode {
-    /// One call a container and tick.
+    /// One call per container and tick.
     Direct,
-    /// One stream a container, at the engine's own pace.
+    /// One stream per container, at the engine's own interval.
     Stream,
-    /// Podman's one stream for all containers.
+    /// Podman's single stream for all containers.
     Podman,
-    /// No engine: simulated containers.
+    /// Simulated containers.
     Demo,
 }

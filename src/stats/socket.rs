@@ -1,18 +1,19 @@
-//! The stats socket, `/ws/stats`: clients that listen, and may choose their projects.
+//! The stats socket, `/ws/stats`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::command::{self, ClientCommand, Refusal};
+use super::protocol::{self, ClientCommand, CommandError};
 use super::state::{StatsState, lock};
 use crate::connection::frame::Frame;
 use crate::hub::SHUTTING_DOWN;
 use crate::{Client, HubHandle, Incoming, Interest, Message, Session};
 
-/// Bytes of history on their way, to clients that may not read, before more is refused.
-const MOST_SENDING: usize = 64 << 20;
+/// Bytes of `history` messages being sent above which further requests are rejected. Slow clients
+/// may hold them for long.
+const MAX_HISTORY_IN_FLIGHT: usize = 64 << 20;
 
-/// One client of the stats socket. Without a subscription it receives every project.
+/// The session of one client. Without a subscription the client receives every project.
 pub(crate) struct StatsSession {
     hub: HubHandle,
     state: Arc<StatsState>,
@@ -35,47 +36,47 @@ impl StatsSession {
     fn subscribe(&mut self, client: &Client, projects: Vec<String>) {
         let mut subscriptions = self.subscriptions.clone();
         subscriptions.extend(projects);
-        let most = self.hub.max_subscriptions();
-        if subscriptions.len() > most {
+        let limit = self.hub.max_subscriptions();
+        if subscriptions.len() > limit {
             let peer = client.peer_addr();
-            self.state.too_many_subscriptions.warn(|| {
-                format!("{peer} subscribes to more than {most} projects: it gets an error")
-            });
-            return self.reply(client, &Refusal::too_many_subscriptions(most).message());
+            self.state
+                .too_many_subscriptions
+                .warn(|| format!("{peer}: rejected a subscription to more than {limit} projects"));
+            return self.reply(client, &CommandError::too_many_subscriptions(limit).message());
         }
         self.subscriptions = subscriptions;
-        self.subscribed(client, "subscribed");
+        self.update_interest(client, "subscribed");
     }
 
     fn unsubscribe(&mut self, client: &Client, projects: &[String]) {
         for project in projects {
             self.subscriptions.remove(project);
         }
-        self.subscribed(client, "unsubscribed");
+        self.update_interest(client, "unsubscribed");
     }
 
-    fn subscribed(&self, client: &Client, kind: &str) {
-        let answer = Message::new(kind, &self.subscriptions);
-        // A stopped hub is closing this client already.
-        let _ = self.hub.set_interest(client, self.interest(), Some(&answer));
+    fn update_interest(&self, client: &Client, reply_kind: &str) {
+        let reply = Message::new(reply_kind, &self.subscriptions);
+        // Fails only if the hub has stopped, which closes this client.
+        let _ = self.hub.set_interest(client, self.interest(), Some(&reply));
     }
 
-    /// Answers after the answers to all that was asked before.
+    /// Sends through the hub, so that replies keep the order of the commands.
     fn reply(&self, client: &Client, message: &Message) {
-        // A stopped hub is closing this client already.
+        // Fails only if the hub has stopped, which closes this client.
         let _ = self.hub.send_to(client, message);
     }
 
-    /// Answers on the client's own thread: five minutes of a thousand containers are megabytes,
-    /// which the hub has no time to write.
-    fn history(&self, client: &Client, seconds: u64) {
-        // Held while an answer is written: one at a time, for each takes megabytes.
-        let mut sending = lock(&self.state.history_sending);
-        if *sending > MOST_SENDING {
-            drop(sending);
-            return self.reply(client, &Refusal::busy().message());
+    /// Encodes and sends the history on the client's thread, not the hub's: five minutes of a
+    /// thousand containers are megabytes.
+    fn send_history(&self, client: &Client, seconds: u64) {
+        // Locked during encoding: only one message, of megabytes, is built at a time.
+        let mut in_flight = lock(&self.state.history_in_flight);
+        if *in_flight > MAX_HISTORY_IN_FLIGHT {
+            drop(in_flight);
+            return self.reply(client, &CommandError::busy().message());
         }
-        // A copy: the streamer, which adds to the history, must not wait for the writing.
+        // Cloned so that the streamer can add to the history during encoding.
         let history = self.state.history().clone();
         let payload = history.payload(seconds, &self.interest());
         drop(history);
@@ -83,11 +84,11 @@ impl StatsSession {
         let Ok(frame) = Frame::message(&message) else { return };
         drop(message);
         let bytes = frame.bytes().len();
-        *sending += bytes;
-        drop(sending);
-        // A client that is gone needs no answer.
+        *in_flight += bytes;
+        drop(in_flight);
+        // Fails only if the client has disconnected.
         let _ = client.send_frame(frame);
-        *lock(&self.state.history_sending) -= bytes;
+        *lock(&self.state.history_in_flight) -= bytes;
     }
 }
 
@@ -100,13 +101,13 @@ impl Session for StatsSession {
 
     fn message(&mut self, client: &Client, message: Incoming<'_>) {
         let Incoming::Text(text) = message else {
-            return client.close(1003, "binary messages are not understood here");
+            return client.close(1003, "binary messages are not supported");
         };
-        match command::parse(text) {
+        match protocol::parse(text) {
             Ok(ClientCommand::Subscribe(projects)) => self.subscribe(client, projects),
             Ok(ClientCommand::Unsubscribe(projects)) => self.unsubscribe(client, &projects),
-            Ok(ClientCommand::History(seconds)) => self.history(client, seconds),
-            Err(refusal) => self.reply(client, &refusal.message()),
+            Ok(ClientCommand::History(seconds)) => self.send_history(client, seconds),
+            Err(error) => self.reply(client, &error.message()),
         }
     }
 }

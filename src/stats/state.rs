@@ -1,16 +1,15 @@
-//! What the stats have to share at a hub: the newest snapshot, the history, the engine's counters,
-//! and the streamers that know whether it answers.
+//! The state of the stats, shared by a hub's streamers, sessions and endpoints.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Receiver;
 
-use super::published::PublishedSnapshot;
 use super::snapshot::history::History;
+use crate::Snapshot;
 use crate::rate_limited::RateLimitedWarning;
 
-/// Whether an engine answers, and how often it was called; see
+/// Whether the engine is up, and how often it was called; see
 /// [`HubHandle::engine_counters`](crate::HubHandle::engine_counters).
 ///
 /// ```
@@ -24,78 +23,77 @@ use crate::rate_limited::RateLimitedWarning;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineCounters {
-    /// Whether the last reading of a stats streamer succeeded.
+    /// Whether the last collection of a stats streamer succeeded.
     pub up: bool,
-    /// Calls that the source has made to its engine.
+    /// Total calls to the engine.
     pub calls: u64,
-    /// Calls of those that failed.
+    /// Failed calls.
     pub errors: u64,
-    /// `project_status` messages that were not published: more than a hundred came in a second, or
-    /// the hub had no room.
+    /// `project_status` messages that were dropped: more than a hundred in a second, or a full
+    /// hub.
     pub dropped: u64,
 }
 
-/// One per hub: an [extension](crate::HubHandle::extension) of it.
+/// One per hub, as an [extension](crate::HubHandle::extension).
 #[derive(Default)]
 pub(super) struct StatsState {
-    latest: Mutex<Option<Arc<PublishedSnapshot>>>,
+    latest: Mutex<Option<Arc<Snapshot>>>,
     history: Mutex<History>,
-    streamers: Mutex<Vec<Checked>>,
+    streamers: Mutex<Vec<SourceHealthCheck>>,
     up: AtomicBool,
     calls: AtomicU64,
     errors: AtomicU64,
     dropped: AtomicU64,
-    /// Bytes of history on their way to clients.
-    pub(super) history_sending: Mutex<usize>,
+    /// Bytes of `history` messages being sent.
+    pub(super) history_in_flight: Mutex<usize>,
     pub(super) too_many_subscriptions: RateLimitedWarning,
 }
 
-/// A streamer whose source can be checked, until it has ended.
-struct Checked {
-    check: Arc<dyn Fn(CheckResponder) + Send + Sync>,
+/// The health check of a streamer's source, until the streamer ends.
+struct SourceHealthCheck {
+    check: Arc<dyn Fn(HealthResponder) + Send + Sync>,
     ended: Receiver<()>,
 }
 
-impl Checked {
-    fn runs(&self) -> bool {
-        // Nothing is ever sent: the channel disconnects when the streamer has ended.
+impl SourceHealthCheck {
+    fn is_running(&self) -> bool {
+        // The channel carries no messages; it disconnects when the streamer ends.
         self.ended.try_recv().is_err_and(|error| error.is_empty())
     }
 }
 
-/// Called once, from any thread, with the reason why a reading would fail.
-pub(super) type CheckResponder = Box<dyn FnOnce(Result<(), String>) + Send>;
+/// Called once, from any thread, with the result of a health check.
+pub(super) type HealthResponder = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 impl StatsState {
-    pub(super) fn set_latest(&self, snapshot: Option<Arc<PublishedSnapshot>>) {
+    pub(super) fn set_latest(&self, snapshot: Option<Arc<Snapshot>>) {
         *lock(&self.latest) = snapshot;
     }
 
-    pub(super) fn latest(&self) -> Option<Arc<PublishedSnapshot>> {
+    pub(super) fn latest(&self) -> Option<Arc<Snapshot>> {
         lock(&self.latest).clone()
     }
 
-    /// What the streamers have read, for clients that come later. Held for as long as it takes to
-    /// add a reading or to copy it.
+    /// Locks the history. Hold the lock only to add a snapshot or to clone the history.
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
         lock(&self.history)
     }
 
     pub(super) fn add_streamer(
         &self,
-        check: impl Fn(CheckResponder) + Send + Sync + 'static,
+        check: impl Fn(HealthResponder) + Send + Sync + 'static,
         ended: Receiver<()>,
     ) {
         let mut streamers = lock(&self.streamers);
-        streamers.retain(Checked::runs);
-        streamers.push(Checked { check: Arc::new(check), ended });
+        streamers.retain(SourceHealthCheck::is_running);
+        streamers.push(SourceHealthCheck { check: Arc::new(check), ended });
     }
 
-    /// Has the newest streamer say whether its source would answer; without any, all is well.
-    pub(super) fn check(&self, responder: CheckResponder) {
+    /// Checks the source of the newest streamer. Succeeds if there is no streamer.
+    pub(super) fn health_check(&self, responder: HealthResponder) {
         let check = {
             let mut streamers = lock(&self.streamers);
-            streamers.retain(Checked::runs);
+            streamers.retain(SourceHealthCheck::is_running);
             streamers.last().map(|streamer| Arc::clone(&streamer.check))
         };
         match check {

@@ -1,22 +1,22 @@
-//! The thread `kentros-stats`: asks a source at each tick while somebody listens.
+//! The thread `kentros-stats`, which collects from a source at each tick while there is a listener.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::messages::CONTAINER_STATS;
 use super::payload::{EngineState, EngineStatus};
-use super::published::CONTAINER_STATS;
-use super::state::{CheckResponder, StatsState};
+use super::state::{HealthResponder, StatsState};
 use super::{EngineInfo, StatsSource};
 use crate::hub::periodic::{self, Call, PeriodicTask, Streamer};
 use crate::message::unix_seconds;
 use crate::{Error, HubHandle, Interest, Message, Schedule, Snapshot, SourceError, threads};
 
-/// What is of the past once nobody listens: a client that comes an hour later must not see it.
-const OF_THE_MOMENT: &[&str] = &[CONTAINER_STATS, "project_list"];
-/// What is of the past once the engine is gone: figures, which would stand for the present.
-const OF_THE_ENGINE: &[&str] = &[CONTAINER_STATS];
-/// How long an engine may take for its first samples, before which there is nothing to show.
-const FIRST_FIGURES: Duration = Duration::from_secs(5);
+/// Retained keys cleared when the last listener leaves: they would be outdated for the next one.
+const CLEARED_WHEN_IDLE: &[&str] = &[CONTAINER_STATS, "project_list"];
+/// Retained keys invalidated when collecting fails.
+const INVALIDATED_ON_ERROR: &[&str] = &[CONTAINER_STATS];
+/// How long snapshots without any sample are held back while the engine takes its first ones.
+const FIRST_SAMPLES_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn start(
     hub: &HubHandle,
@@ -31,14 +31,14 @@ pub(super) fn start(
         source,
         listening: false,
         started: false,
-        held: None,
+        hold_until: None,
         status: None,
         reported: false,
     };
     let (streamer, calls) = periodic::spawn(hub, "kentros-stats", schedule, task)?;
-    let check = move |responder: CheckResponder| {
+    let check = move |responder: HealthResponder| {
         let call: Call<StatsTask<_>> = Box::new(move |task| task.health_check(responder));
-        // A full channel drops it, and the probe times out: the source hangs.
+        // If the channel is full, the source hangs: the responder is dropped and /readyz times out.
         let _ = calls.try_send(call);
     };
     state.add_streamer(check, streamer.ended().clone());
@@ -48,29 +48,29 @@ pub(super) fn start(
 struct StatsTask<S> {
     hub: HubHandle,
     state: Arc<StatsState>,
-    /// The time between two ticks, zero where it is not known.
+    /// The time between two ticks; zero if unknown.
     interval: Duration,
     source: S,
     listening: bool,
-    /// Whether the source holds something to be given back.
+    /// Whether the source was started and not yet paused.
     started: bool,
-    /// Until when a snapshot without figures is held back, from the first one on since the first
-    /// listener came or the engine came back.
-    held: Option<Instant>,
-    /// The last status of the engine.
+    /// When to stop holding back empty snapshots. Set by the first snapshot after a start or an
+    /// error.
+    hold_until: Option<Instant>,
+    /// The last engine status.
     status: Option<EngineStatus>,
-    /// Whether the hub had room for it.
+    /// Whether the hub accepted that status.
     reported: bool,
 }
 
 impl<S: StatsSource> PeriodicTask for StatsTask<S> {
-    /// Starts the source, and tells the clients at once what that says of its engine.
+    /// Starts the source and reports the engine's state if that is known.
     fn start(&mut self) {
         (self.listening, self.started) = (true, true);
-        let started = threads::guarded("the source of stats", || self.source.start(&self.hub));
+        let started = threads::guarded("the stats source", || self.source.start(&self.hub));
         match started {
             Some(Err(error)) => self.report(EngineState::Unreachable, Some(error.to_string())),
-            // One that names no engine is known by its first reading alone.
+            // Without an engine name, the state is known only after the first snapshot.
             Some(Ok(())) if self.engine_info().engine.is_some() => {
                 self.report(EngineState::Connected, None);
             }
@@ -81,8 +81,8 @@ impl<S: StatsSource> PeriodicTask for StatsTask<S> {
     fn tick(&mut self, interest: &Interest) {
         match self.collect(interest) {
             Err(error) => {
-                self.hub.invalidate(OF_THE_ENGINE, error.to_string());
-                self.held = None;
+                self.hub.invalidate(INVALIDATED_ON_ERROR, error.to_string());
+                self.hold_until = None;
                 self.report(EngineState::Unreachable, Some(error.to_string()));
             }
             Ok(snapshot) => {
@@ -95,14 +95,14 @@ impl<S: StatsSource> PeriodicTask for StatsTask<S> {
     fn idle(&mut self) {
         self.listening = false;
         self.clear_retained();
-        self.held = None;
+        self.hold_until = None;
     }
 
     fn pause(&mut self) {
         self.state.history().clear();
         if std::mem::take(&mut self.started) {
-            threads::guarded("the source of stats", || self.source.pause());
-            // Again: the source may have published until now.
+            threads::guarded("the stats source", || self.source.pause());
+            // Cleared again: the source may have published since `idle`.
             self.clear_retained();
         }
     }
@@ -110,47 +110,47 @@ impl<S: StatsSource> PeriodicTask for StatsTask<S> {
 
 impl<S: StatsSource> StatsTask<S> {
     fn clear_retained(&self) {
-        self.hub.clear_all(OF_THE_MOMENT);
+        self.hub.clear_all(CLEARED_WHEN_IDLE);
         self.state.set_latest(None);
     }
 
     fn engine_info(&self) -> EngineInfo {
-        threads::guarded("the source of stats", || self.source.engine_info()).unwrap_or_default()
+        threads::guarded("the stats source", || self.source.engine_info()).unwrap_or_default()
     }
 
     fn publish(&mut self, snapshot: Snapshot) {
         let now = Instant::now();
-        let held = self.held.get_or_insert(now + FIRST_FIGURES);
-        if snapshot.hollow && now < *held {
+        let hold_until = self.hold_until.get_or_insert(now + FIRST_SAMPLES_TIMEOUT);
+        if snapshot.awaits_samples && now < *hold_until {
             return;
         }
-        *held = now;
-        self.state.history().record(seconds_now(), snapshot.containers());
+        *hold_until = now;
+        self.state.history().record(unix_now(), snapshot.containers());
         if let Err(error) = self.hub.publish_snapshot(snapshot) {
-            log::debug!("a snapshot was not published: {error}");
+            log::debug!("cannot publish a snapshot: {error}");
         }
     }
 
     fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
-        threads::guarded("the source of stats", || self.source.collect(interest))
-            .unwrap_or_else(|| Err("the source of stats panicked; the log has the message".into()))
+        threads::guarded("the stats source", || self.source.collect(interest))
+            .unwrap_or_else(|| Err("the stats source panicked; see the log".into()))
     }
 
-    fn health_check(&mut self, responder: CheckResponder) {
-        // While somebody listens the last reading tells, and costs the engine nothing.
-        let outcome = match &self.status {
+    fn health_check(&mut self, responder: HealthResponder) {
+        // With listeners, the last collection answers without a call to the engine.
+        let result = match &self.status {
             Some(status) if self.listening => match &status.error {
                 None => Ok(()),
                 Some(error) => Err(error.clone()),
             },
-            _ => threads::guarded("the source of stats", || self.source.health_check())
-                .unwrap_or_else(|| Err("the source of stats panicked".into()))
+            _ => threads::guarded("the stats source", || self.source.health_check())
+                .unwrap_or_else(|| Err("the stats source panicked; see the log".into()))
                 .map_err(|error| error.to_string()),
         };
-        responder(outcome);
+        responder(result);
     }
 
-    /// Tells the clients how the engine is, and the log, where that has changed.
+    /// Logs and broadcasts the engine's status if it has changed.
     fn report(&mut self, state: EngineState, error: Option<String>) {
         let info = self.engine_info();
         self.state.set_engine(state == EngineState::Connected, info.calls, info.errors);
@@ -177,9 +177,9 @@ impl<S: StatsSource> StatsTask<S> {
             status.since = unix_seconds();
         }
         match &status.error {
-            Some(error) => log::warn!("no stats: {error}"),
+            Some(error) => log::warn!("cannot collect stats: {error}"),
             None if changed => log::info!(
-                "stats flow from {} {}",
+                "collecting stats from {} {}",
                 status.engine.as_deref().unwrap_or("the source"),
                 status.version.as_deref().unwrap_or_default()
             ),
@@ -189,14 +189,14 @@ impl<S: StatsSource> StatsTask<S> {
         self.status = Some(status);
     }
 
-    /// Where the hub has no room for it, the next reading sends it again.
+    /// If the hub is full, the next report sends the status again.
     fn broadcast(&mut self, status: &EngineStatus) {
         let sent = self.hub.broadcast(&Message::new("engine_status", status).latest());
         self.reported = sent.is_ok();
     }
 }
 
-/// Unix seconds, with their fraction.
-fn seconds_now() -> f64 {
+/// The current time, Unix seconds with fraction.
+fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }

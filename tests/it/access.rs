@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use std::{env, fs, process};
 
-use kentros::{Access, DemoSource, Hub, HubConfig, Server, ServerConfig, Token};
+use kentros::{Access, Hub, HubConfig, Server, ServerConfig, Token};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::binary::{Running, kentros, run};
+use crate::demo::DemoSource;
 use crate::devtools::{Browser, Page};
 use crate::harness::{Served, dial};
 use crate::raw::{Answer, ask, get, handshake_with, read_head};

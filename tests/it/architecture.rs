@@ -186,7 +186,6 @@ fn reached(imports: &BTreeMap<String, BTreeSet<String>>, module: &str) -> BTreeS
 const LAYERS: &[&[&str]] = &[
     &["docker"],
     &["stats"],
-    &["dashboard"],
     &["server"],
     &["hub"],
     &["connection", "http"],

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kentros::{
-    DemoSource, DockerSource, Hub, HubConfig, Message, Server, ServerConfig, StatsSource,
-};
+use kentros::{DockerSource, Hub, HubConfig, Message, Server, ServerConfig, StatsSource};
 use serde_json::{Value, json};
 
+use crate::demo::DemoSource;
 use crate::devtools::{Browser, Page};
 use crate::harness::{Served, until};
 use crate::real_engine::{RealEngine, unique};

@@ -1,9 +1,10 @@
 //! What a visitor does with the dashboard: searches, orders, chooses, looks closer.
 
-use kentros::{DemoSource, Message};
+use kentros::Message;
 use serde_json::{Value, json};
 
 use crate::browser::{MARKUP, SECOND, assert_clean, assert_no_markup, open, row, serve, shown};
+use crate::demo::DemoSource;
 use crate::devtools::Browser;
 use crate::harness::Served;
 
@@ -80,7 +81,7 @@ fn search_filters_and_order_stand_in_the_url() {
     page.until("what is searched for", &format!("{NAMES}.join() === 'shop-web-1'"));
     assert_eq!(page.eval(&shown("count")), "1 of 40");
     page.enter("nothing has this");
-    page.until("nothing", &format!("{}.includes('Nothing matches')", shown("empty")));
+    page.until("nothing", &format!("{}.includes('No matching containers')", shown("empty")));
     page.eval("document.getElementById('unfilter').click()");
     page.until("all again", &format!("{NAMES}.length === 40 && location.search === ''"));
 

@@ -2,11 +2,10 @@
 
 use std::io::{Read, Write};
 
-use kentros::{
-    Container, DemoSource, Hub, HubConfig, Interest, Message, Project, Server, ServerConfig,
-};
+use kentros::{Container, Hub, HubConfig, Interest, Message, Project, Server, ServerConfig};
 use serde_json::Value;
 
+use crate::demo::DemoSource;
 use crate::harness::{Served, dial, keys, one_each};
 use crate::raw::{Answer, get};
 use crate::source::{Call, Reading, Script};

@@ -157,7 +157,7 @@ fn each_limit_has_one_line_in_the_log_however_often_it_is_hit() {
         "the limit of 2 clients from one address is reached: 127.0.0.1",
         "the limit of 3 clients is reached: 203.0.113.8",
         "431 Request Header Fields Too Large",
-        "subscribes to more than 256 projects",
+        "rejected a subscription to more than 256 projects",
         "more than five seconds",
         "more than 20 messages a second",
     ] {

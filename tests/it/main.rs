@@ -12,6 +12,8 @@ mod browser_use;
 mod churn;
 mod connector;
 mod dead;
+#[path = "../../src/bin/kentros/demo/mod.rs"]
+mod demo;
 mod devtools;
 mod docker_faults;
 mod docker_real;

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kentros::{DemoSource, DockerSource};
+use kentros::DockerSource;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::demo::DemoSource;
 use crate::harness::{Served, Ws, until};
 use crate::real_engine::{RealEngine, unique};
 

@@ -283,7 +283,6 @@ fn what_is_shared_between_threads_may_be() {
     may_be_shared::<kentros::ServerConfig>();
     may_be_shared::<kentros::Snapshot>();
     may_be_shared::<kentros::Streamer>();
-    may_go::<kentros::DemoSource>();
     may_go::<kentros::DockerSource>();
     may_go::<kentros::Listener>();
 }

@@ -2,6 +2,9 @@
 
 mod access;
 mod cli;
+mod demo;
+#[cfg(test)]
+mod demo_tests;
 mod dial;
 mod feed;
 mod find;
@@ -20,7 +23,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use kentros::{DemoSource, DockerSource, Hub, HubConfig, Server, ServerConfig};
+use kentros::{DockerSource, Hub, HubConfig, Server, ServerConfig};
 use log::LevelFilter;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -28,6 +31,7 @@ use signal_hook::iterator::Signals;
 
 use access::Exposed;
 use cli::{Command, Options, Source};
+use demo::DemoSource;
 use find::Surroundings;
 
 fn main() -> ExitCode {

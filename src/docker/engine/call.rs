@@ -1,33 +1,33 @@
-//! Every call made to an engine: all are GET, and there are no others.
+//! The Engine API calls kentros makes. All are GET requests.
 
 use std::fmt::Write as _;
 
-/// A path of the engine's API. This list is all that a socket proxy must let through.
+/// An Engine API call. A socket proxy must allow these and nothing else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum EngineCall<'a> {
-    /// Whether it answers, and which API versions it speaks, in its headers.
+    /// Health check; the headers carry the API version.
     Ping,
-    /// What it is.
+    /// The engine's version.
     Version,
-    /// What happens to containers, from this Unix second on.
-    Events { since: u64, kind: EventFilter },
-    /// The containers that run, or all.
+    /// The stream of container events, from `since` (Unix seconds) on.
+    Events { since: u64, filter: EventFilter },
+    /// The list of running containers, or of all.
     List { all: bool },
-    /// These containers, whatever their state.
-    Named(&'a [String]),
-    /// One sample of a container.
+    /// The list of the containers with these ids, in any state.
+    ListOnly(&'a [String]),
+    /// One stats sample of a container.
     OneShot(&'a str),
-    /// A sample of a container a second.
+    /// The stats stream of a container: one sample per second.
     Stream(&'a str),
-    /// The limits of a container, and when it started.
+    /// The CPU limit and start time of a container.
     Inspect(&'a str),
-    /// Podman's samples of all containers, a frame a second.
+    /// Podman's stats stream of all containers: one frame per second.
     PodmanStats,
 }
 
-/// The actions that change what we tell of a container. A health check sends three `exec_*`
-/// events each time; Docker leaves them out where it is asked by action.
-const ACTIONS: &[&str] = &[
+/// The event actions that change what clients see. Docker filters by them, because each health
+/// check sends three `exec_*` events.
+pub(crate) const EVENT_ACTIONS: &[&str] = &[
     "create",
     "start",
     "die",
@@ -40,33 +40,33 @@ const ACTIONS: &[&str] = &[
     "health_status",
 ];
 
-/// How to ask for events.
+/// Which events to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventFilter {
-    /// Only the actions that matter.
-    Filtered,
-    /// All of containers: Podman knows no filter by several actions.
-    All,
+    /// Container events with an action of [`EVENT_ACTIONS`].
+    ByAction,
+    /// All container events: Podman cannot filter by several actions.
+    ByType,
 }
 
 impl EngineCall<'_> {
-    /// The path and query, under this version of the API.
+    /// The path and query of the request, for this API version.
     pub(crate) fn path(&self, version: &str) -> String {
         match self {
             EngineCall::Ping => "/_ping".to_owned(),
             EngineCall::Version => "/version".to_owned(),
-            EngineCall::Events { since, kind } => {
-                let filters = match kind {
-                    EventFilter::All => r#"{"type":["container"]}"#.to_owned(),
-                    EventFilter::Filtered => {
-                        format!(r#"{{"type":["container"],"event":{}}}"#, json_list(ACTIONS))
+            EngineCall::Events { since, filter } => {
+                let filters = match filter {
+                    EventFilter::ByType => r#"{"type":["container"]}"#.to_owned(),
+                    EventFilter::ByAction => {
+                        format!(r#"{{"type":["container"],"event":{}}}"#, json_list(EVENT_ACTIONS))
                     }
                 };
                 format!("/v{version}/events?since={since}&filters={}", encoded(&filters))
             }
             EngineCall::List { all: false } => format!("/v{version}/containers/json"),
             EngineCall::List { all: true } => format!("/v{version}/containers/json?all=1"),
-            EngineCall::Named(ids) => {
+            EngineCall::ListOnly(ids) => {
                 let filters = format!(r#"{{"id":{}}}"#, json_list(ids));
                 format!("/v{version}/containers/json?all=1&filters={}", encoded(&filters))
             }
@@ -82,8 +82,8 @@ impl EngineCall<'_> {
     }
 }
 
-/// Whether this path and query may be asked of an engine at all. Every request passes here, with
-/// GET: whatever else goes wrong in this program, an engine is asked for nothing but this.
+/// Whether `target`, a path and query, is an allowed call. Every request is checked here, so that
+/// no bug elsewhere can make kentros send anything else to an engine.
 pub(crate) fn is_allowed(target: &str) -> bool {
     let (path, _) = target.split_once('?').unwrap_or((target, ""));
     let parts: Vec<&str> = path.split('/').collect();
@@ -105,7 +105,7 @@ fn is_version(part: &str) -> bool {
     part.strip_prefix('v').is_some_and(|numbers| numbers.split('.').all(number))
 }
 
-/// Whether an id can stand in a path as it is: the engine's are 64 hexadecimal digits.
+/// Whether an id needs no escaping in a path. The engine's ids are 64 hexadecimal digits.
 pub(crate) fn is_plain_id(id: &str) -> bool {
     !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
@@ -136,25 +136,25 @@ mod tests {
     fn filters_are_json_and_percent_encoded() {
         let ids = ["c0ffee".to_owned(), "beef".to_owned()];
         assert_eq!(
-            EngineCall::Named(&ids).path("1.41"),
+            EngineCall::ListOnly(&ids).path("1.41"),
             "/v1.41/containers/json?all=1&filters=%7B%22id%22%3A%5B%22c0ffee%22%2C%22beef%22%5D%7D"
         );
-        let all = EngineCall::Events { since: 7, kind: EventFilter::All }.path("1.51");
+        let all = EngineCall::Events { since: 7, filter: EventFilter::ByType }.path("1.51");
         assert_eq!(all, "/v1.51/events?since=7&filters=%7B%22type%22%3A%5B%22container%22%5D%7D");
     }
 
     #[test]
-    fn every_call_is_allowed_and_nothing_else() {
+    fn only_the_listed_calls_are_allowed() {
         let id = "0123456789abcdef".repeat(4);
         let ids = [id.clone()];
         for call in [
             EngineCall::Ping,
             EngineCall::Version,
-            EngineCall::Events { since: 7, kind: EventFilter::All },
-            EngineCall::Events { since: 7, kind: EventFilter::Filtered },
+            EngineCall::Events { since: 7, filter: EventFilter::ByType },
+            EngineCall::Events { since: 7, filter: EventFilter::ByAction },
             EngineCall::List { all: false },
             EngineCall::List { all: true },
-            EngineCall::Named(&ids),
+            EngineCall::ListOnly(&ids),
             EngineCall::OneShot(&id),
             EngineCall::Stream(&id),
             EngineCall::Inspect(&id),

@@ -1,71 +1,70 @@
-//! Calls to one engine, each bounded in time and in bytes.
+//! HTTP calls to one engine, each with a limit on time and bytes.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use ureq::http::HeaderMap;
-use ureq::{Agent, Body, BodyReader};
+use ureq::{Agent, Body};
 
 use super::call::{EngineCall, is_allowed};
 use super::connection::StreamConnector;
 use super::error::EngineError;
 use super::host::DockerHost;
+use super::lines::LineStream;
 use super::transport::{EngineConnector, NoResolver, endpoints};
 
-/// The most one call may take.
+/// The time limit of one call.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(2);
-/// The largest answer taken: the list of some 60,000 containers.
-const MAX_ANSWER: u64 = 64 << 20;
-/// The longest line taken of a stream: Podman's frame of some 2,000 containers.
-const MAX_LINE: u64 = 1 << 20;
-/// What is read at once of a list, which may be long, and of a stream of events or of Podman's.
+/// The largest response accepted, in bytes: a list of about 60,000 containers.
+const MAX_BODY: u64 = 64 << 20;
+/// ureq's read buffers, in bytes: lists are long, the lines of a stream are short.
 const CALL_BUFFER: usize = 16 << 10;
 const STREAM_BUFFER: usize = 4 << 10;
-/// The longest error message shown.
+/// The longest error message shown, in characters.
 const MAX_MESSAGE: usize = 300;
-/// The longest head of an answer.
+/// The largest response head accepted, in bytes.
 pub(crate) const MAX_HEAD: usize = 16 << 10;
 const USER_AGENT: &str = concat!("kentros/", env!("CARGO_PKG_VERSION"));
 
-/// What a call's limit is for.
+/// What the time limit of a call covers.
 #[derive(Clone, Copy, Debug)]
 enum CallTimeout {
-    /// All of the answer, by then.
-    End(Instant),
-    /// The head of an answer without end, within this.
+    /// The whole response.
+    Response(Instant),
+    /// The head of a response that streams.
     Head(Duration),
 }
 
-/// Calls made to an engine, and those of them that failed.
+/// The number of calls made to an engine, and of those that failed.
 #[derive(Debug, Default)]
 pub(crate) struct CallCounters {
     pub(crate) calls: AtomicU64,
     pub(crate) errors: AtomicU64,
 }
 
-/// Speaks to one engine. Clones share their connections.
+/// An HTTP client for one engine. Clones share their connections.
 #[derive(Clone, Debug)]
 pub(crate) struct EngineClient {
     agent: Agent,
     host: DockerHost,
-    /// The API version asked for.
+    /// The API version in each path.
     version: String,
-    tally: Arc<CallCounters>,
+    counters: Arc<CallCounters>,
 }
 
 impl EngineClient {
-    /// A client that keeps up to `connections` connections alive. It connects at the first call.
+    /// A client that keeps up to `connections` idle connections. It connects at the first call.
     pub(crate) fn new(
         host: &DockerHost,
         version: &str,
         connections: usize,
-        tally: &Arc<CallCounters>,
+        counters: &Arc<CallCounters>,
     ) -> Self {
         let config = Agent::config_builder()
-            // ureq would read proxies from the environment.
+            // By default ureq reads proxies from the environment.
             .proxy(None)
             .http_status_as_error(false)
             .max_redirects(0)
@@ -83,75 +82,80 @@ impl EngineClient {
         };
         let config = config.build();
         let agent = Agent::with_parts(config, EngineConnector::new(host.clone()), NoResolver);
-        Self { agent, host: host.clone(), version: version.to_owned(), tally: Arc::clone(tally) }
+        Self {
+            agent,
+            host: host.clone(),
+            version: version.to_owned(),
+            counters: Arc::clone(counters),
+        }
     }
 
-    /// The same client, asking for another API version.
-    pub(crate) fn speaking(self, version: String) -> Self {
+    /// The same client with another API version.
+    pub(crate) fn with_version(self, version: String) -> Self {
         Self { version, ..self }
     }
 
-    /// The same engine over connections of its own, for one stream: [`shutdown`](Self::shutdown)
-    /// then ends that stream alone.
+    /// A client of the same engine that shares no connection, for one stream, so that
+    /// [`shutdown`](Self::shutdown) ends only that stream.
     pub(crate) fn with_own_connections(&self) -> Self {
-        Self::new(&self.host, &self.version, 0, &self.tally)
+        Self::new(&self.host, &self.version, 0, &self.counters)
     }
 
-    /// Ends every call under way, in any thread, at once; later ones fail.
+    /// Ends all calls in progress, on any thread. Later calls fail.
     pub(crate) fn shutdown(&self) {
         self.agent.clone().shutdown();
     }
 
-    /// The headers of the answer to a ping.
+    /// Pings the engine and returns the response headers.
     pub(crate) fn ping(&self, deadline: Instant) -> Result<HeaderMap, EngineError> {
-        let response = self.counted(self.send(EngineCall::Ping, CallTimeout::End(deadline)))?;
+        let response =
+            self.counted(self.send(EngineCall::Ping, CallTimeout::Response(deadline)))?;
         let (parts, mut body) = response.into_parts();
-        // The body is "OK": read, so that the connection can be kept.
+        // The body is "OK". Only a connection whose body was read is reused.
         let _ = body.with_config().limit(1 << 10).read_to_vec();
         Ok(parts.headers)
     }
 
-    /// The answer to `call`, from its JSON. An empty one is no JSON: `Garbled`.
+    /// Makes `call` and parses the JSON of the response. An empty response is an error.
     pub(crate) fn get<T: DeserializeOwned>(
         &self,
         call: EngineCall<'_>,
         deadline: Instant,
     ) -> Result<T, EngineError> {
-        self.counted(self.send(call, CallTimeout::End(deadline)).and_then(|response| {
+        self.counted(self.send(call, CallTimeout::Response(deadline)).and_then(|response| {
             let mut body = response.into_body();
-            let bytes = body.with_config().limit(MAX_ANSWER).read_to_vec();
+            let bytes = body.with_config().limit(MAX_BODY).read_to_vec();
             parse(&bytes.map_err(|error| EngineError::from_ureq(&self.host, error))?)
         }))
     }
 
-    /// The lines of an answer that does not end; its head must come within `limit`. There is no
-    /// limit to the wait for a line: end it with [`shutdown`](Self::shutdown).
+    /// Makes a call whose response streams. The head must arrive within `limit`; the lines have no
+    /// time limit and end with [`shutdown`](Self::shutdown).
     pub(crate) fn lines(
         &self,
         call: EngineCall<'_>,
         limit: Duration,
     ) -> Result<LineStream, EngineError> {
         let body = self.counted(self.send(call, CallTimeout::Head(limit)))?.into_body();
-        let reader = BufReader::with_capacity(4 << 10, body.into_reader());
-        Ok(LineStream { reader, line: Vec::new(), host: self.host.clone() })
+        Ok(LineStream::new(body.into_reader(), self.host.clone()))
     }
 
-    /// What makes connections to the same engine for streams of its own. It resolves the engine's
+    /// A connector for non-blocking connections to the same engine. Resolves the engine's host
     /// name, within [`CALL_LIMIT`].
     pub(crate) fn stream_connector(&self) -> Result<StreamConnector, EngineError> {
-        let dialer = StreamConnector::new(
+        let connector = StreamConnector::new(
             endpoints(&self.host, self.agent.config(), CALL_LIMIT)
                 .map_err(|error| EngineError::from_ureq(&self.host, error))?,
         );
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.host.tls {
             let handshake = tls.handshake(self.host.name());
-            return Ok(dialer.with_tls(handshake.map_err(|error| self.failed(error))?));
+            return Ok(connector.with_tls(handshake.map_err(|error| self.error(error))?));
         }
-        Ok(dialer)
+        Ok(connector)
     }
 
-    /// The bytes that make `call` over a connection that no other call uses.
+    /// The bytes of the request for `call`, for a connection made without ureq.
     pub(crate) fn request(&self, call: EngineCall<'_>) -> Result<Vec<u8>, EngineError> {
         let (path, host) = (self.path(call)?, self.host.authority());
         let request = format!(
@@ -160,25 +164,25 @@ impl EngineClient {
         Ok(request.into_bytes())
     }
 
-    /// The path and query of a call, if it may be made at all.
+    /// The path and query of `call`, checked against the list of allowed calls.
     fn path(&self, call: EngineCall<'_>) -> Result<String, EngineError> {
         let path = call.path(&self.version);
         if is_allowed(&path) { Ok(path) } else { Err(EngineError::NotAllowed(path)) }
     }
 
-    /// What a failed connection to this engine comes to.
-    pub(crate) fn failed(&self, error: io::Error) -> EngineError {
+    /// Converts an I/O error of a connection to this engine.
+    pub(crate) fn error(&self, error: io::Error) -> EngineError {
         EngineError::from_io(&self.host, error)
     }
 
     /// Counts a call made with [`request`](Self::request).
     pub(crate) fn count_call(&self) {
-        self.tally.calls.fetch_add(1, Ordering::Relaxed);
+        self.counters.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts the failure of such a call.
+    /// Counts a failed call made with [`request`](Self::request).
     pub(crate) fn count_error(&self) {
-        self.tally.errors.fetch_add(1, Ordering::Relaxed);
+        self.counters.errors.fetch_add(1, Ordering::Relaxed);
     }
 
     fn counted<T>(&self, outcome: Result<T, EngineError>) -> Result<T, EngineError> {
@@ -189,16 +193,16 @@ impl EngineClient {
         outcome
     }
 
-    /// Sends `call`, and waits for the head of the answer.
+    /// Sends `call` and waits for the head of the response.
     fn send(
         &self,
         call: EngineCall<'_>,
-        until: CallTimeout,
+        timeout: CallTimeout,
     ) -> Result<ureq::http::Response<Body>, EngineError> {
-        let url = format!("{}{}", self.host.base(), self.path(call)?);
+        let url = format!("{}{}", self.host.base_url(), self.path(call)?);
         let request = self.agent.get(&url).config();
-        let request = match until {
-            CallTimeout::End(deadline) => {
+        let request = match timeout {
+            CallTimeout::Response(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 request.timeout_global(Some(left))
             }
@@ -215,51 +219,26 @@ impl EngineClient {
         }
         let mut body = response.into_body();
         let bytes = body.with_config().limit(16 << 10).read_to_vec().unwrap_or_default();
-        Err(EngineError::Status(status, message(&bytes)))
+        Err(EngineError::Status(status, error_message(&bytes)))
     }
 }
 
-/// The lines of an endless answer, one JSON document each.
-pub(crate) struct LineStream {
-    reader: BufReader<BodyReader<'static>>,
-    line: Vec<u8>,
-    host: DockerHost,
-}
-
-impl LineStream {
-    /// The next line, or `None` at the end. What is cut off by the end is dropped.
-    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, EngineError> {
-        self.line.clear();
-        (&mut self.reader)
-            .take(MAX_LINE)
-            .read_until(b'\n', &mut self.line)
-            .map_err(|error| EngineError::from_ureq(&self.host, error.into()))?;
-        if self.line.pop() == Some(b'\n') {
-            Ok(Some(&self.line))
-        } else if self.line.len() as u64 + 1 >= MAX_LINE {
-            Err(EngineError::InvalidResponse(format!("a line of more than {MAX_LINE} bytes")))
-        } else {
-            Ok(None)
-        }
-    }
-}
-
-/// Reads JSON the engine sent.
+/// Parses JSON from the engine.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EngineError> {
     if bytes.is_empty() {
-        return Err(EngineError::InvalidResponse("an empty answer".to_owned()));
+        return Err(EngineError::InvalidResponse("an empty response".to_owned()));
     }
     serde_json::from_slice(bytes).map_err(|error| EngineError::InvalidResponse(error.to_string()))
 }
 
-/// The engine's `{"message": "..."}`, or the answer's first line.
-pub(crate) fn message(bytes: &[u8]) -> String {
+/// The text of an error response: the engine's `{"message": "..."}`, or the first line.
+pub(crate) fn error_message(bytes: &[u8]) -> String {
     #[derive(serde::Deserialize)]
-    struct Answer {
+    struct ErrorBody {
         message: String,
     }
     let text = match serde_json::from_slice(bytes) {
-        Ok(Answer { message }) => message,
+        Ok(ErrorBody { message }) => message,
         Err(_) => String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned(),
     };
     text.trim().chars().take(MAX_MESSAGE).collect()
@@ -271,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_of_our_own_passes_the_same_check() {
+    fn a_hand_made_request_is_checked_too() {
         let client = EngineClient::new(&DockerHost::default(), "1.41", 0, &Arc::default());
         let request = client.request(EngineCall::Stream("c0ffee")).unwrap();
         let request = String::from_utf8(request).unwrap();
@@ -284,21 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_on_the_list_is_not_even_tried() {
+    fn a_call_that_is_not_allowed_makes_no_connection() {
         let host: DockerHost = "unix:///nowhere/engine.sock".parse().unwrap();
         let client = EngineClient::new(&host, "1.41", 1, &Arc::default());
-        let ask = |id| {
+        let inspect = |id| {
             client.get::<()>(EngineCall::Inspect(id), Instant::now() + CALL_LIMIT).unwrap_err()
         };
-        assert!(matches!(ask("../info"), EngineError::NotAllowed(_)));
-        assert!(matches!(ask("c0ffee"), EngineError::Unreachable(..)));
+        assert!(matches!(inspect("../info"), EngineError::NotAllowed(_)));
+        assert!(matches!(inspect("c0ffee"), EngineError::Unreachable(..)));
     }
 
     #[test]
-    fn an_error_message_is_found_and_bounded() {
-        assert_eq!(message(br#"{"message":"No such container: x"}"#), "No such container: x");
-        assert_eq!(message(b"<html>\n<body>"), "<html>");
-        assert_eq!(message(&[b'x'; 9_999]).len(), MAX_MESSAGE);
-        assert_eq!(message(b""), "");
+    fn error_messages_are_extracted_and_bounded() {
+        assert_eq!(error_message(br#"{"message":"No such container: x"}"#), "No such container: x");
+        assert_eq!(error_message(b"<html>\n<body>"), "<html>");
+        assert_eq!(error_message(&[b'x'; 9_999]).len(), MAX_MESSAGE);
+        assert_eq!(error_message(b""), "");
     }
 }

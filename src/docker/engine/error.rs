@@ -1,45 +1,45 @@
-//! What can go wrong with an engine, in words for a person.
+//! Errors of calls to an engine, with what to do about them.
 
 use std::{fmt, io};
 
 use super::host::{DockerHost, TLS_REMEDY};
 
-/// Why a call to the engine gave nothing.
+/// Why a call to the engine failed.
 #[derive(Debug)]
 pub(crate) enum EngineError {
-    /// No connection.
+    /// The connection was not made.
     Unreachable(String, io::Error),
-    /// Connected, but no answer in time.
+    /// Connected, but no response in time.
     TimedOut(String),
-    /// The connection ended before the answer did.
+    /// The connection closed before the response was complete.
     ConnectionLost(String),
-    /// An HTTP status other than 200, and the engine's message.
+    /// An HTTP status other than 200, with the engine's message.
     Status(u16, String),
-    /// An answer that no engine gives: what was wrong with it.
+    /// A response that no engine sends, and what is wrong with it.
     InvalidResponse(String),
-    /// The engine's API version, lower than any we speak.
+    /// The engine's API version, which is too old.
     TooOld(String),
-    /// A path that no engine is ever asked for.
+    /// A path that is not on the list of allowed calls.
     NotAllowed(String),
 }
 
 impl EngineError {
-    /// There is no such container (any more).
+    /// The container does not exist.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Status(404, _))
     }
 
-    /// A socket proxy does not let this call through.
+    /// A socket proxy refuses this call.
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self, Self::Status(401 | 403 | 405, _))
     }
 
-    /// The engine answered, if not as wished: it is there.
-    pub(crate) fn is_answer(&self) -> bool {
+    /// The engine responded, so it is reachable.
+    pub(crate) fn is_response(&self) -> bool {
         matches!(self, Self::Status(..) | Self::InvalidResponse(_))
     }
 
-    /// What an error of a connection means.
+    /// Converts an I/O error of a connection.
     pub(crate) fn from_io(host: &DockerHost, error: io::Error) -> Self {
         use io::ErrorKind as Kind;
         match error.kind() {
@@ -54,14 +54,14 @@ impl EngineError {
         }
     }
 
-    /// The error behind ureq's.
+    /// Converts an error of ureq.
     pub(crate) fn from_ureq(host: &DockerHost, error: ureq::Error) -> Self {
         match error {
             ureq::Error::Io(error) => Self::from_io(host, error),
             ureq::Error::Timeout(_) => Self::TimedOut(host.to_string()),
             ureq::Error::HostNotFound => Self::Unreachable(
                 host.to_string(),
-                io::Error::other("its name resolves to no address"),
+                io::Error::other("the host name cannot be resolved"),
             ),
             error => Self::InvalidResponse(error.to_string()),
         }
@@ -74,44 +74,49 @@ impl fmt::Display for EngineError {
             Self::Unreachable(host, error) => match error.kind() {
                 io::ErrorKind::NotFound => write!(
                     f,
-                    "no container engine at {host}: there is no such socket; start the engine, or \
-                     name its socket with --docker-host or DOCKER_HOST"
+                    "cannot connect to the engine at {host}: no such socket. Start the engine, or set \
+                     its address with --docker-host or DOCKER_HOST"
                 ),
                 io::ErrorKind::PermissionDenied => write!(
                     f,
-                    "permission denied on {host}: add this user to the group docker \
-                     (`sudo usermod -aG docker $USER`, then log in again), or run as root"
+                    "cannot connect to the engine at {host}: permission denied. Add your user to the \
+                     group docker (`sudo usermod -aG docker $USER`, then log in again), or run as \
+                     root"
                 ),
                 io::ErrorKind::ConnectionRefused => write!(
                     f,
-                    "connection refused at {host}: nothing listens there; start the engine, or \
-                     name another with --docker-host or DOCKER_HOST"
+                    "cannot connect to the engine at {host}: connection refused. Start the engine, or \
+                     set its address with --docker-host or DOCKER_HOST"
                 ),
                 _ => write!(f, "cannot connect to the engine at {host}: {error}"),
             },
-            Self::TimedOut(host) => write!(f, "the engine at {host} does not answer"),
-            Self::ConnectionLost(host) => write!(f, "the engine at {host} ended the connection"),
+            Self::TimedOut(host) => write!(f, "the engine at {host} does not respond"),
+            Self::ConnectionLost(host) => write!(f, "the engine at {host} closed the connection"),
             Self::Status(400, message) if message.contains("HTTPS server") => {
-                write!(f, "the engine wants TLS: {TLS_REMEDY}")
+                write!(f, "the engine requires TLS. {TLS_REMEDY}")
             }
             Self::Status(400, message) if message.starts_with("client version") => write!(
                 f,
-                "the engine refuses this version of its API ({message}): unset \
-                 DOCKER_API_VERSION, and one that both speak is found"
+                "the engine does not support this API version ({message}). Unset \
+                 DOCKER_API_VERSION to negotiate one"
             ),
             Self::Status(403, message) => write!(
                 f,
-                "the engine, or a proxy before it, forbids a call ({message}); a socket proxy must \
-                 allow containers, events, ping and version"
+                "the engine, or a proxy in front of it, refused a call ({message}). A socket proxy \
+                 must allow containers, events, ping and version"
             ),
-            Self::Status(status, message) => write!(f, "the engine answered {status}: {message}"),
-            Self::InvalidResponse(why) => write!(f, "this is no container engine's answer: {why}"),
+            Self::Status(status, message) => {
+                write!(f, "the engine responded with status {status}: {message}")
+            }
+            Self::InvalidResponse(why) => write!(f, "not a response of a container engine: {why}"),
             Self::TooOld(version) => write!(
                 f,
-                "the engine speaks API {version}, and 1.41 is needed: upgrade it to Docker 20.10 \
-                 or newer"
+                "the engine supports API {version} at most, and kentros needs 1.41. Upgrade to \
+                 Docker 20.10 or newer"
             ),
-            Self::NotAllowed(path) => write!(f, "no engine is asked for {path:?}"),
+            Self::NotAllowed(path) => {
+                write!(f, "refused: {path:?} is not on the list of allowed Engine API calls")
+            }
         }
     }
 }
@@ -130,32 +135,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_has_its_words_and_its_remedy() {
+    fn each_error_names_its_cause_and_remedy() {
         let host = DockerHost::default();
         let io = |kind: io::ErrorKind| EngineError::from_io(&host, kind.into());
         let status = |status, message: &str| EngineError::Status(status, message.to_owned());
         let mut all = Vec::new();
         for (error, what, remedy) in [
             (io(io::ErrorKind::NotFound), "no such socket", "--docker-host"),
-            (io(io::ErrorKind::PermissionDenied), "permission denied on unix:", "group docker"),
-            (io(io::ErrorKind::ConnectionRefused), "connection refused at unix:", "start the"),
-            // As Go's servers say it.
+            (io(io::ErrorKind::PermissionDenied), "permission denied", "group docker"),
+            (io(io::ErrorKind::ConnectionRefused), "connection refused", "Start the"),
+            // The message of Go's HTTP server.
             (
-                status(400, "EngineClient sent an HTTP request to an HTTPS server."),
-                "wants TLS",
+                status(400, "Client sent an HTTP request to an HTTPS server."),
+                "requires TLS",
                 if cfg!(feature = "tls") { "DOCKER_CERT_PATH" } else { "--features tls" },
             ),
-            (EngineError::TooOld("1.40".to_owned()), "speaks API 1.40", "upgrade it"),
-            // As engines say it to a version of the user's choice.
+            (EngineError::TooOld("1.40".to_owned()), "supports API 1.40", "Upgrade to"),
+            // The engine's message for a version set by the user.
             (
                 status(
                     400,
                     "client version 1.99 is too new. Maximum supported API version is 1.41",
                 ),
                 "1.99 is too new",
-                "unset DOCKER_API_VERSION",
+                "Unset DOCKER_API_VERSION",
             ),
-            (status(403, "Forbidden"), "forbids a call", "must allow containers"),
+            (status(403, "Forbidden"), "refused a call", "must allow containers"),
         ] {
             let text = error.to_string();
             assert!(text.contains(what) && text.contains(remedy), "{text}");
@@ -163,6 +168,6 @@ mod tests {
         }
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 7, "each its own");
+        assert_eq!(all.len(), 7, "each is different");
     }
 }

@@ -1,17 +1,17 @@
-//! Where a Docker Engine listens.
+//! The address of an engine, as `DOCKER_HOST` gives it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 #[cfg(feature = "tls")]
-use super::tls::Tls;
+use super::tls::TlsFiles;
 use crate::Error;
 
 /// Docker's own default for its API without TLS.
 const DEFAULT_PORT: u16 = 2375;
 
-/// The address of a Docker Engine or of Podman's service, as `DOCKER_HOST` names it.
+/// The address of a Docker Engine or Podman service, as in `DOCKER_HOST`.
 ///
 /// ```
 /// use kentros::DockerHost;
@@ -24,10 +24,10 @@ const DEFAULT_PORT: u16 = 2375;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerHost {
-    pub(crate) address: EngineAddress,
+    pub(super) address: EngineAddress,
     #[cfg(feature = "tls")]
-    pub(crate) tls: Option<Tls>,
-    /// Spoken without asking for the engine's own.
+    pub(crate) tls: Option<TlsFiles>,
+    /// Set to skip version negotiation.
     pub(crate) api_version: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum EngineAddress {
 }
 
 impl Default for DockerHost {
-    /// The socket of an engine installed by root.
+    /// `unix:///var/run/docker.sock`.
     fn default() -> Self {
         Self::at(EngineAddress::Unix(PathBuf::from("/var/run/docker.sock")))
     }
@@ -55,11 +55,11 @@ impl DockerHost {
         }
     }
 
-    /// The same engine over TLS, with the `ca.pem`, `cert.pem` and `key.pem` of `folder`, as
-    /// `DOCKER_CERT_PATH` names it. A Unix socket takes no TLS and stays as it is.
+    /// Uses TLS with the files `ca.pem`, `cert.pem` and `key.pem` in `folder`, as
+    /// `DOCKER_CERT_PATH` does. Has no effect on a Unix socket.
     ///
     /// # Errors
-    /// If the feature `tls` is not built in, or a file cannot be read.
+    /// If kentros was built without the feature `tls`, or a file cannot be read.
     ///
     /// ```
     /// use std::path::Path;
@@ -72,35 +72,34 @@ impl DockerHost {
         #[cfg(feature = "tls")]
         return match self.address {
             EngineAddress::Unix(_) => Ok(self),
-            EngineAddress::Tcp(_) => Ok(Self { tls: Some(Tls::read(folder)?), ..self }),
+            EngineAddress::Tcp(_) => Ok(Self { tls: Some(TlsFiles::read(folder)?), ..self }),
         };
         #[cfg(not(feature = "tls"))]
         match self.address {
             EngineAddress::Unix(_) => Ok(self),
             EngineAddress::Tcp(_) => Err(Error::invalid(format!(
-                "TLS with the certificates in {} is not built in: {TLS_REMEDY}",
+                "cannot use the certificates in {}: this build has no TLS. {TLS_REMEDY}",
                 folder.display()
             ))),
         }
     }
 
-    /// The same engine, spoken to in this version of its API whatever it offers, as
-    /// `DOCKER_API_VERSION` says.
+    /// Uses this API version instead of negotiating one, as `DOCKER_API_VERSION` does.
     ///
     /// # Errors
-    /// If this is no version from 1.41 on.
+    /// If `version` is not `1.41` or later.
     pub fn with_api_version(self, version: &str) -> Result<Self, Error> {
         let minor = version.strip_prefix("1.").and_then(|minor| minor.parse::<u32>().ok());
         if minor.is_none_or(|minor| minor < 41) {
             return Err(Error::invalid(format!(
-                "API version {version:?}: 1.41 or a later one is wanted"
+                "invalid API version {version:?}: use 1.41 or later"
             )));
         }
         Ok(Self { api_version: Some(version.to_owned()), ..self })
     }
 
-    /// What an HTTP URL for this engine begins with.
-    pub(crate) fn base(&self) -> String {
+    /// The scheme and authority of this engine's URLs.
+    pub(crate) fn base_url(&self) -> String {
         #[cfg(feature = "tls")]
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         #[cfg(not(feature = "tls"))]
@@ -108,7 +107,7 @@ impl DockerHost {
         format!("{scheme}://{}", self.authority())
     }
 
-    /// What stands for the engine in a request's `Host`.
+    /// The value of the `Host` header.
     pub(crate) fn authority(&self) -> &str {
         match &self.address {
             EngineAddress::Unix(_) => "docker",
@@ -116,7 +115,7 @@ impl DockerHost {
         }
     }
 
-    /// The name or address its certificate is for, without brackets.
+    /// The host name or IP address that the certificate must match.
     #[cfg(feature = "tls")]
     pub(crate) fn name(&self) -> &str {
         let authority = self.authority();
@@ -125,51 +124,52 @@ impl DockerHost {
     }
 }
 
-/// What to do where the engine wants TLS and this build has none, or no certificates.
+/// What to do if the engine requires TLS.
 #[cfg(not(feature = "tls"))]
-pub(crate) const TLS_REMEDY: &str = "build with `--features tls`, use the engine's Unix socket, or \
+pub(crate) const TLS_REMEDY: &str = "Build with `--features tls`, use the engine's Unix socket, or \
      forward it with `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST`";
 #[cfg(feature = "tls")]
 pub(crate) const TLS_REMEDY: &str =
-    "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem";
+    "Set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem";
 
 impl FromStr for DockerHost {
     type Err = Error;
 
-    /// Reads `unix:///path`, `tcp://host:port` or `http://host:port`.
+    /// Parses `unix:///path`, `tcp://host:port` or `http://host:port`.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = |why: &str| Err(Error::invalid(format!("docker host {text:?}: {why}")));
+        let refuse =
+            |why: &str| Err(Error::invalid(format!("invalid docker host {text:?}: {why}")));
         let Some((scheme, rest)) = text.trim().split_once("://") else {
-            return refuse("write unix:///path/to/docker.sock or tcp://host:port");
+            return refuse("use unix:///path/to/docker.sock or tcp://host:port");
         };
         match scheme {
             "unix" if rest.starts_with('/') => {
                 Ok(Self::at(EngineAddress::Unix(PathBuf::from(rest))))
             }
-            "unix" => refuse("the path of a socket is absolute: unix:///var/run/docker.sock"),
+            "unix" => refuse("the socket path must be absolute, as in unix:///var/run/docker.sock"),
             "tcp" | "http" => match authority(rest) {
                 Some(authority) => Ok(Self::at(EngineAddress::Tcp(authority))),
-                None => refuse("write tcp://host:port, without a path"),
+                None => refuse("use tcp://host:port, without a path"),
             },
-            "https" => refuse(&format!("write tcp://host:port for TLS too, and {TLS_REMEDY}")),
+            "https" => refuse(&format!("use tcp://host:port with TLS too. {TLS_REMEDY}")),
             "ssh" => refuse(
-                "ssh is not built in: forward the socket with \
+                "ssh is not supported. Forward the socket with \
                  `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST` and use unix:///tmp/docker.sock",
             ),
-            "npipe" => refuse("named pipes are not supported: let the engine listen on tcp://"),
-            _ => refuse("unknown scheme: write unix:///path/to/docker.sock or tcp://host:port"),
+            "npipe" => refuse("named pipes are not supported. Make the engine listen on tcp://"),
+            _ => refuse("unknown scheme: use unix:///path/to/docker.sock or tcp://host:port"),
         }
     }
 }
 
-/// `host:port` with the port filled in, if that is what it is.
+/// Parses `host` or `host:port` and adds the default port.
 fn authority(rest: &str) -> Option<String> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
     if rest.is_empty() || !rest.chars().all(plain) {
         return None;
     }
-    // The colons inside the brackets of an IPv6 address are no port's.
+    // Skip the colons inside the brackets of an IPv6 address.
     let after_host = rest.rfind(']').map_or(0, |bracket| bracket + 1);
     match rest.get(after_host..)?.rsplit_once(':') {
         Some((host, port)) => {
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_docker_host_holds() {
+    fn docker_host_addresses_are_parsed() {
         for (text, shown) in [
             ("unix:///run/user/1000/docker.sock", "unix:///run/user/1000/docker.sock"),
             ("tcp://127.0.0.1:2375", "tcp://127.0.0.1:2375"),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_version_is_1_41_or_later() {
+    fn api_versions_before_1_41_are_invalid() {
         let version = |version| DockerHost::default().with_api_version(version);
         assert_eq!(version("1.43").unwrap().api_version.as_deref(), Some("1.43"));
         for nonsense in ["1.40", "2.0", "v1.43", "", "1."] {
@@ -220,10 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest_and_says_what_to_do() {
+    fn invalid_addresses_are_refused_with_a_remedy() {
         for (text, remedy) in [
             ("ssh://me@server", "ssh -NL"),
-            ("https://server:2376", "tcp://host:port for TLS too"),
+            ("https://server:2376", "tcp://host:port with TLS too"),
             ("npipe:////./pipe/docker_engine", "tcp://"),
             ("/var/run/docker.sock", "unix:///path"),
             ("unix://docker.sock", "absolute"),

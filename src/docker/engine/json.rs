@@ -1,8 +1,8 @@
-//! The engine's other answers, as JSON: only what we read of them.
+//! The JSON of the engine's responses, except for samples, with the fields kentros reads.
 
 use serde::{Deserialize, Deserializer};
 
-/// `null` where a value should stand counts as the value left out.
+/// Deserializes `null` as the default value, like a missing field.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -11,18 +11,18 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// `/version`.
+/// The response of `/version`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct EngineVersion {
     #[serde(deserialize_with = "or_default")]
     pub(crate) version: String,
-    /// The lowest API version it speaks.
+    /// The lowest API version the engine supports.
     #[serde(rename = "MinAPIVersion", deserialize_with = "or_default")]
     pub(crate) min_api_version: String,
 }
 
-/// An element of `/containers/json`.
+/// An element of the response of `/containers/json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct ContainerSummary {
@@ -47,7 +47,7 @@ pub(crate) struct ContainerSummary {
     pub(crate) host_config: SummaryHostConfig,
 }
 
-/// The labels that say where a container belongs.
+/// The labels that name a container's project and service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerLabels {
@@ -66,14 +66,14 @@ pub(crate) struct ContainerLabels {
 }
 
 impl ContainerLabels {
-    /// The Compose project or the stack.
+    /// The Compose project or Swarm stack.
     pub(crate) fn project(&self) -> Option<&str> {
         [&self.compose_project, &self.podman_project, &self.stack]
             .into_iter()
             .find_map(|label| label.as_deref().filter(|name| !name.is_empty()))
     }
 
-    /// The service within it. Swarm writes the stack before it: `shop_web`.
+    /// The service in the project. Swarm prefixes it with the stack, as in `shop_web`.
     pub(crate) fn service(&self) -> Option<&str> {
         let swarm = self.swarm_service.as_deref().map(|name| {
             let stack = self.stack.as_deref().unwrap_or_default();
@@ -83,7 +83,7 @@ impl ContainerLabels {
     }
 }
 
-/// A port of a [`ContainerSummary`] container.
+/// A port of a container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerPort {
@@ -112,14 +112,14 @@ impl std::fmt::Display for ContainerPort {
     }
 }
 
-/// What a [`ContainerSummary`] container says of its settings; Podman says nothing.
+/// The settings in a [`ContainerSummary`]. Podman sends none.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct SummaryHostConfig {
     pub(crate) network_mode: Option<String>,
 }
 
-/// `/containers/{id}/json`.
+/// The response of `/containers/{id}/json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct ContainerInspect {
@@ -129,7 +129,7 @@ pub(crate) struct ContainerInspect {
     pub(crate) host_config: InspectHostConfig,
 }
 
-/// The state of an [`ContainerInspect`] container.
+/// The state in a [`ContainerInspect`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct InspectState {
@@ -137,7 +137,7 @@ pub(crate) struct InspectState {
     pub(crate) started_at: String,
 }
 
-/// The limits of an [`ContainerInspect`] container.
+/// The settings in a [`ContainerInspect`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct InspectHostConfig {
@@ -151,9 +151,9 @@ pub(crate) struct InspectHostConfig {
 }
 
 impl InspectHostConfig {
-    /// The cores it may use; `None` for no limit (`docker run --cpus`, `--cpu-quota`).
+    /// The CPU limit in cores, from `docker run --cpus` or `--cpu-quota`; `None` for no limit.
     pub(crate) fn cpu_limit(&self) -> Option<f64> {
-        // The kernel's period where none is given: 100 ms.
+        // The kernel's default period: 100 ms.
         let period = if self.cpu_period > 0 { self.cpu_period } else { 100_000 };
         // Far below 2^53.
         #[allow(clippy::cast_precision_loss)]
@@ -165,7 +165,7 @@ impl InspectHostConfig {
     }
 }
 
-/// A line of `/events`. From API 1.52 on `status`, `id` and `from` are gone: these remain.
+/// A line of `/events`, with fields that API 1.52 still has: it removed `status`, `id` and `from`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct EngineEvent {
@@ -177,7 +177,7 @@ pub(crate) struct EngineEvent {
     pub(crate) time_nano: i64,
 }
 
-/// The container an [`EngineEvent`] is about.
+/// The container of an [`EngineEvent`].
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct EventActor {
@@ -187,7 +187,7 @@ pub(crate) struct EventActor {
     pub(crate) attributes: EventAttributes,
 }
 
-/// What an [`EngineEvent`] says of its container: labels, and more by its action.
+/// The attributes of the container of an [`EngineEvent`]: labels, and others by action.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct EventAttributes {

@@ -1,72 +1,72 @@
-//! An HTTP response without end, read as its bytes come: pure.
+//! A parser for an HTTP response that streams lines, fed with bytes as they arrive.
 //!
-//! It takes bytes in pieces of any size and gives the lines of the body. Between two pieces it
-//! holds only what is incomplete; between two lines that is nothing.
+//! Between two calls it holds only an incomplete head, chunk size or line, so an idle stream costs
+//! no memory.
 
-use super::client::{MAX_HEAD, message};
+use super::client::{MAX_HEAD, error_message};
 use super::error::EngineError;
 
-/// The longest line taken: a sample is some 2 KiB, and has a list entry for each core and disk.
+/// The longest line accepted, in bytes. A sample has about 2 KiB, with an entry for each core and
+/// disk.
 const MAX_LINE: usize = 256 << 10;
-/// The longest line before a chunk: its size, and an extension that nobody uses.
+/// The longest chunk-size line accepted, in bytes, chunk extensions included.
 const MAX_SIZE_LINE: usize = 256;
-/// As many fields as a head may have.
+/// The most header fields of a response.
 const MAX_FIELDS: usize = 64;
 
-/// What has come of a response so far.
+/// The state of a response that is being received.
 #[derive(Debug, Default)]
 pub(crate) struct StreamResponse {
     part: ResponsePart,
-    /// Bytes of a head, or of a chunk's frame, that is not whole yet.
-    rest: Vec<u8>,
-    /// Bytes of a line that is not whole yet.
+    /// The bytes of an incomplete head or chunk-size line.
+    incomplete: Vec<u8>,
+    /// The bytes of an incomplete line.
     line: Vec<u8>,
 }
 
-/// What comes next.
+/// The part of the response that comes next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ResponsePart {
     #[default]
     Head,
     /// The line with the size of a chunk.
     ChunkSize,
-    /// So many more bytes of a chunk.
+    /// The rest of a chunk, in bytes.
     Chunk(u64),
     /// The line break after a chunk.
     ChunkEnd,
-    /// So many more bytes of a body whose length the head told.
+    /// The rest of a body with `Content-Length`, in bytes.
     Length(u64),
     /// A body that ends with the connection.
     UntilClosed,
-    /// Nothing.
+    /// The body is complete.
     End,
 }
 
 impl StreamResponse {
-    /// Takes bytes as they came, and gives each line they complete to `each`, without its end.
+    /// Parses `bytes` and calls `each` with every line they complete, without the line break.
     ///
     /// # Errors
-    /// A status other than 200, something that is no HTTP, a line that is too long, or what `each`
-    /// returned.
+    /// A status other than 200, invalid HTTP, a line that is too long, or an error of `each`.
     pub(crate) fn feed(
         &mut self,
         bytes: &[u8],
         each: &mut impl FnMut(&[u8]) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        if self.rest.is_empty() {
+        if self.incomplete.is_empty() {
             return self.parse(bytes, each);
         }
-        let mut whole = std::mem::take(&mut self.rest);
+        let mut whole = std::mem::take(&mut self.incomplete);
         whole.extend_from_slice(bytes);
         self.parse(&whole, each)
     }
 
-    /// Whether the head was whole: the engine has answered.
-    pub(crate) fn is_answered(&self) -> bool {
+    /// Whether the head is complete.
+    pub(crate) fn has_head(&self) -> bool {
         self.part != ResponsePart::Head
     }
 
-    /// Whether the body has ended.
+    /// Whether the body is complete.
     pub(crate) fn has_ended(&self) -> bool {
         self.part == ResponsePart::End
     }
@@ -96,7 +96,7 @@ impl StreamResponse {
                     [b'\r'] => return self.keep(bytes, MAX_SIZE_LINE),
                     _ => {
                         return Err(EngineError::InvalidResponse(
-                            "a chunk longer than it says".into(),
+                            "a chunk is longer than its size".into(),
                         ));
                     }
                 },
@@ -124,14 +124,14 @@ impl StreamResponse {
     }
 
     fn keep(&mut self, bytes: &[u8], limit: usize) -> Result<(), EngineError> {
-        // At least one byte is still to come.
+        // At least one more byte must follow.
         within(bytes.len() + 1, limit)?;
-        self.rest = bytes.to_vec();
+        self.incomplete = bytes.to_vec();
         Ok(())
     }
 
-    /// Takes what of the body is in `bytes`, of which `left` are to come; how many are left then,
-    /// and how many were taken.
+    /// Splits the body bytes in `bytes` into lines; `left` is the length of the rest of the body or
+    /// chunk. Returns how many bytes are left then, and how many were used.
     fn body(
         &mut self,
         bytes: &[u8],
@@ -158,17 +158,17 @@ impl StreamResponse {
     }
 }
 
-/// Holds the length of a part to its limit, in however many pieces it came.
+/// Checks the length of a line or head, over all pieces it arrived in.
 fn within(length: usize, limit: usize) -> Result<usize, EngineError> {
     if length > limit {
         return Err(EngineError::InvalidResponse(format!(
-            "a line or a head of more than {limit} bytes"
+            "a line or head of more than {limit} bytes"
         )));
     }
     Ok(length)
 }
 
-/// How the body after a head is framed, and the head's length; `None` for one that is not whole.
+/// Parses a head: how the body is delimited, and the head's length. `None` if it is incomplete.
 fn head(bytes: &[u8]) -> Result<Option<(ResponsePart, usize)>, EngineError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
@@ -179,8 +179,11 @@ fn head(bytes: &[u8]) -> Result<Option<(ResponsePart, usize)>, EngineError> {
     };
     let status = response.code.unwrap_or_default();
     if status != 200 {
-        // What has come of its message with the head: all of it, as a rule.
-        return Err(EngineError::Status(status, message(bytes.get(length..).unwrap_or_default())));
+        // The message usually arrives together with the head.
+        return Err(EngineError::Status(
+            status,
+            error_message(bytes.get(length..).unwrap_or_default()),
+        ));
     }
     let field = |name: &str| {
         let field = response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name))?;
@@ -190,13 +193,17 @@ fn head(bytes: &[u8]) -> Result<Option<(ResponsePart, usize)>, EngineError> {
         (Some(encoding), _) if encoding.eq_ignore_ascii_case("chunked") => ResponsePart::ChunkSize,
         (Some(encoding), _) => {
             return Err(EngineError::InvalidResponse(format!(
-                "the transfer encoding {encoding:?}"
+                "unsupported transfer encoding {encoding:?}"
             )));
         }
         (None, Some(length)) => match length.parse() {
             Ok(0) => ResponsePart::End,
             Ok(length) => ResponsePart::Length(length),
-            Err(_) => return Err(EngineError::InvalidResponse(format!("the length {length:?}"))),
+            Err(_) => {
+                return Err(EngineError::InvalidResponse(format!(
+                    "invalid content length {length:?}"
+                )));
+            }
         },
         (None, None) => ResponsePart::UntilClosed,
     };
@@ -208,7 +215,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// What comes of these bytes in pieces of `size`: the lines, whether it ended, or the error.
+    /// Parses `bytes` in pieces of `size`: the lines and whether the body ended, or the error.
     fn lines(bytes: &[u8], size: usize) -> Result<(Vec<String>, bool), String> {
         let (mut response, mut lines) = (StreamResponse::default(), Vec::new());
         for piece in bytes.chunks(size) {
@@ -224,10 +231,10 @@ mod tests {
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     #[test]
-    fn lines_come_out_whatever_the_pieces() {
+    fn lines_do_not_depend_on_the_pieces() {
         let cases: [(&str, String, &[&str], bool); 8] = [
             (
-                "a chunk a line",
+                "one chunk per line",
                 format!("{CHUNKED}4\r\none\n\r\n4\r\ntwo\n\r\n"),
                 &["one", "two"],
                 false,
@@ -265,23 +272,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_an_error_that_says_so() {
+    fn invalid_responses_are_errors() {
         let long = "x".repeat(MAX_LINE + 1);
         let cases = [
             ("HTTP/1.1 404 Not Found\r\n\r\n{\"message\":\"No such container\"}".into(), "404"),
             ("HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\n".into(), "500"),
-            ("\x15\x03\x01\x00\x02\x02\x16 no http at all\r\n\r\n".into(), "no container engine"),
+            (
+                "\x15\x03\x01\x00\x02\x02\x16 no http at all\r\n\r\n".into(),
+                "not a response of a container engine",
+            ),
             ("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n".into(), "many"),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n".into(), "gzip"),
             (format!("{CHUNKED}xyz\r\n"), "chunk size"),
             (format!("{CHUNKED}ffffffffffffffffffff\r\n"), "chunk size"),
-            (format!("{CHUNKED}1\r\nab\r\n"), "longer than it says"),
-            (format!("{CHUNKED}1;{}", "e".repeat(MAX_SIZE_LINE)), "a head of more than 256"),
-            (format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(MAX_HEAD)), "a head of more than"),
-            (format!("{CHUNKED}1;{}\r\n", "e".repeat(MAX_SIZE_LINE)), "a head of more than 256"),
-            (format!("HTTP/1.1 200 OK\r\n\r\n{long}\n"), "line or a head of more than"),
-            (format!("HTTP/1.1 200 OK\r\n\r\n{long}"), "line or a head of more than"),
-            (format!("{CHUNKED}fffffff\r\n{long}"), "line or a head of more than"),
+            (format!("{CHUNKED}1\r\nab\r\n"), "longer than its size"),
+            (format!("{CHUNKED}1;{}", "e".repeat(MAX_SIZE_LINE)), "head of more than 256"),
+            (format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(MAX_HEAD)), "head of more than"),
+            (format!("{CHUNKED}1;{}\r\n", "e".repeat(MAX_SIZE_LINE)), "head of more than 256"),
+            (format!("HTTP/1.1 200 OK\r\n\r\n{long}\n"), "line or head of more than"),
+            (format!("HTTP/1.1 200 OK\r\n\r\n{long}"), "line or head of more than"),
+            (format!("{CHUNKED}fffffff\r\n{long}"), "line or head of more than"),
         ];
         for (bytes, expected) in cases {
             for size in [1, 7, bytes.len()] {
@@ -295,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_refused_ends_it() {
+    fn an_error_of_the_callback_is_returned() {
         let mut response = StreamResponse::default();
         let mut refuse = |_: &[u8]| Err(EngineError::InvalidResponse("refused".into()));
         let bytes = b"HTTP/1.1 200 OK\r\n\r\none\ntwo\n";
@@ -303,14 +313,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_between_two_lines() {
+    fn no_memory_is_held_between_lines() {
         for size in 1..100 {
             let mut response = StreamResponse::default();
             for piece in format!("{CHUNKED}4\r\none\n\r\n").as_bytes().chunks(size) {
                 response.feed(piece, &mut |_| Ok(())).unwrap();
             }
-            assert!(response.is_answered());
-            assert_eq!((response.rest.capacity(), response.line.capacity()), (0, 0), "{size}");
+            assert!(response.has_head());
+            assert_eq!(
+                (response.incomplete.capacity(), response.line.capacity()),
+                (0, 0),
+                "{size}"
+            );
         }
     }
 }

@@ -16,16 +16,16 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 use crate::Error;
 use crate::poller::Readiness;
 
-/// Who the engine must be, and who we are.
+/// The CA that signed the engine's certificate, and the client certificate.
 #[derive(Clone)]
-pub(crate) struct Tls {
+pub(crate) struct TlsFiles {
     folder: PathBuf,
     config: TlsConfig,
 }
 
-impl Tls {
-    /// Reads `ca.pem`, which must be there, and `cert.pem` with `key.pem`, where the engine wants
-    /// to know its clients.
+impl TlsFiles {
+    /// Reads `ca.pem`, which is required, and the client certificate `cert.pem` with `key.pem`,
+    /// which are optional.
     pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
         let roots = certificates(&folder.join("ca.pem"))?;
         let mut config = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots));
@@ -37,7 +37,7 @@ impl Tls {
         Ok(Self { folder: folder.to_owned(), config: config.build() })
     }
 
-    /// The same for connections made without ureq, to the engine of this name.
+    /// The TLS settings for connections made without ureq. `name` is the engine's host name.
     pub(crate) fn handshake(&self, name: &str) -> io::Result<TlsHandshake> {
         let der = |certificate: &Certificate<'_>| CertificateDer::from(certificate.der().to_vec());
         let mut roots = RootCertStore::empty();
@@ -66,18 +66,18 @@ impl Tls {
     }
 }
 
-impl PartialEq for Tls {
+impl PartialEq for TlsFiles {
     fn eq(&self, other: &Self) -> bool {
         self.folder == other.folder
     }
 }
 
-impl Eq for Tls {}
+impl Eq for TlsFiles {}
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never the key.
-        write!(f, "Tls({})", self.folder.display())
+        // Without the key.
+        write!(f, "TlsFiles({})", self.folder.display())
     }
 }
 
@@ -85,7 +85,7 @@ fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Er
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// Puts TLS on connections that do not block.
+/// Starts TLS on non-blocking sockets.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsHandshake {
     config: Arc<ClientConfig>,
@@ -93,7 +93,7 @@ pub(crate) struct TlsHandshake {
 }
 
 impl TlsHandshake {
-    /// TLS over `socket`. The handshake itself is made with the first bytes sent.
+    /// Starts TLS on `socket`. The handshake happens when the first bytes are sent.
     pub(crate) fn over(&self, socket: OwnedFd) -> io::Result<TlsConnection> {
         let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
         let connection = connection.map_err(invalid)?;
@@ -101,7 +101,7 @@ impl TlsHandshake {
     }
 }
 
-/// A connection with TLS on it that does not block.
+/// A non-blocking TLS connection.
 #[derive(Debug)]
 pub(crate) struct TlsConnection(StreamOwned<ClientConnection, TcpStream>);
 
@@ -114,12 +114,12 @@ impl TlsConnection {
         self.0.read(into)
     }
 
-    /// Whether it holds bytes that came and were not read: it wants no others before.
+    /// Whether decrypted bytes are waiting to be read.
     pub(crate) fn has_more(&self) -> bool {
         !self.0.conn.wants_read()
     }
 
-    /// What it waits for.
+    /// What TLS waits for.
     pub(crate) fn interest(&self) -> Readiness {
         if self.0.conn.wants_write() { Readiness::Write } else { Readiness::Read }
     }
@@ -140,7 +140,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Error> {
         })
         .collect();
     if certificates.is_empty() {
-        return Err(Error::invalid(format!("{} holds no certificate", path.display())));
+        return Err(Error::invalid(format!("{} contains no certificate", path.display())));
     }
     Ok(certificates)
 }
@@ -150,14 +150,14 @@ fn private_key(path: &Path) -> Result<PrivateKey<'static>, Error> {
         PemItem::PrivateKey(key) => Some(key),
         _ => None,
     });
-    key.ok_or_else(|| Error::invalid(format!("{} holds no private key", path.display())))
+    key.ok_or_else(|| Error::invalid(format!("{} contains no private key", path.display())))
 }
 
 fn items(path: &Path) -> Result<Vec<PemItem<'static>>, Error> {
     let pem = fs::read(path).map_err(|error| {
-        Error::io(format!("cannot read {}, which TLS to the engine takes", path.display()), error)
+        Error::io(format!("cannot read {}, which TLS to the engine needs", path.display()), error)
     })?;
     parse_pem(&pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::invalid(format!("{} is no PEM file: {error}", path.display())))
+        .map_err(|error| Error::invalid(format!("{} is not a PEM file: {error}", path.display())))
 }

@@ -1,4 +1,4 @@
-//! What carries HTTP to the engine: ureq's transport over a Unix socket, or its own over TCP.
+//! The ureq connector: Unix sockets by our own transport, TCP by ureq's.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -24,7 +24,7 @@ use ureq::unversioned::transport::{
 use super::connection::EngineEndpoint;
 use super::host::{DockerHost, EngineAddress};
 
-/// Connects to the engine, whatever the request's URL says.
+/// Connects to the engine and ignores the authority of the request's URL.
 #[derive(Debug)]
 pub(crate) struct EngineConnector {
     host: DockerHost,
@@ -78,7 +78,7 @@ impl Connector for EngineConnector {
                     Connector::<()>::connect(&TcpConnector::default(), &resolved, None)?;
                 let transport =
                     transport.map(|transport| Box::new(transport) as Box<dyn Transport>);
-                // It wraps the transport where the URL says https, and only there.
+                // Wraps the transport only if the URL's scheme is https.
                 #[cfg(feature = "tls")]
                 let transport = match transport {
                     Some(transport) => self
@@ -93,7 +93,8 @@ impl Connector for EngineConnector {
     }
 }
 
-/// Where an engine listens, for connections made without ureq; a name is resolved `within` this.
+/// The endpoints of an engine, for connections made without ureq. Resolving a host name takes at
+/// most `within`.
 pub(crate) fn endpoints(
     host: &DockerHost,
     config: &Config,
@@ -105,7 +106,7 @@ pub(crate) fn endpoints(
             Ok(vec![EngineEndpoint::Unix(address)])
         }
         EngineAddress::Tcp(_) => {
-            let uri: Uri = host.base().parse().map_err(|_| Error::HostNotFound)?;
+            let uri: Uri = host.base_url().parse().map_err(|_| Error::HostNotFound)?;
             let (after, reason) = (within.into(), ureq::Timeout::Resolve);
             let timeout = NextTimeout { after, reason, ..NextTimeout::default() };
             let addresses = DefaultResolver::default().resolve(&uri, config, timeout)?;
@@ -114,7 +115,7 @@ pub(crate) fn endpoints(
     }
 }
 
-/// Resolves nothing: ureq asks at every call, the connector only when it connects.
+/// Resolves nothing. ureq resolves at every call; our connector does so only to connect.
 #[derive(Debug)]
 pub(crate) struct NoResolver;
 
@@ -128,8 +129,8 @@ impl Resolver for NoResolver {
 struct UnixSocket(UnixStream);
 
 impl UnixSocket {
-    /// Connects within the time allowed. std's `connect` has no limit: it would wait for ever for
-    /// an engine that hangs and whose queue of connections is full.
+    /// Connects within the time limit. `connect` of the standard library has none: it would block
+    /// for ever if the engine hangs and its listen queue is full.
     fn connect(path: &Path, timeout: NextTimeout) -> Result<Self, Error> {
         let connected = (|| {
             let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
@@ -145,7 +146,7 @@ impl UnixSocket {
 
 impl ShutdownHandle for UnixSocket {
     fn shutdown(&self) {
-        // An error means that it is shut down already.
+        // It fails only if the socket is already shut down.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
@@ -154,7 +155,7 @@ impl ShutdownHandle for UnixSocket {
 struct UnixTransport {
     socket: Arc<UnixSocket>,
     buffers: LazyBuffers,
-    /// What the socket is set to: a stream without a limit then costs one system call a read.
+    /// The socket's current timeout, which saves a system call per read of a stream.
     read_limit: Option<Duration>,
 }
 
@@ -190,7 +191,8 @@ impl Transport for UnixTransport {
         Ok(amount > 0)
     }
 
-    /// Open means: nothing to read now. An end, or bytes nobody asked for, both rule out reuse.
+    /// Open means that there is nothing to read. After an end of file or unexpected bytes the
+    /// connection cannot be reused.
     fn is_open(&mut self) -> bool {
         let mut byte = [0];
         let peeked = recv(&self.socket.0, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
@@ -198,12 +200,12 @@ impl Transport for UnixTransport {
     }
 }
 
-/// The time left as a socket takes it: `None` for no limit, never zero.
+/// The time left as a socket timeout: `None` for no limit, never zero.
 fn limit(timeout: NextTimeout) -> Option<Duration> {
     timeout.not_zero().map(|left| *left)
 }
 
-/// A socket says "would block" when its time is up.
+/// A socket timeout is reported as `WouldBlock`.
 fn or_timeout(error: io::Error, timeout: NextTimeout) -> Error {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout(timeout.reason),

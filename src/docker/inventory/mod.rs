@@ -1,5 +1,7 @@
-//! Which containers there are: pure. Lists say it, events keep it true between lists.
+//! The known containers: lists replace them, events update them between lists. No I/O.
 
+mod events;
+mod lister;
 mod project_list;
 #[cfg(test)]
 mod tests;
@@ -10,38 +12,38 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::docker::engine::call::is_plain_id;
+use crate::docker::engine::call::{EVENT_ACTIONS, is_plain_id};
 use crate::docker::engine::json::{
     ContainerInspect, ContainerSummary, EngineEvent, EventAttributes,
 };
 use crate::stats::payload::{
     Container, ProjectStatus, ProjectTotals, StatusContainer, Unavailable,
 };
-use crate::stats::snapshot::totals::{count, is_running};
-use crate::stats::usage::{Figure, moment};
+use crate::stats::reading::{Measurement, parse_timestamp};
+use crate::stats::snapshot::totals::{count_container, is_running};
 use crate::{Interest, STANDALONE};
 use project_list::ListedProject;
 
-/// The most containers told of. Beyond it the oldest stopped ones are left out, so that thousands
-/// of forgotten containers cost neither memory nor bytes on the wire.
+/// The most containers. The oldest stopped ones beyond it are left out, so that thousands of
+/// forgotten containers cost neither memory nor bytes on the wire.
 const MAX_CONTAINERS: usize = 5_000;
-/// Lists that may still say what was before an event: Docker 20.10 tells of an end up to 100 ms
-/// before its own list knows, and lists of what changed are half a second apart.
-const MAX_BEHIND: u8 = 4;
+/// The number of lists after an event that may still show the state before it. Docker 20.10 sends
+/// `die` up to 100 ms before its own list shows it, and lists are half a second apart.
+const MAX_OUTDATED_LISTS: u8 = 4;
 
 /// The containers of one engine.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
     entries: HashMap<String, InventoryEntry>,
-    /// What events have touched since it was last listed.
-    touched: BTreeSet<String>,
-    /// Events that came while a list was under way: the list may be older than they are.
-    meanwhile: Option<Vec<EngineEvent>>,
-    /// Whether events come, once that is known.
+    /// The containers that events have changed since they were last listed.
+    changed: BTreeSet<String>,
+    /// Events that arrived during a list call, because the list may be older than they are.
+    events_during_list: Option<Vec<EngineEvent>>,
+    /// Whether there is an event stream; `None` until that is known.
     pub(crate) events: Option<bool>,
-    /// The list is to be published though nothing has changed.
-    pub(crate) anew: bool,
-    /// Why nothing keeps this true any longer.
+    /// Publish the list even if it has not changed.
+    pub(crate) republish: bool,
+    /// Why the inventory is no longer kept up to date.
     pub(crate) lost: Option<String>,
 }
 
@@ -50,26 +52,26 @@ struct InventoryEntry {
     container: Container,
     project: String,
     network_mode: Option<String>,
-    limits: Inspection,
+    inspection: Inspection,
     exit_code: Option<i64>,
     oom_killed: bool,
-    /// The state before the last event, and how many more lists may say it.
-    before: Option<(String, u8)>,
+    /// The state before the last event, and how many more lists may show it.
+    previous_state: Option<(String, u8)>,
 }
 
-/// What an inspection told of a container.
+/// The result of inspecting a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Inspection {
-    /// Not asked yet.
+    /// Not inspected yet.
     #[default]
-    Unknown,
-    /// Asked in vain; asked again after the next list of all.
+    Pending,
+    /// It failed. Tried again after the next full list.
     Failed,
-    /// The cores it may use; `None` for no limit.
-    Cpu(Option<f64>),
+    /// The CPU limit in cores; `None` for no limit.
+    CpuLimit(Option<f64>),
 }
 
-/// A container to sample, and what its row says beside the figures.
+/// A container to sample, with its fields in [`ContainerStats`](crate::ContainerStats).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
     pub(crate) id: String,
@@ -78,55 +80,57 @@ pub(crate) struct Target {
     pub(crate) service: Option<String>,
     pub(crate) image: String,
     pub(crate) network: NetworkMode,
-    /// `Ok(None)`: no limit.
-    pub(crate) cpu_limit: Figure<Option<f64>>,
+    /// In cores; `Ok(None)` for no limit.
+    pub(crate) cpu_limit: Measurement<Option<f64>>,
 }
 
-/// Whose network a container uses.
+/// The network a container uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NetworkMode {
-    /// Its own, or the engine does not say.
+    /// Its own, or unknown.
     Own,
-    /// None at all.
+    /// None.
     None,
-    /// The host's, which the engine does not count.
+    /// The host's, for which the engine has no counters.
     Host,
-    /// The container's with this id.
-    Of(String),
+    /// That of the container with this id.
+    SharedWith(String),
 }
 
 impl Inventory {
-    /// A list is asked for from now on.
-    pub(crate) fn listing(&mut self) -> Vec<String> {
-        self.meanwhile = Some(Vec::new());
-        std::mem::take(&mut self.touched).into_iter().collect()
+    /// Marks the start of a list call. Returns the ids of the containers that have changed.
+    pub(crate) fn begin_list(&mut self) -> Vec<String> {
+        self.events_during_list = Some(Vec::new());
+        std::mem::take(&mut self.changed).into_iter().collect()
     }
 
-    /// The list did not come: the containers asked for are still to be listed.
-    pub(crate) fn not_listed(&mut self, asked: Vec<String>) {
-        self.meanwhile = None;
-        self.touched.extend(asked);
+    /// Marks the end of a list call that failed; these containers stay changed.
+    pub(crate) fn abort_list(&mut self, ids: Vec<String>) {
+        self.events_during_list = None;
+        self.changed.extend(ids);
     }
 
-    /// The list of all containers came.
-    pub(crate) fn listed(&mut self, mut list: Vec<ContainerSummary>) {
+    /// Applies a list of all containers.
+    pub(crate) fn apply_full_list(&mut self, mut list: Vec<ContainerSummary>) {
         if list.len() > MAX_CONTAINERS {
-            log::debug!("{} containers, the oldest stopped ones are left out", list.len());
+            log::debug!("{} containers: the oldest stopped ones are left out", list.len());
             list.sort_by_key(|c| (!is_running(&c.state), std::cmp::Reverse(c.created)));
             let running = list.partition_point(|c| is_running(&c.state));
             list.truncate(running.max(MAX_CONTAINERS));
         }
         let present: HashSet<&str> = list.iter().map(|c| c.id.as_str()).collect();
         self.entries.retain(|id, _| present.contains(id.as_str()));
-        for entry in self.entries.values_mut().filter(|entry| entry.limits == Inspection::Failed) {
-            entry.limits = Inspection::Unknown;
+        for entry in
+            self.entries.values_mut().filter(|entry| entry.inspection == Inspection::Failed)
+        {
+            entry.inspection = Inspection::Pending;
         }
         self.update(list);
     }
 
-    /// The list of these containers came: those not in it are gone.
-    pub(crate) fn listed_only(&mut self, asked: &[String], list: Vec<ContainerSummary>) {
-        for id in asked {
+    /// Applies a list of the containers with these ids. Those not in it were removed.
+    pub(crate) fn apply_list(&mut self, ids: &[String], list: Vec<ContainerSummary>) {
+        for id in ids {
             if !list.iter().any(|c| c.id == *id) {
                 self.entries.remove(id);
             }
@@ -137,71 +141,77 @@ impl Inventory {
     fn update(&mut self, list: Vec<ContainerSummary>) {
         for listed in list {
             let entry = self.entries.entry(listed.id.clone()).or_default();
-            if entry.is_ahead_of(&listed) {
-                self.touched.insert(listed.id);
+            if entry.is_newer_than(&listed) {
+                self.changed.insert(listed.id);
             } else {
                 entry.update(listed);
             }
         }
-        for event in self.meanwhile.take().unwrap_or_default() {
+        for event in self.events_during_list.take().unwrap_or_default() {
             self.apply(&event);
         }
     }
 
-    /// Takes one event; what to tell the clients of its project, if it is worth telling.
+    /// Applies an event. Returns the project and its `project_status`, unless the event is ignored.
     pub(crate) fn apply(&mut self, event: &EngineEvent) -> Option<(String, ProjectStatus)> {
         let (action, detail) = match event.action.split_once(": ") {
             Some((action, detail)) => (action, Some(detail)),
             None => (event.action.as_str(), None),
         };
+        // Podman's name for it.
+        let action = if action == "remove" { "destroy" } else { action };
         let id = &event.actor.id;
-        if id.is_empty() || !matters(action) {
+        if id.is_empty() || !EVENT_ACTIONS.contains(&action) {
             return None;
         }
-        if let Some(meanwhile) = &mut self.meanwhile {
-            meanwhile.push(event.clone());
+        if let Some(events) = &mut self.events_during_list {
+            events.push(event.clone());
         }
-        self.touched.insert(id.clone());
+        self.changed.insert(id.clone());
         let attributes = &event.actor.attributes;
         let entry =
             self.entries.entry(id.clone()).or_insert_with(|| InventoryEntry::new(id, attributes));
         entry.apply(action, detail, attributes);
-        // One word for both engines.
-        let word = if action == "remove" { "destroy" } else { action };
-        let told = (entry.project.clone(), entry.status(word));
+        let status = (entry.project.clone(), entry.status(action));
         if entry.container.state == REMOVED {
             self.entries.remove(id);
         }
-        Some(told)
+        Some(status)
     }
 
-    /// Whether a list is due for what events have touched.
-    pub(crate) fn is_touched(&self) -> bool {
-        !self.touched.is_empty()
+    /// Whether events have changed containers since they were listed.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
     }
 
-    /// Up to `most` running containers whose limits are not known yet.
-    pub(crate) fn to_inspect(&self, most: usize) -> Vec<String> {
-        let unknown = |e: &&InventoryEntry| e.limits == Inspection::Unknown && e.is_sampled();
-        self.entries.values().filter(unknown).take(most).map(|e| e.container.id.clone()).collect()
+    /// Up to `limit` running containers that have not been inspected.
+    pub(crate) fn uninspected(&self, limit: usize) -> Vec<String> {
+        let is_pending =
+            |e: &&InventoryEntry| e.inspection == Inspection::Pending && e.is_sampled();
+        self.entries
+            .values()
+            .filter(is_pending)
+            .take(limit)
+            .map(|e| e.container.id.clone())
+            .collect()
     }
 
-    /// What an inspection answered; `None` where it was refused or failed.
-    pub(crate) fn inspected(&mut self, id: &str, answer: Option<&ContainerInspect>) {
+    /// Applies an inspection; `None` if it failed.
+    pub(crate) fn apply_inspection(&mut self, id: &str, response: Option<&ContainerInspect>) {
         let Some(entry) = self.entries.get_mut(id) else { return };
-        let Some(answer) = answer else {
-            entry.limits = Inspection::Failed;
+        let Some(response) = response else {
+            entry.inspection = Inspection::Failed;
             return;
         };
-        let started_at = &answer.state.started_at;
-        entry.container.started_at = moment(started_at).map(|_| started_at.clone());
-        entry.limits = Inspection::Cpu(answer.host_config.cpu_limit());
+        let started_at = &response.state.started_at;
+        entry.container.started_at = parse_timestamp(started_at).map(|_| started_at.clone());
+        entry.inspection = Inspection::CpuLimit(response.host_config.cpu_limit());
         if entry.network_mode.is_none() {
-            entry.network_mode.clone_from(&answer.host_config.network_mode);
+            entry.network_mode.clone_from(&response.host_config.network_mode);
         }
     }
 
-    /// The projects and their containers, in the order of their names.
+    /// The projects with their containers, sorted by name.
     pub(crate) fn projects(&self) -> Vec<ListedProject<'_>> {
         let mut by_id: BTreeMap<&str, Vec<&Container>> = BTreeMap::new();
         for entry in self.entries.values() {
@@ -210,7 +220,7 @@ impl Inventory {
         by_id.into_iter().map(|(id, containers)| ListedProject::new(id, containers)).collect()
     }
 
-    /// How many containers each project has that somebody wants, and how many of them run.
+    /// The number of containers, and of running ones, of each project in `interest`.
     pub(crate) fn counts(&self, interest: &Interest) -> BTreeMap<String, ProjectTotals> {
         let mut counts: BTreeMap<String, ProjectTotals> = BTreeMap::new();
         for entry in self.entries.values().filter(|entry| interest.includes(&entry.project)) {
@@ -218,15 +228,15 @@ impl Inventory {
                 Some(sums) => sums,
                 None => counts.entry(entry.project.clone()).or_default(),
             };
-            count(sums, &entry.container.state);
+            count_container(sums, &entry.container.state);
         }
         counts
     }
 
-    /// The containers that run, of the projects somebody wants.
+    /// The running containers of the projects in `interest`.
     pub(crate) fn targets(&self, interest: &Interest) -> Vec<Target> {
-        let wanted = |e: &&InventoryEntry| e.is_sampled() && interest.includes(&e.project);
-        self.entries.values().filter(wanted).map(|entry| self.target(entry)).collect()
+        let is_wanted = |e: &&InventoryEntry| e.is_sampled() && interest.includes(&e.project);
+        self.entries.values().filter(is_wanted).map(|entry| self.target(entry)).collect()
     }
 
     fn target(&self, entry: &InventoryEntry) -> Target {
@@ -237,9 +247,9 @@ impl Inventory {
             service: entry.container.service_name.clone(),
             image: entry.container.image.clone(),
             network: self.network(entry),
-            cpu_limit: match entry.limits {
-                Inspection::Cpu(limit) => Ok(limit),
-                Inspection::Unknown | Inspection::Failed => Err(Unavailable::EngineError),
+            cpu_limit: match entry.inspection {
+                Inspection::CpuLimit(limit) => Ok(limit),
+                Inspection::Pending | Inspection::Failed => Err(Unavailable::EngineError),
             },
         }
     }
@@ -256,43 +266,25 @@ impl Inventory {
         }
     }
 
-    /// The network of the container with this id or name, seen by one that shares it.
+    /// The network mode of a container that shares the network of the one with this id or name.
     fn network_of(&self, other: &str) -> NetworkMode {
-        let named = || self.entries.values().find(|e| e.container.name == other);
-        match self.entries.get(other).or_else(named) {
+        let by_name = || self.entries.values().find(|e| e.container.name == other);
+        match self.entries.get(other).or_else(by_name) {
             Some(entry) => match entry.network_mode.as_deref() {
                 Some("host") => NetworkMode::Host,
                 Some("none") => NetworkMode::None,
-                _ => NetworkMode::Of(entry.container.id.clone()),
+                _ => NetworkMode::SharedWith(entry.container.id.clone()),
             },
-            None => NetworkMode::Of(other.to_owned()),
+            None => NetworkMode::SharedWith(other.to_owned()),
         }
     }
 }
 
-/// The state we give a container that is no more; the engine has no word for it.
+/// The state of a removed container, for which the engine has no name.
 const REMOVED: &str = "removed";
 
-/// Whether an action changes anything we tell. Podman says `remove` for `destroy`.
-fn matters(action: &str) -> bool {
-    matches!(
-        action,
-        "create"
-            | "start"
-            | "die"
-            | "destroy"
-            | "remove"
-            | "pause"
-            | "unpause"
-            | "rename"
-            | "update"
-            | "oom"
-            | "health_status"
-    )
-}
-
 impl InventoryEntry {
-    /// What an event tells of a container not listed yet.
+    /// An entry for a container known only from an event.
     fn new(id: &str, attributes: &EventAttributes) -> Self {
         let container = Container {
             id: id.to_owned(),
@@ -306,11 +298,11 @@ impl InventoryEntry {
         Self { container, project, ..Self::default() }
     }
 
-    /// Whether an event has told more than this list knows yet.
-    fn is_ahead_of(&mut self, listed: &ContainerSummary) -> bool {
-        match self.before.take() {
-            Some((before, left @ 1..)) if listed.state.eq_ignore_ascii_case(&before) => {
-                self.before = Some((before, left - 1));
+    /// Whether this list shows the state before the last event.
+    fn is_newer_than(&mut self, listed: &ContainerSummary) -> bool {
+        match self.previous_state.take() {
+            Some((state, lists_left @ 1..)) if listed.state.eq_ignore_ascii_case(&state) => {
+                self.previous_state = Some((state, lists_left - 1));
                 true
             }
             _ => false,
@@ -353,7 +345,7 @@ impl InventoryEntry {
                 "running".clone_into(&mut container.state);
                 container.started_at = None;
                 container.health = None;
-                self.limits = Inspection::Unknown;
+                self.inspection = Inspection::Pending;
                 self.exit_code = None;
                 self.oom_killed = false;
             }
@@ -364,15 +356,15 @@ impl InventoryEntry {
                 container.health = None;
                 self.exit_code = attributes.exit_code.as_deref().and_then(|c| c.parse().ok());
             }
-            "destroy" | "remove" => REMOVED.clone_into(&mut container.state),
-            "update" => self.limits = Inspection::Unknown,
+            "destroy" => REMOVED.clone_into(&mut container.state),
+            "update" => self.inspection = Inspection::Pending,
             "oom" => self.oom_killed = true,
             "health_status" => container.health = detail.map(str::to_owned),
             _ => {}
         }
         if container.state != before {
             container.status.clear();
-            self.before = Some((before, MAX_BEHIND));
+            self.previous_state = Some((before, MAX_OUTDATED_LISTS));
         }
     }
 
@@ -395,7 +387,7 @@ impl InventoryEntry {
     }
 }
 
-/// The health in the engine's sentence: `Up 4 seconds (healthy)`.
+/// The health in a status such as `Up 4 seconds (healthy)`.
 fn health(status: &str) -> Option<&'static str> {
     [("(healthy)", "healthy"), ("(unhealthy)", "unhealthy"), ("(health: starting)", "starting")]
         .into_iter()

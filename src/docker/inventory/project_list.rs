@@ -1,5 +1,5 @@
-//! An element of `project_list`, made of what the inventory holds: a list of thousands of
-//! containers is encoded without a copy of it.
+//! An element of the message `project_list`. It borrows from the inventory, so that thousands of
+//! containers are encoded without a copy.
 
 use serde::Serialize;
 
@@ -7,18 +7,18 @@ use crate::STANDALONE;
 use crate::stats::payload::Container;
 use crate::stats::snapshot::totals::is_running;
 
-/// On the wire the same as a [`Project`](crate::stats::payload::Project).
+/// Has the same JSON as [`Project`](crate::stats::payload::Project).
 #[derive(Debug, Serialize)]
 pub(crate) struct ListedProject<'a> {
     pub(crate) id: &'a str,
     name: &'a str,
     pub(crate) status: &'static str,
-    /// By name.
+    /// Sorted by name.
     pub(crate) containers: Vec<&'a Container>,
 }
 
 impl<'a> ListedProject<'a> {
-    /// The project of this id, which has these containers.
+    /// The project with this id and these containers.
     pub(crate) fn new(id: &'a str, mut containers: Vec<&'a Container>) -> Self {
         containers.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         let running = containers.iter().filter(|c| is_running(&c.state)).count();
@@ -39,7 +39,7 @@ mod tests {
     use crate::stats::payload::Project;
 
     #[test]
-    fn it_is_a_project_on_the_wire() {
+    fn its_json_is_that_of_a_project() {
         let container = |name: &str, state: &str| Container {
             name: name.to_owned(),
             state: state.to_owned(),

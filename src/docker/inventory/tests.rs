@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn listed(json: &str) -> Vec<ContainerSummary> {
+fn parse_list(json: &str) -> Vec<ContainerSummary> {
     serde_json::from_str(json).unwrap()
 }
 
@@ -25,10 +25,10 @@ fn state(inventory: &Inventory) -> String {
 }
 
 #[test]
-fn a_list_becomes_projects() {
-    // Entries of docker-20.10.24-cgroupv1-list-all.json, shortened, and others made up after it.
+fn a_list_is_grouped_by_project() {
+    // Shortened entries of docker-20.10.24-cgroupv1-list-all.json, and constructed ones.
     let mut inventory = Inventory::default();
-    inventory.listed(listed(
+    inventory.apply_full_list(parse_list(
         r#"[{"Id":"2f57","Names":["/shop-web-1"],"Image":"busybox:local","Created":1795374042,
              "Ports":[{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},
              {"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},
@@ -65,7 +65,7 @@ fn a_list_becomes_projects() {
 }
 
 #[test]
-fn only_what_runs_and_is_wanted_is_a_target() {
+fn only_running_containers_in_the_interest_are_sampled() {
     let mut inventory = Inventory::default();
     let mut list: Vec<ContainerSummary> =
         ["running", "paused", "exited", "created", "dead", "restarting"]
@@ -73,7 +73,7 @@ fn only_what_runs_and_is_wanted_is_a_target() {
             .map(|state| one(state, state))
             .collect();
     list.push(one("../version", "running"));
-    inventory.listed(list);
+    inventory.apply_full_list(list);
     let mut ids: Vec<String> =
         inventory.targets(&Interest::all()).into_iter().map(|target| target.id).collect();
     ids.sort_unstable();
@@ -93,56 +93,56 @@ fn events_change_states_as_in_states20_txt() {
         ("start", "", "running"),
         ("update", "", "running"),
     ] {
-        let (project, told) = inventory.apply(&event("a", action, attributes)).unwrap();
+        let (project, message) = inventory.apply(&event("a", action, attributes)).unwrap();
         assert_eq!(project, "shop");
-        assert_eq!(told.status, action);
-        assert_eq!(told.container.state, expected, "{action}");
-        assert_eq!(told.container.name, "web-a");
-        assert_eq!(told.container.exit_code, (action == "die").then_some(3), "{action}");
+        assert_eq!(message.status, action);
+        assert_eq!(message.container.state, expected, "{action}");
+        assert_eq!(message.container.name, "web-a");
+        assert_eq!(message.container.exit_code, (action == "die").then_some(3), "{action}");
         assert_eq!(state(&inventory), expected);
     }
-    let (_, told) = inventory.apply(&event("a", "destroy", "")).unwrap();
-    assert_eq!(told.container.state, "removed");
+    let (_, message) = inventory.apply(&event("a", "destroy", "")).unwrap();
+    assert_eq!(message.container.state, "removed");
     assert!(inventory.projects().is_empty());
 }
 
 #[test]
-fn health_and_memory_are_told() {
+fn status_messages_have_health_and_oom_kills() {
     let mut inventory = Inventory::default();
     inventory.apply(&event("a", "start", ""));
-    let (_, told) = inventory.apply(&event("a", "health_status: unhealthy", "")).unwrap();
-    assert_eq!(told.status, "health_status");
-    assert_eq!(told.container.health.as_deref(), Some("unhealthy"));
+    let (_, message) = inventory.apply(&event("a", "health_status: unhealthy", "")).unwrap();
+    assert_eq!(message.status, "health_status");
+    assert_eq!(message.container.health.as_deref(), Some("unhealthy"));
     inventory.apply(&event("a", "oom", ""));
-    let (_, told) = inventory.apply(&event("a", "die", r#","exitCode":"137""#)).unwrap();
-    assert!(told.container.oom_killed);
-    assert_eq!(told.container.exit_code, Some(137));
-    let (_, told) = inventory.apply(&event("a", "start", "")).unwrap();
-    assert!(!told.container.oom_killed, "that was before");
-    assert_eq!(told.container.exit_code, None);
+    let (_, message) = inventory.apply(&event("a", "die", r#","exitCode":"137""#)).unwrap();
+    assert!(message.container.oom_killed);
+    assert_eq!(message.container.exit_code, Some(137));
+    let (_, message) = inventory.apply(&event("a", "start", "")).unwrap();
+    assert!(!message.container.oom_killed, "a start resets it");
+    assert_eq!(message.container.exit_code, None);
 }
 
 #[test]
-fn what_does_not_matter_is_not_told() {
+fn other_events_are_ignored() {
     let mut inventory = Inventory::default();
     for action in ["exec_create: sh", "exec_start: sh", "exec_die", "kill", "top", "init", ""] {
         assert!(inventory.apply(&event("a", action, "")).is_none(), "{action}");
     }
     assert!(inventory.apply(&event("", "start", "")).is_none());
     assert!(inventory.projects().is_empty());
-    assert!(!inventory.is_touched());
+    assert!(!inventory.has_changed());
 }
 
 #[test]
-fn an_event_while_a_list_is_under_way_is_not_undone_by_it() {
+fn a_list_does_not_undo_an_event_during_the_call() {
     let mut inventory = Inventory::default();
-    inventory.listed(vec![one("a", "running"), one("gone", "running")]);
-    inventory.listing();
+    inventory.apply_full_list(vec![one("a", "running"), one("gone", "running")]);
+    inventory.begin_list();
     inventory.apply(&event("a", "die", ""));
     inventory.apply(&event("gone", "destroy", ""));
     inventory.apply(&event("new", "start", ""));
-    // The list was made before them.
-    inventory.listed(vec![one("a", "running"), one("gone", "running")]);
+    // The engine made this list before the events.
+    inventory.apply_full_list(vec![one("a", "running"), one("gone", "running")]);
     let states: BTreeMap<String, String> = inventory
         .projects()
         .into_iter()
@@ -152,47 +152,47 @@ fn an_event_while_a_list_is_under_way_is_not_undone_by_it() {
     assert_eq!(states.len(), 2, "{states:?}");
     assert_eq!(states["a"], "exited");
     assert_eq!(states["new"], "running");
-    assert!(inventory.is_touched(), "they are listed once more");
+    assert!(inventory.has_changed(), "listed once more");
 }
 
 #[test]
-fn an_event_is_not_undone_by_a_list_that_lags_behind_it() {
+fn an_outdated_list_does_not_undo_an_event() {
     let up = || ContainerSummary { status: "Up 5 seconds".to_owned(), ..one("a", "running") };
     let mut inventory = Inventory::default();
-    inventory.listed(vec![up()]);
+    inventory.apply_full_list(vec![up()]);
     inventory.apply(&event("a", "die", ""));
-    for _ in 0..MAX_BEHIND {
-        let asked = inventory.listing();
-        assert_eq!(asked, ["a"], "it is listed again");
-        inventory.listed_only(&asked, vec![up()]);
+    for _ in 0..MAX_OUTDATED_LISTS {
+        let changed = inventory.begin_list();
+        assert_eq!(changed, ["a"], "listed again");
+        inventory.apply_list(&changed, vec![up()]);
         let container = inventory.projects()[0].containers[0].clone();
         assert_eq!((container.state.as_str(), container.status.as_str()), ("exited", ""));
     }
-    // It stands by it: then it is so.
-    let asked = inventory.listing();
-    inventory.listed_only(&asked, vec![up()]);
+    // After that many lists the engine is right.
+    let changed = inventory.begin_list();
+    inventory.apply_list(&changed, vec![up()]);
     assert_eq!(state(&inventory), "running");
-    assert!(!inventory.is_touched());
+    assert!(!inventory.has_changed());
 
     inventory.apply(&event("a", "die", ""));
-    let asked = inventory.listing();
-    inventory.listed_only(&asked, vec![one("a", "restarting")]);
-    assert_eq!(state(&inventory), "restarting", "any other state is news");
-    assert!(!inventory.is_touched());
+    let changed = inventory.begin_list();
+    inventory.apply_list(&changed, vec![one("a", "restarting")]);
+    assert_eq!(state(&inventory), "restarting", "any other state is new");
+    assert!(!inventory.has_changed());
 }
 
 #[test]
-fn what_was_touched_is_listed_by_name() {
+fn changed_containers_are_listed_by_id() {
     let mut inventory = Inventory::default();
-    inventory.listed(vec![one("a", "running"), one("b", "running")]);
+    inventory.apply_full_list(vec![one("a", "running"), one("b", "running")]);
     inventory.apply(&event("a", "die", ""));
     inventory.apply(&event("c", "create", ""));
-    let asked = inventory.listing();
-    assert_eq!(asked, ["a", "c"]);
-    assert!(!inventory.is_touched());
-    inventory.not_listed(asked);
-    assert_eq!(inventory.listing(), ["a", "c"], "it failed, so they still are");
-    inventory.listed_only(&["a".to_owned(), "c".to_owned()], vec![one("a", "restarting")]);
+    let changed = inventory.begin_list();
+    assert_eq!(changed, ["a", "c"]);
+    assert!(!inventory.has_changed());
+    inventory.abort_list(changed);
+    assert_eq!(inventory.begin_list(), ["a", "c"], "the list failed");
+    inventory.apply_list(&["a".to_owned(), "c".to_owned()], vec![one("a", "restarting")]);
     let states: Vec<String> = inventory
         .projects()
         .into_iter()
@@ -201,11 +201,11 @@ fn what_was_touched_is_listed_by_name() {
         .collect();
     assert_eq!(states.len(), 2);
     assert!(states.contains(&"a restarting".to_owned()));
-    assert!(states.contains(&"b running".to_owned()), "c is gone, b was not asked for");
+    assert!(states.contains(&"b running".to_owned()), "c was removed, b was not listed");
 }
 
 #[test]
-fn a_network_is_traced_to_its_owner() {
+fn a_shared_network_is_resolved_to_its_owner() {
     let with = |id: &str, mode: &str| {
         let mut listed = one(id, "running");
         listed.names = vec![format!("/name-{id}")];
@@ -213,7 +213,7 @@ fn a_network_is_traced_to_its_owner() {
         listed
     };
     let mut inventory = Inventory::default();
-    inventory.listed(vec![
+    inventory.apply_full_list(vec![
         with("own", "shop_default"),
         with("host", "host"),
         with("none", "none"),
@@ -227,17 +227,17 @@ fn a_network_is_traced_to_its_owner() {
     assert_eq!(networks["own"], NetworkMode::Own);
     assert_eq!(networks["host"], NetworkMode::Host);
     assert_eq!(networks["none"], NetworkMode::None);
-    assert_eq!(networks["guest"], NetworkMode::Of("own".to_owned()));
-    assert_eq!(networks["named"], NetworkMode::Of("own".to_owned()));
+    assert_eq!(networks["guest"], NetworkMode::SharedWith("own".to_owned()));
+    assert_eq!(networks["named"], NetworkMode::SharedWith("own".to_owned()));
     assert_eq!(networks["hosts"], NetworkMode::Host);
-    assert_eq!(networks["orphan"], NetworkMode::Of("gone".to_owned()));
+    assert_eq!(networks["orphan"], NetworkMode::SharedWith("gone".to_owned()));
 }
 
 #[test]
-fn an_inspection_tells_limits_once_a_start() {
+fn a_container_is_inspected_once_per_start() {
     let mut inventory = Inventory::default();
-    inventory.listed(vec![one("a", "running"), one("b", "exited")]);
-    assert_eq!(inventory.to_inspect(25), ["a"], "only what runs");
+    inventory.apply_full_list(vec![one("a", "running"), one("b", "exited")]);
+    assert_eq!(inventory.uninspected(25), ["a"], "running only");
     for (limits, cpus) in [
         (r#"{"NanoCpus":500000000}"#, Some(0.5)),
         (r#"{"CpuQuota":150000,"CpuPeriod":100000}"#, Some(1.5)),
@@ -248,36 +248,39 @@ fn an_inspection_tells_limits_once_a_start() {
         let json = format!(
             r#"{{"State":{{"StartedAt":"2026-11-22T20:28:22.3Z"}},"HostConfig":{limits}}}"#
         );
-        let answer: ContainerInspect = serde_json::from_str(&json).unwrap();
-        inventory.inspected("a", Some(&answer));
+        let response: ContainerInspect = serde_json::from_str(&json).unwrap();
+        inventory.apply_inspection("a", Some(&response));
         assert_eq!(inventory.targets(&Interest::all())[0].cpu_limit, Ok(cpus), "{limits}");
     }
-    assert!(inventory.to_inspect(25).is_empty());
+    assert!(inventory.uninspected(25).is_empty());
     assert_eq!(inventory.targets(&Interest::all())[0].network, NetworkMode::Host, "Podman's lists");
     let container = |inventory: &Inventory| inventory.projects()[0].containers[0].clone();
     assert_eq!(container(&inventory).started_at.as_deref(), Some("2026-11-22T20:28:22.3Z"));
-    inventory.listed_only(&["a".to_owned()], vec![one("a", "running")]);
-    assert!(container(&inventory).started_at.is_some(), "a list takes nothing away");
+    inventory.apply_list(&["a".to_owned()], vec![one("a", "running")]);
+    assert!(container(&inventory).started_at.is_some(), "a list keeps it");
     inventory.apply(&event("a", "start", ""));
-    assert_eq!(inventory.to_inspect(25), ["a"], "asked again after a start");
-    inventory.inspected("a", None);
-    assert!(inventory.to_inspect(25).is_empty(), "it failed, and is not asked again at once");
+    assert_eq!(inventory.uninspected(25), ["a"], "inspected again after a start");
+    inventory.apply_inspection("a", None);
+    assert!(inventory.uninspected(25).is_empty(), "not retried at once after a failure");
     assert!(inventory.targets(&Interest::all())[0].cpu_limit.is_err());
-    inventory.listed(vec![one("a", "running")]);
-    assert_eq!(inventory.to_inspect(25), ["a"], "asked again after the next list of all");
+    inventory.apply_full_list(vec![one("a", "running")]);
+    assert_eq!(inventory.uninspected(25), ["a"], "retried after the next full list");
 }
 
 #[test]
-fn thousands_of_stopped_containers_are_left_out() {
+fn the_oldest_stopped_containers_are_left_out() {
     let mut list: Vec<ContainerSummary> = (0..)
         .take(MAX_CONTAINERS + 10)
         .map(|n| ContainerSummary { created: n, ..one(&format!("old{n}"), "exited") })
         .collect();
     list.push(one("web", "running"));
     let mut inventory = Inventory::default();
-    inventory.listed(list);
+    inventory.apply_full_list(list);
     assert_eq!(inventory.entries.len(), MAX_CONTAINERS);
-    assert!(inventory.entries.contains_key("web"), "what runs stays");
-    assert!(inventory.entries.contains_key(&format!("old{}", MAX_CONTAINERS + 9)), "the newest");
+    assert!(inventory.entries.contains_key("web"), "running");
+    assert!(
+        inventory.entries.contains_key(&format!("old{}", MAX_CONTAINERS + 9)),
+        "the newest stopped one"
+    );
     assert!(!inventory.entries.contains_key("old0"));
 }

@@ -1,9 +1,9 @@
-//! The table of cases: what an engine answered, and the row that must come of it.
+//! Recorded and constructed engine responses, each with the stats expected from it.
 //!
-//! A case names its source. `samples/` holds answers as they were recorded, each named after its
-//! engine and cgroup version; the expected values are worked out from them by hand, with the
-//! formulas of the docker CLI (`stats_helpers.go`) for memory and I/O, and for the CPU as the change
-//! of `total_usage` over the change of `read`.
+//! Each case names its source. `tests/fixtures/samples` holds recorded responses, named after the
+//! engine and cgroup version. The expected values were computed by hand: memory and I/O with the
+//! docker CLI's formulas (`stats_helpers.go`), CPU as the change of `total_usage` over the change of
+//! `read`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,11 +16,11 @@ use super::sample::{PodmanFrame, Sample};
 use crate::Snapshot;
 use crate::docker::inventory::{NetworkMode, Target};
 use crate::stats::payload::ContainerStats;
-use crate::stats::usage::Reading;
+use crate::stats::reading::Reading;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A recorded answer.
+/// A recorded response.
 macro_rules! recorded {
     ($name:literal) => {
         include_str!(concat!("../../../tests/fixtures/samples/", $name))
@@ -39,43 +39,43 @@ fn target(network: &NetworkMode) -> Target {
     }
 }
 
-/// The row after these readings, a second apart.
-fn row_after(network: &NetworkMode, readings: Vec<Option<Reading>>) -> ContainerStats {
+/// The stats after these readings, which are a second apart.
+fn stats_after(network: &NetworkMode, readings: Vec<Option<Reading>>) -> ContainerStats {
     let targets = [target(network)];
-    let (mut rows, mut now) = (ContainerReadings::default(), Instant::now());
+    let (mut all, mut now) = (ContainerReadings::default(), Instant::now());
     for reading in readings {
         now += SECOND;
-        rows.keep(&targets, now);
-        rows.take("id", reading, now);
+        all.set_targets(&targets, now);
+        all.update("id", reading, now);
     }
-    rows.rows(&targets, now, SECOND).remove(0).1
+    all.container_stats(&targets, now, SECOND).remove(0).1
 }
 
-/// What Docker's samples come to, one a line.
+/// The stats after these samples of Docker, one per line.
 fn docker(network: &NetworkMode, samples: &str) -> ContainerStats {
     let reading = |line| serde_json::from_str::<Sample>(line).unwrap().reading();
-    row_after(network, samples.lines().map(reading).collect())
+    stats_after(network, samples.lines().map(reading).collect())
 }
 
-/// What the first container's samples in Podman's frames come to, one a line.
+/// The stats of the first container after these frames of Podman, one per line.
 fn podman(frames: &str, swapped: bool) -> ContainerStats {
     let reading = |line| {
         let frame: PodmanFrame = serde_json::from_str(line).unwrap();
         frame.stats.unwrap().first().unwrap().reading(swapped)
     };
-    row_after(&NetworkMode::Own, frames.lines().map(reading).collect())
+    stats_after(&NetworkMode::Own, frames.lines().map(reading).collect())
 }
 
-/// The figures as on the wire, those that are unknown with the reason instead.
-fn figures(row: &ContainerStats) -> Value {
+/// The fields as on the wire, with the reason in place of a missing value.
+fn values(row: &ContainerStats) -> Value {
     let mut row = serde_json::to_value(row).unwrap();
     let row = row.as_object_mut().unwrap();
     let unavailable = row.remove("unavailable").unwrap_or_default();
     for (field, why) in unavailable.as_object().into_iter().flatten() {
         assert_eq!(row.insert(field.clone(), why.clone()), Some(Value::Null), "{field}");
     }
-    for beside in ["name", "project_id", "service_name", "age_ms", "timestamp"] {
-        row.remove(beside);
+    for field in ["name", "project_id", "service_name", "age_ms", "timestamp"] {
+        row.remove(field);
     }
     for percent in ["cpu_percent", "memory_percent"] {
         if let Some(exact) = row.get(percent).and_then(Value::as_f64) {
@@ -85,7 +85,7 @@ fn figures(row: &ContainerStats) -> Value {
     Value::Object(std::mem::take(row))
 }
 
-/// The cases: a test each, with its source, the row, and its figures in the order of the wire.
+/// One test per case: its source, the stats, and the expected values in the order of the fields.
 macro_rules! cases {
     ($($(#[doc = $source:literal])+ $name:ident: $row:expr => $expected:tt;)+) => {
         $($(#[doc = $source])+ #[test] fn $name() {
@@ -97,7 +97,7 @@ macro_rules! cases {
                 "network_rx": rx, "network_tx": tx, "block_read": read, "block_write": written,
                 "pids": pids,
             });
-            assert_eq!(figures(&$row), expected);
+            assert_eq!(values(&$row), expected);
         })+
     };
 }
@@ -121,7 +121,7 @@ cases! {
     docker_20_10_cgroup_v2_stream:
         docker(&NetworkMode::Own, recorded!("docker-20.10.24-cgroupv2-stream-web.jsonl"))
         => [7.31, 2, 2.0, 22_294_528, 268_435_456, 8.31, 1560, 378, 294_912, 24_641_536, 2];
-    /// Recorded. The lists of I/O are null before there was any, and there is no network at all.
+    /// Recorded. The I/O lists are null before the first I/O, and there is no network.
     docker_20_10_cgroup_v2_null_lists:
         docker(&NetworkMode::None, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
         => [FIRST, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, 0, 0, 0, 0, 1];
@@ -137,19 +137,19 @@ cases! {
     docker_28_5_cgroup_v2_stream:
         docker(&NetworkMode::Own, recorded!("docker-28.5.2-cgroupv2-stream-web.jsonl"))
         => [8.25, 2, 2.0, 22_401_024, 268_435_456, 8.35, 1616, 504, 638_976, 23_592_960, 2];
-    /// Not recorded. From 29 on a one-shot has `id` and `name`, as 28's samples of two passes have
-    /// them, and leaves `preread` and `precpu_stats` out; memory: 22994944 - 589824.
+    /// Constructed. Since 29 a one-shot has `id` and `name`, like 28's samples with two passes, and
+    /// no `preread` and `precpu_stats`. Memory: 22994944 - 589824.
     docker_29_one_shot_with_a_name:
-        docker(&NetworkMode::Own, &without_the_one_before(
+        docker(&NetworkMode::Own, &without_previous_sample(
             recorded!("docker-28.5.2-cgroupv2-nostream-web.json")))
         => [FIRST, 2, 2.0, 22_405_120, 268_435_456, 8.35, 1616, 504, 638_976, 23_068_672, 2];
-    /// Recorded, and the same again ten seconds later, as a stream says it (`states20.txt`).
-    a_paused_container_stands_still:
+    /// Recorded, and repeated ten seconds later, as in a stream (`states20.txt`).
+    a_paused_container_uses_no_cpu:
         docker(&NetworkMode::None, &twice(
             recorded!("docker-20.10.24-cgroupv2-oneshot-paused.json"), "18:57:47", "18:57:57"))
         => [0.0, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, 0, 0, 0, 0, 1];
-    /// Recorded of a container that was stopped; one that is only created or is dead says the same
-    /// (`states20.txt`), and neither is sampled at all.
+    /// Recorded from a stopped container. Created and dead ones give the same (`states20.txt`) and
+    /// are not sampled.
     docker_20_10_zero_sample:
         docker(&NetworkMode::Own, recorded!("docker-20.10.24-cgroupv1-oneshot-stopped.json"))
         => [STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED,
@@ -159,40 +159,40 @@ cases! {
         docker(&NetworkMode::Own, recorded!("docker-28.5.2-cgroupv2-oneshot-stopped.json"))
         => [STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED, STOPPED,
             STOPPED, STOPPED];
-    /// From `states20.txt`: `docker restart` inside one stream of 20.10, cgroup v1. The counter goes
-    /// back, and that is a new baseline.
-    a_restart_inside_a_stream_goes_back:
+    /// From `states20.txt`: `docker restart` during a stream of 20.10, cgroup v1. The counter
+    /// decreases, so CPU starts over.
+    a_restart_during_a_stream:
         docker(&NetworkMode::None, &restarted(2))
         => [FIRST, 2, 2.0, 847_872, 4_194_304, 20.21, 0, 0, 0, 0, 2];
-    /// The next sample of the same: 1263665 ns in 1.004 s.
-    a_restart_inside_a_stream_goes_on:
+    /// The next sample of the same stream: 1263665 ns in 1.004 s.
+    after_a_restart_during_a_stream:
         docker(&NetworkMode::None, &restarted(3))
         => [0.13, 2, 2.0, 749_568, 4_194_304, 17.87, 0, 0, 0, 0, 2];
-    /// The counter alone goes back, as after a restore from a checkpoint.
-    a_counter_that_goes_back_is_a_new_baseline:
+    /// Only the counter decreases, as after a restore from a checkpoint.
+    a_decreased_counter_starts_over:
         docker(&NetworkMode::Own, "{\"read\":\"2026-11-22T18:57:34Z\",\"cpu_stats\":{\"cpu_usage\":\
             {\"total_usage\":900}}}\n{\"read\":\"2026-11-22T18:57:35Z\",\"cpu_stats\":\
             {\"cpu_usage\":{\"total_usage\":100},\"online_cpus\":2}}")
         => [FIRST, 2, 2.0, NO_MEMORY, NO_MEMORY, NO_MEMORY, ERROR, ERROR, 0, 0, ERROR];
-    /// The engine leaves `networks` out for `--network host` (`docker-engine.md`, and
-    /// `the_host_network_is_unknown_and_not_zero` against a real engine).
+    /// The engine sends no `networks` for `--network host`; an integration test checks that with a
+    /// real engine.
     the_host_network_is_unknown:
         docker(&NetworkMode::Host, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
         => [FIRST, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, HOST, HOST, 0, 0, 1];
-    /// A network that the engine should have told of.
-    a_network_that_is_missing_is_unknown:
+    /// The engine should have sent `networks`.
+    a_missing_network_is_unknown:
         docker(&NetworkMode::Own, recorded!("docker-20.10.24-cgroupv2-oneshot-idle.json"))
         => [FIRST, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, ERROR, ERROR, 0, 0, 1];
-    /// After moby 18420: a kernel with `cgroup_disable=memory`, as on many a Raspberry Pi.
-    the_memory_cgroup_is_off:
+    /// As in moby issue 18420: a kernel with `cgroup_disable=memory`, common on a Raspberry Pi.
+    the_memory_cgroup_is_disabled:
         docker(&NetworkMode::None, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":1},
             "blkio_stats":{"io_service_bytes_recursive":[]},"cpu_stats":{"cpu_usage":
             {"total_usage":9},"online_cpus":4},"memory_stats":{"limit":3052957696}}"#
             .replace('\n', " ").as_str())
         => [FIRST, 4, 4.0, NO_MEMORY, NO_MEMORY, NO_MEMORY, 0, 0, 0, 0, 1];
-    /// Before API 1.27 and on some kernels: the CLI then counts `percpu_usage` (`stats_helpers.go`).
-    /// The operations by their old names, two disks, and sums that must not count again.
-    online_cpus_missing_and_operations_as_older_kernels_name_them:
+    /// Before API 1.27 and on some kernels the CLI counts `percpu_usage` (`stats_helpers.go`). The
+    /// operations have their old names; `Sync`, `Async` and `Total` must not be counted.
+    an_old_engine_without_online_cpus:
         docker(&NetworkMode::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":1},
             "blkio_stats":{"io_service_bytes_recursive":[
             {"major":8,"minor":0,"op":"Read","value":5},{"major":8,"minor":0,"op":"Write","value":7},
@@ -204,21 +204,21 @@ cases! {
             "networks":{"eth0":{"rx_bytes":1490,"tx_bytes":378},"eth1":{"rx_bytes":10,"tx_bytes":2}}}"#
             .replace('\n', " ").as_str())
         => [FIRST, 4, 4.0, 60, 1000, 6.0, 1500, 380, 55, 77, 1];
-    /// cgroup v1 with a kernel that counts no I/O, no cores and no processes, and a limit of 0.
-    what_cgroup_v1_does_not_count_is_unknown:
+    /// cgroup v1 on a kernel without counters for I/O, CPUs and processes, and a memory limit of 0.
+    missing_counters_of_cgroup_v1_are_unknown:
         docker(&NetworkMode::None, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{},
             "blkio_stats":{"io_service_bytes_recursive":null},"cpu_stats":{"cpu_usage":
             {"total_usage":9}},"memory_stats":{"usage":100,"stats":{"total_inactive_file":0},
             "limit":0}}"#.replace('\n', " ").as_str())
         => [FIRST, ERROR, ERROR, 100, ERROR, ERROR, 0, 0, ERROR, ERROR, ERROR];
-    /// Each part null, as the engine's types allow (`api/types/stats.go`).
-    every_part_null:
+    /// The engine's types allow null everywhere (`api/types/stats.go`).
+    every_field_null:
         docker(&NetworkMode::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":null,
             "blkio_stats":null,"cpu_stats":null,"memory_stats":null,"networks":null,
             "storage_stats":null,"num_procs":null}"#.replace('\n', " ").as_str())
         => [FIRST, ERROR, ERROR, NO_MEMORY, NO_MEMORY, NO_MEMORY, ERROR, ERROR, 0, 0, ERROR];
-    /// After the CLI's `calculateCPUPercentWindows` and `calculateMemUsageWindows`, which divide
-    /// units of 100 ns: half a second of CPU in a second.
+    /// As in the CLI's `calculateCPUPercentWindows` and `calculateMemUsageWindows`, with units of
+    /// 100 ns: half a second of CPU time in one second.
     windows:
         docker(&NetworkMode::Own, &[("34", 10_000_000_u64), ("35", 15_000_000)].map(|(second, cpu)| {
             json!({
@@ -239,26 +239,26 @@ cases! {
     podman_4_3_cgroup_v2:
         podman(recorded!("podman-4.3.1-cgroupv2-libpod.json"), true)
         => [FIRST, ERROR, ERROR, 110_592, 3_052_957_696_u64, 0.0, 0, 0, 0, 262_144, 2];
-    /// Podman 4.3 of a container whose eth0 had received 1870 bytes and sent 790: it says the
-    /// reverse (podman issue 16618).
-    podman_4_3_confuses_the_directions:
+    /// Podman 4.3, for a container whose eth0 had received 1870 bytes and sent 790 (podman issue
+    /// 16618).
+    podman_4_3_swaps_received_and_sent:
         podman(r#"{"Stats":[{"SystemNano":1795382566338046482,"MemUsage":1,"MemLimit":4,"PIDs":1,
             "NetInput":790,"NetOutput":1870,"BlockInput":0,"BlockOutput":0}]}"#
             .replace('\n', " ").as_str(), true)
         => [FIRST, ERROR, ERROR, 1, 4, 25.0, 1870, 790, 0, 0, 1];
-    /// Podman 5 tells of each network by itself (`libpod/define/containerstate.go`). CPU: half a
-    /// second in a second.
-    podman_5_counts_each_network:
+    /// Podman 5 has counters per network (`libpod/define/containerstate.go`). CPU: half a second in
+    /// one second.
+    podman_5_sums_its_networks:
         podman("{\"Stats\":[{\"SystemNano\":1795382566000000000,\"CPUNano\":0}]}\n\
             {\"Stats\":[{\"SystemNano\":1795382567000000000,\"CPUNano\":500000000,\
             \"PerCPU\":[1,2],\"MemUsage\":1,\"MemLimit\":4,\"PIDs\":3,\"BlockInput\":5,\
-            \"BlockOutput\":6,\"NetworkMode\":{\"eth0\":{\"RxBytes\":5,\"TxBytes\":6},\
+            \"BlockOutput\":6,\"Network\":{\"eth0\":{\"RxBytes\":5,\"TxBytes\":6},\
             \"eth1\":{\"RxBytes\":1,\"TxBytes\":1}}}]}", false)
         => [50.0, 2, 2.0, 1, 4, 25.0, 6, 7, 5, 6, 3];
 }
 
-/// The sample without what it says of the one before.
-fn without_the_one_before(sample: &str) -> String {
+/// The sample without the fields of the previous one.
+fn without_previous_sample(sample: &str) -> String {
     let mut sample: Value = serde_json::from_str(sample).unwrap();
     for member in ["preread", "precpu_stats"] {
         assert!(sample.as_object_mut().unwrap().remove(member).is_some());
@@ -267,16 +267,16 @@ fn without_the_one_before(sample: &str) -> String {
     sample.to_string()
 }
 
-/// The sample, and again with another clock.
-fn twice(sample: &str, clock: &str, later: &str) -> String {
-    assert!(sample.contains(clock));
+/// The sample, and again with a later time.
+fn twice(sample: &str, time: &str, later: &str) -> String {
+    assert!(sample.contains(time));
     let sample = sample.trim_end();
-    format!("{sample}\n{}", sample.replacen(clock, later, 1))
+    format!("{sample}\n{}", sample.replacen(time, later, 1))
 }
 
-/// The first samples of a stream through a `docker restart`, in the figures of `states20.txt`.
+/// The first samples of a stream across a `docker restart`, with the values of `states20.txt`.
 fn restarted(samples: usize) -> String {
-    let of = |(read, cpu, memory): (&str, u64, u64)| {
+    let sample = |(read, cpu, memory): (&str, u64, u64)| {
         json!({
             "read": format!("2026-11-22T{read}Z"), "pids_stats": {"current": 2},
             "blkio_stats": {"io_service_bytes_recursive": []},
@@ -290,15 +290,14 @@ fn restarted(samples: usize) -> String {
         ("18:11:53.073", 30_523_856, 847_872),
         ("18:11:54.077", 31_787_521, 749_568),
     ];
-    all.into_iter().take(samples).map(of).collect::<Vec<_>>().join("\n")
+    all.into_iter().take(samples).map(sample).collect::<Vec<_>>().join("\n")
 }
 
-/// Two containers with one network (`network_mode: container:X`): both report all of it, recorded
-/// of the one and the same for the other, and the sum counts it once.
+/// Two containers with one network (`network_mode: container:X`) both report all of its bytes.
 #[test]
 fn a_shared_network_is_counted_once_in_sums() {
     let sample = recorded!("docker-20.10.24-cgroupv1-oneshot-shop-web-1.json");
-    let guest = docker(&NetworkMode::Of("owner".to_owned()), sample);
+    let guest = docker(&NetworkMode::SharedWith("owner".to_owned()), sample);
     let owner = docker(&NetworkMode::Own, sample);
     assert_eq!((guest.network_rx, owner.network_rx), (Some(2227), Some(2227)));
     let rows = vec![("guest".to_owned(), guest), ("owner".to_owned(), owner)];

@@ -1,4 +1,4 @@
-//! *Direct* sampling: one call a container and tick, for engines that answer at once.
+//! *Direct* sampling: one call per container and tick, for engines that answer at once.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::backoff::Backoff;
 use super::interval::SweepInterval;
 use super::readings::ContainerReadings;
 use super::sample::Sample;
@@ -14,48 +15,46 @@ use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient};
 use crate::docker::engine::error::EngineError;
 use crate::docker::inventory::Target;
-use crate::stats::usage::Reading;
+use crate::stats::reading::Reading;
 use crate::threads;
 
-/// Calls at a time. More than four only add latency: the engine's work is what takes the time.
+/// The number of parallel calls. More only add latency, because the engine is the bottleneck.
 const WORKERS: usize = 4;
-/// Without an answer for this long, what is still awaited at the end of a sweep hangs. While answers
-/// come the engine is only slow.
+/// If no response arrived for this long at the end of a sweep, the calls still pending hang.
+/// Otherwise the engine is only slow.
 const QUIET: Duration = Duration::from_millis(300);
-/// How long a container that did not answer is left alone, at first and at most.
-const FIRST_REST: Duration = Duration::from_secs(5);
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// The delay until a hung container is tried again, at first and at most.
+const FIRST_DELAY: Duration = Duration::from_secs(5);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
-/// Four workers, each with one call under way.
+/// Four worker threads, each making one call at a time.
 #[derive(Debug)]
 pub(crate) struct DirectSampler {
     client: EngineClient,
     /// Dropped to end the workers.
     calls: Option<Sender<String>>,
-    answers: Receiver<Answer>,
+    results: Receiver<SampleResult>,
     threads: Vec<JoinHandle<()>>,
-    /// Asked and not answered yet.
-    asked: HashSet<String>,
-    /// Those of the asked that this sweep waits for.
+    /// The containers with a pending call.
+    pending: HashSet<String>,
+    /// Those of the pending containers that this sweep waits for.
     awaited: HashSet<String>,
-    /// Containers whose last call hung. They are asked one at a time, rarely, and never waited
-    /// for: a hung container holds one worker, and nobody else.
-    hung: HashMap<String, HungBackoff>,
-    sweep: Instant,
-    /// When the last answer came.
-    answered: Instant,
-    pace: SweepInterval,
+    /// The containers whose last call timed out. They are tried one at a time, and no sweep waits
+    /// for them, so that hung containers block at most one worker.
+    hung: HashMap<String, HungContainer>,
+    sweep_started: Instant,
+    last_response: Instant,
+    interval: SweepInterval,
 }
 
-/// How long a hung container is left alone.
 #[derive(Clone, Copy, Debug)]
-struct HungBackoff {
-    until: Instant,
-    length: Duration,
+struct HungContainer {
+    retry_at: Instant,
+    backoff: Backoff,
 }
 
 #[derive(Debug)]
-struct Answer {
+struct SampleResult {
     id: String,
     at: Instant,
     sample: Result<Option<Reading>, EngineError>,
@@ -64,117 +63,135 @@ struct Answer {
 impl DirectSampler {
     /// Starts the workers.
     pub(crate) fn start(client: &EngineClient, now: Instant) -> io::Result<Self> {
-        let (calls, jobs) = unbounded::<String>();
-        let (answered, answers) = unbounded();
-        let mut direct = Self {
+        let (calls, received_calls) = unbounded::<String>();
+        let (results, received_results) = unbounded();
+        let mut sampler = Self {
             client: client.clone(),
             calls: Some(calls),
-            answers,
+            results: received_results,
             threads: Vec::with_capacity(WORKERS),
-            asked: HashSet::new(),
+            pending: HashSet::new(),
             awaited: HashSet::new(),
             hung: HashMap::new(),
-            sweep: now,
-            answered: now,
-            pace: SweepInterval::default(),
+            sweep_started: now,
+            last_response: now,
+            interval: SweepInterval::default(),
         };
         for n in 1..=WORKERS {
-            let (client, jobs, answered) = (client.clone(), jobs.clone(), answered.clone());
-            let work = move || work(&client, &jobs, &answered);
-            direct.threads.push(threads::spawn(format!("kentros-call-{n}"), work)?);
+            let (client, calls, results) =
+                (client.clone(), received_calls.clone(), results.clone());
+            let worker = move || make_calls(&client, &calls, &results);
+            sampler.threads.push(threads::spawn(format!("kentros-call-{n}"), worker)?);
         }
-        Ok(direct)
+        Ok(sampler)
     }
 
-    /// The time between two sweeps where that has been stretched.
-    pub(crate) fn pace(&self) -> Option<Duration> {
-        self.pace.stretched()
+    /// The interval between two sweeps, if it is longer than normal.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.interval.lengthened()
     }
 
-    /// Samples these containers, from `now` until all have answered or the time is up. Whether
-    /// any did; an error when no connection can be made.
+    /// Samples these containers and stores the samples in `readings`. Returns whether there were
+    /// any.
+    ///
+    /// # Errors
+    /// If no connection to the engine can be made.
     pub(crate) fn sweep(
         &mut self,
         targets: &[Target],
-        rows: &mut ContainerReadings,
+        readings: &mut ContainerReadings,
         now: Instant,
     ) -> Result<bool, EngineError> {
         let wanted: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
         self.hung.retain(|id, _| wanted.contains(id.as_str()));
         self.awaited.retain(|id| wanted.contains(id.as_str()));
         let mut any = false;
-        while let Ok(answer) = self.answers.try_recv() {
-            any |= self.take(answer, rows)?;
+        while let Ok(result) = self.results.try_recv() {
+            any |= self.store(result, readings)?;
         }
         if self.awaited.is_empty() {
-            if !self.pace.is_due(self.sweep, now) {
+            if !self.interval.is_due(self.sweep_started, now) {
                 return Ok(any);
             }
-            self.sweep = now;
-            self.ask(targets, now);
+            self.sweep_started = now;
+            self.queue_calls(targets, now);
         }
-        let deadline = now + self.pace.patience();
+        let deadline = now + self.interval.max_wait();
         while !self.awaited.is_empty() {
-            let Ok(answer) = self.answers.recv_deadline(deadline) else { break };
-            any |= self.take(answer, rows)?;
+            let Ok(result) = self.results.recv_deadline(deadline) else { break };
+            any |= self.store(result, readings)?;
         }
-        self.finish();
+        self.finish_sweep();
         Ok(any)
     }
 
-    fn ask(&mut self, targets: &[Target], now: Instant) {
+    fn queue_calls(&mut self, targets: &[Target], now: Instant) {
         let Some(calls) = &self.calls else { return };
-        let mut trying = self.hung.keys().any(|id| self.asked.contains(id));
+        let mut is_retrying = self.hung.keys().any(|id| self.pending.contains(id));
         for target in targets {
-            if self.asked.contains(&target.id) {
+            if self.pending.contains(&target.id) {
                 continue;
             }
             match self.hung.get(&target.id) {
                 None => {
                     self.awaited.insert(target.id.clone());
                 }
-                Some(rest) if !trying && rest.until <= now => trying = true,
+                Some(hung) if !is_retrying && hung.retry_at <= now => is_retrying = true,
                 Some(_) => continue,
             }
-            self.asked.insert(target.id.clone());
-            // The workers live as long as `calls`.
+            self.pending.insert(target.id.clone());
+            // Cannot fail: the workers live as long as `calls`.
             let _ = calls.send(target.id.clone());
         }
     }
 
-    fn take(&mut self, answer: Answer, rows: &mut ContainerReadings) -> Result<bool, EngineError> {
-        self.answered = self.answered.max(answer.at);
-        self.asked.remove(&answer.id);
-        self.awaited.remove(&answer.id);
-        match answer.sample {
+    fn store(
+        &mut self,
+        result: SampleResult,
+        readings: &mut ContainerReadings,
+    ) -> Result<bool, EngineError> {
+        let SampleResult { id, at, sample } = result;
+        self.last_response = self.last_response.max(at);
+        self.pending.remove(&id);
+        self.awaited.remove(&id);
+        match sample {
             Ok(reading) => {
-                self.hung.remove(&answer.id);
-                Ok(rows.take(&answer.id, reading, answer.at))
+                self.hung.remove(&id);
+                Ok(readings.update(&id, reading, at))
             }
             Err(error @ EngineError::Unreachable(..)) => Err(error),
             Err(error) => {
                 if matches!(error, EngineError::TimedOut(_)) {
-                    let length = self.hung.get(&answer.id).map_or(FIRST_REST, |r| r.length * 2);
-                    let length = length.min(LONGEST_REST);
-                    self.hung.insert(answer.id, HungBackoff { until: answer.at + length, length });
+                    let backoff = match self.hung.get(&id) {
+                        Some(hung) => {
+                            let mut backoff = hung.backoff;
+                            backoff.increase();
+                            backoff
+                        }
+                        None => Backoff::new(FIRST_DELAY, LONGEST_DELAY),
+                    };
+                    let retry_at = at + backoff.delay();
+                    self.hung.insert(id, HungContainer { retry_at, backoff });
                 } else if !error.is_gone() {
-                    log::debug!("no sample of {}: {error}", answer.id);
+                    log::debug!("no sample of {id}: {error}");
                 }
                 Ok(false)
             }
         }
     }
 
-    /// After a sweep: what is still awaited hangs, unless there are calls no worker has begun, or
-    /// answers came until now. Then the next reading waits for the rest.
-    fn finish(&mut self) {
-        let begun = self.calls.as_ref().is_none_or(Sender::is_empty);
+    /// Ends a sweep: the containers still awaited hang, unless calls are still queued or responses
+    /// arrived until now. Then the next reading waits for the rest.
+    fn finish_sweep(&mut self) {
+        let all_started = self.calls.as_ref().is_none_or(Sender::is_empty);
         if self.awaited.is_empty() {
-            self.pace.swept(self.sweep.elapsed());
-        } else if begun && self.answered.elapsed() >= QUIET {
-            let now = Instant::now();
+            self.interval.record(self.sweep_started.elapsed());
+        } else if all_started && self.last_response.elapsed() >= QUIET {
+            let retry_at = Instant::now();
+            // Their calls are still pending. When one times out, this doubles to `FIRST_DELAY`.
+            let backoff = Backoff::new(FIRST_DELAY / 2, LONGEST_DELAY);
             for id in self.awaited.drain() {
-                self.hung.insert(id, HungBackoff { until: now, length: FIRST_REST / 2 });
+                self.hung.insert(id, HungContainer { retry_at, backoff });
             }
         }
     }
@@ -185,19 +202,19 @@ impl Drop for DirectSampler {
         self.calls = None;
         self.client.shutdown();
         for thread in self.threads.drain(..) {
-            // A panic in it has been logged.
+            // A panic is logged already.
             let _ = thread.join();
         }
     }
 }
 
-/// A worker: calls until the sender of calls is gone.
-fn work(client: &EngineClient, calls: &Receiver<String>, answers: &Sender<Answer>) {
+/// Makes calls until the sender of `calls` is dropped.
+fn make_calls(client: &EngineClient, calls: &Receiver<String>, results: &Sender<SampleResult>) {
     for id in calls {
         let sample: Result<Sample, _> =
             client.get(EngineCall::OneShot(&id), Instant::now() + CALL_LIMIT);
         let sample = sample.map(|sample| sample.reading());
-        if answers.send(Answer { id, at: Instant::now(), sample }).is_err() {
+        if results.send(SampleResult { id, at: Instant::now(), sample }).is_err() {
             return;
         }
     }

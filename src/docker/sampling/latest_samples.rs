@@ -1,19 +1,18 @@
-//! Where readers of streams leave the newest sample of each container.
+//! The latest sample of each container, handed from a reading thread to the streamer.
 //!
-//! A reader writes and reads on: it never waits for who takes the samples, since an engine makes
-//! all its streams wait for the slowest reader.
+//! The reading thread never waits: an engine holds up all of its streams for the slowest reader.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::stats::usage::Reading;
+use crate::stats::reading::Reading;
 
-/// An engine's pass over its containers is over when no sample came for this long: some thirty
-/// times what it takes for one.
+/// The engine has finished a pass over its containers when no sample arrived for this long, which
+/// is about thirty times what it takes for one sample.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// One slot a container, and a bell.
+/// One slot per container.
 #[derive(Debug, Default)]
 pub(crate) struct LatestSamples {
     slots: Mutex<SampleSlots>,
@@ -23,37 +22,34 @@ pub(crate) struct LatestSamples {
 #[derive(Debug, Default)]
 struct SampleSlots {
     by_id: HashMap<String, SampleSlot>,
-    /// Slots with a sample nobody has taken.
+    /// The number of slots with a new sample.
     fresh: usize,
-    /// When the last sample came.
+    /// When the last sample arrived.
     last: Option<Instant>,
-    /// Nobody writes any more: no use in waiting.
+    /// The reading thread has ended.
     closed: bool,
 }
 
 #[derive(Debug, Default)]
 struct SampleSlot {
-    /// The sample and when it came. Boxed: it is taken soon, and the slot stays.
+    /// The new sample and when it arrived. Boxed to keep the slot small: the sample is soon taken.
     sample: Option<Box<(Option<Reading>, Instant)>>,
-    /// When the one before came, and the time between the two.
-    before: Option<Instant>,
+    /// When the previous sample arrived, and the time between the last two.
+    previous: Option<Instant>,
     period: Option<Duration>,
 }
-
-/// A sample from the board: the container's id, the reading, when it came.
-pub(crate) type Posted = (String, Option<Reading>, Instant);
 
 impl LatestSamples {
     fn slots(&self) -> MutexGuard<'_, SampleSlots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for a container.
+    /// Adds a slot for a container, if it has none.
     pub(crate) fn add(&self, id: &str) {
         self.slots().by_id.entry(id.to_owned()).or_default();
     }
 
-    /// Takes a container off; nobody waits for it any longer.
+    /// Removes the slot of a container.
     pub(crate) fn remove(&self, id: &str) {
         let mut slots = self.slots();
         if slots.by_id.remove(id).is_some_and(|slot| slot.sample.is_some()) {
@@ -63,24 +59,25 @@ impl LatestSamples {
         self.changed.notify_all();
     }
 
-    /// No sample will come any more.
+    /// Ends all waiting: no more samples will arrive.
     pub(crate) fn close(&self) {
         self.slots().closed = true;
         self.changed.notify_all();
     }
 
-    /// Leaves a sample, for a container that has a slot.
-    pub(crate) fn post(&self, id: &str, reading: Option<Reading>, at: Instant) {
+    /// Stores a sample, if the container has a slot. `None` means that it does not run.
+    pub(crate) fn store(&self, id: &str, reading: Option<Reading>, at: Instant) {
         let mut slots = self.slots();
         let Some(slot) = slots.by_id.get_mut(id) else { return };
-        slot.period = slot.before.map(|before| at.saturating_duration_since(before));
-        slot.before = Some(at);
+        slot.period = slot.previous.map(|previous| at.saturating_duration_since(previous));
+        slot.previous = Some(at);
         let replaced = slot.sample.replace(Box::new((reading, at))).is_some();
         slots.last = Some(at);
         if !replaced {
             slots.fresh += 1;
         }
-        // In between, who waits looks by itself, by the clock: two wake-ups a pass, not a hundred.
+        // Two wake-ups per pass instead of one per sample: in between, the waiting thread only has
+        // to notice that no more samples arrive, which it does by the clock.
         let wakes = slots.fresh == 1 || slots.fresh == slots.by_id.len();
         drop(slots);
         if wakes {
@@ -88,9 +85,14 @@ impl LatestSamples {
         }
     }
 
-    /// Takes what was left since the last time, once the engine's pass is over: every slot is
-    /// fresh, or it has been quiet for a while after at least one; at `deadline` in any case.
-    pub(crate) fn take(&self, deadline: Instant) -> Vec<Posted> {
+    /// Waits for the end of the engine's pass and passes the new samples to `each`. The pass is over
+    /// when every slot has a new sample, or when some have and then none arrived for [`QUIET`].
+    /// Waits until `deadline` at the latest.
+    pub(crate) fn drain(
+        &self,
+        deadline: Instant,
+        mut each: impl FnMut(&str, Option<Reading>, Instant),
+    ) {
         let mut slots = self.slots();
         loop {
             let now = Instant::now();
@@ -105,16 +107,16 @@ impl LatestSamples {
             let waited = self.changed.wait_timeout(slots, until - now);
             slots = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let mut taken = Vec::with_capacity(slots.fresh);
         slots.fresh = 0;
-        taken.extend(slots.by_id.iter_mut().filter_map(|(id, slot)| {
-            let (reading, at) = *slot.sample.take()?;
-            Some((id.clone(), reading, at))
-        }));
-        taken
+        for (id, slot) in &mut slots.by_id {
+            if let Some(sample) = slot.sample.take() {
+                let (reading, at) = *sample;
+                each(id, reading, at);
+            }
+        }
     }
 
-    /// The time between two samples of a container, on average.
+    /// The average time between two samples of a container.
     pub(crate) fn period(&self) -> Option<Duration> {
         let slots = self.slots();
         let periods: Vec<Duration> = slots.by_id.values().filter_map(|slot| slot.period).collect();
@@ -128,88 +130,89 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Far beyond any test.
+    /// A hang guard.
     const GUARD: Duration = Duration::from_secs(30);
 
-    fn board(ids: &[&str]) -> LatestSamples {
-        let board = LatestSamples::default();
+    fn samples(ids: &[&str]) -> LatestSamples {
+        let samples = LatestSamples::default();
         for id in ids {
-            board.add(id);
+            samples.add(id);
         }
-        board
+        samples
     }
 
-    fn ids(taken: &[Posted]) -> Vec<&str> {
-        let mut ids: Vec<&str> = taken.iter().map(|(id, ..)| id.as_str()).collect();
+    fn drained(samples: &LatestSamples, deadline: Instant) -> Vec<String> {
+        let mut ids = Vec::new();
+        samples.drain(deadline, |id, _, _| ids.push(id.to_owned()));
         ids.sort_unstable();
         ids
     }
 
     #[test]
-    fn a_full_board_is_taken_at_once() {
-        let board = board(&["a", "b"]);
+    fn samples_of_all_containers_end_the_wait() {
+        let samples = samples(&["a", "b"]);
         let start = Instant::now();
-        board.post("a", None, start);
-        board.post("b", None, start);
-        board.post("stranger", None, start);
-        assert_eq!(ids(&board.take(start + GUARD)), ["a", "b"]);
+        samples.store("a", None, start);
+        samples.store("b", None, start);
+        samples.store("unknown", None, start);
+        assert_eq!(drained(&samples, start + GUARD), ["a", "b"]);
         assert!(start.elapsed() < GUARD);
-        assert!(board.take(start).is_empty(), "each sample is taken once");
+        assert!(drained(&samples, start).is_empty(), "each sample is taken once");
     }
 
     #[test]
-    fn quiet_ends_a_pass_that_leaves_some_out() {
-        let board = board(&["a", "b", "hung"]);
+    fn a_quiet_time_ends_the_wait_for_missing_samples() {
+        let samples = samples(&["a", "b", "hung"]);
         let start = Instant::now();
-        board.post("a", None, start);
-        board.post("b", None, start);
-        assert_eq!(ids(&board.take(start + GUARD)), ["a", "b"]);
+        samples.store("a", None, start);
+        samples.store("b", None, start);
+        assert_eq!(drained(&samples, start + GUARD), ["a", "b"]);
         assert!(start.elapsed() >= QUIET);
         assert!(start.elapsed() < GUARD);
     }
 
     #[test]
     fn the_last_sample_ends_the_wait() {
-        let board = board(&["a", "b"]);
+        let samples = samples(&["a", "b"]);
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| board.take(start + 2 * GUARD));
-            // Of so late a moment that the quiet after it does not end the wait.
-            board.post("a", None, start + GUARD);
-            board.post("b", None, start + GUARD);
-            assert_eq!(ids(&other.join().unwrap()), ["a", "b"]);
+            let other = scope.spawn(|| drained(&samples, start + 2 * GUARD));
+            // So late that the quiet time after it does not end the wait.
+            samples.store("a", None, start + GUARD);
+            samples.store("b", None, start + GUARD);
+            assert_eq!(other.join().unwrap(), ["a", "b"]);
         });
         assert!(start.elapsed() < GUARD);
     }
 
     #[test]
-    fn nothing_is_waited_for_in_vain() {
+    fn the_wait_ends_when_no_sample_can_arrive() {
         let start = Instant::now();
-        assert!(board(&[]).take(start + GUARD).is_empty(), "no containers");
-        let one = board(&["a"]);
+        assert!(drained(&samples(&[]), start + GUARD).is_empty(), "no containers");
+        let one = samples(&["a"]);
         one.close();
-        assert!(one.take(start + GUARD).is_empty(), "closed");
-        let gone = board(&["a", "b"]);
-        gone.post("a", None, start);
+        assert!(drained(&one, start + GUARD).is_empty(), "closed");
+        let gone = samples(&["a", "b"]);
+        gone.store("a", None, start);
         gone.remove("b");
-        assert_eq!(ids(&gone.take(start + GUARD)), ["a"]);
+        assert_eq!(drained(&gone, start + GUARD), ["a"]);
         assert!(start.elapsed() < GUARD);
-        let silent = board(&["a"]);
+        let silent = samples(&["a"]);
         let deadline = Instant::now() + Duration::from_millis(20);
-        assert!(silent.take(deadline).is_empty());
+        assert!(drained(&silent, deadline).is_empty());
         assert!(Instant::now() >= deadline);
     }
 
     #[test]
     fn the_period_is_measured() {
-        let board = board(&["a", "b"]);
+        let samples = samples(&["a", "b"]);
         let start = Instant::now();
-        assert_eq!(board.period(), None);
-        board.post("a", None, start);
-        board.post("b", None, start);
-        assert_eq!(board.period(), None);
-        board.post("a", None, start + Duration::from_millis(1_500));
-        board.post("b", None, start + Duration::from_millis(1_700));
-        assert_eq!(board.period(), Some(Duration::from_millis(1_600)));
+        assert_eq!(samples.period(), None);
+        samples.store("a", None, start);
+        samples.store("b", None, start);
+        assert_eq!(samples.period(), None);
+        samples.store("a", None, start + Duration::from_millis(1_500));
+        samples.store("b", None, start + Duration::from_millis(1_700));
+        assert_eq!(samples.period(), Some(Duration::from_millis(1_600)));
     }
 }

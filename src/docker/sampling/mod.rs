@@ -1,5 +1,6 @@
-//! Taking samples: which way the engine answers fastest, and one sampler for each way.
+//! Samples of containers, in one of three modes: direct, stream or Podman.
 
+mod backoff;
 #[cfg(test)]
 mod case_tests;
 pub(crate) mod direct;

@@ -1,5 +1,6 @@
-//! Podman's sampling: one stream with all containers in each frame, once a second.
+//! *Podman* sampling: one stream with a frame of all containers per second.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,53 +15,61 @@ use crate::docker::engine::error::EngineError;
 use crate::docker::inventory::Target;
 use crate::threads;
 
-/// The one reader.
+/// A thread that reads Podman's stream.
 #[derive(Debug)]
 pub(crate) struct PodmanSampler {
     client: EngineClient,
     thread: Option<JoinHandle<()>>,
-    board: Arc<LatestSamples>,
-    targets: Vec<String>,
+    samples: Arc<LatestSamples>,
+    /// The ids of the containers with a slot in `samples`.
+    containers: HashSet<String>,
 }
 
 impl PodmanSampler {
-    /// Starts the reader. `swapped`: this Podman confuses what is received and sent.
+    /// Starts the thread. `swapped`: this version of Podman swaps bytes received and sent.
     pub(crate) fn start(client: &EngineClient, swapped: bool) -> io::Result<Self> {
         let client = client.with_own_connections();
-        let board = Arc::new(LatestSamples::default());
-        let (mine, shared) = (client.clone(), Arc::clone(&board));
+        let samples = Arc::new(LatestSamples::default());
+        let (stream_client, shared) = (client.clone(), Arc::clone(&samples));
         let thread = threads::spawn("kentros-podman", move || {
-            if let Err(error) = read(&mine, &shared, swapped) {
-                log::debug!("Podman's stream of samples: {error}");
+            if let Err(error) = read(&stream_client, &shared, swapped) {
+                log::debug!("Podman's stats stream: {error}");
             }
             shared.close();
         })?;
-        Ok(Self { client, thread: Some(thread), board, targets: Vec::new() })
+        Ok(Self { client, thread: Some(thread), samples, containers: HashSet::new() })
     }
 
-    /// Whether the stream has ended: this reader gives no more samples.
+    /// Whether the stream has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Takes the samples of these containers from the next frame, at `deadline` at the latest.
-    /// Whether there were any.
-    pub(crate) fn frame(
+    /// Waits for the next frame, until `deadline` at the latest, and stores the samples of these
+    /// containers in `readings`. Returns whether there were any.
+    pub(crate) fn next_frame(
         &mut self,
         targets: &[Target],
-        rows: &mut ContainerReadings,
+        readings: &mut ContainerReadings,
         deadline: Instant,
     ) -> bool {
-        let wanted: Vec<String> = targets.iter().map(|target| target.id.clone()).collect();
-        for id in self.targets.iter().filter(|id| !wanted.contains(id)) {
-            self.board.remove(id);
+        let wanted: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
+        self.containers.retain(|id| {
+            let keep = wanted.contains(id.as_str());
+            if !keep {
+                self.samples.remove(id);
+            }
+            keep
+        });
+        for id in wanted {
+            if !self.containers.contains(id) {
+                self.samples.add(id);
+                self.containers.insert(id.to_owned());
+            }
         }
-        for id in &wanted {
-            self.board.add(id);
-        }
-        self.targets = wanted;
-        let posted = self.board.take(deadline);
-        posted.into_iter().fold(false, |any, (id, reading, at)| rows.take(&id, reading, at) | any)
+        let mut any = false;
+        self.samples.drain(deadline, |id, reading, at| any |= readings.update(id, reading, at));
+        any
     }
 }
 
@@ -68,22 +77,22 @@ impl Drop for PodmanSampler {
     fn drop(&mut self) {
         self.client.shutdown();
         if let Some(thread) = self.thread.take() {
-            // A panic in it has been logged.
+            // A panic is logged already.
             let _ = thread.join();
         }
     }
 }
 
-fn read(client: &EngineClient, board: &LatestSamples, swapped: bool) -> Result<(), EngineError> {
+fn read(client: &EngineClient, samples: &LatestSamples, swapped: bool) -> Result<(), EngineError> {
     let mut lines = client.lines(EngineCall::PodmanStats, CALL_LIMIT)?;
     while let Some(line) = lines.next()? {
         let frame: PodmanFrame = parse(line)?;
         if let Some(error) = frame.error.filter(|error| !error.is_null()) {
-            log::debug!("Podman has no samples: {error}");
+            log::debug!("Podman reports an error instead of samples: {error}");
         }
         let now = Instant::now();
         for sample in frame.stats.unwrap_or_default() {
-            board.post(&sample.container_id, sample.reading(swapped), now);
+            samples.store(&sample.container_id, sample.reading(swapped), now);
         }
     }
     Ok(())

@@ -1,116 +1,114 @@
-//! From readings to rows: pure but for the clock it is given.
+//! The latest reading of each container, and the [`ContainerStats`] made from it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::docker::inventory::{NetworkMode, Target};
 use crate::stats::payload::{ContainerStats, PrometheusFields, Unavailable};
-use crate::stats::usage::{Figure, Reading};
+use crate::stats::reading::{Measurement, Reading};
 
-/// A container without a sample for this long has figures no more, only a reason; for two periods
-/// where the engine's are longer.
+/// A container without a sample for this long, or for two intervals if that is longer, has no more
+/// values.
 const MISSING_AFTER: Duration = Duration::from_secs(5);
 
-/// The newest reading of each container, and its CPU since the one before.
+/// The latest reading of each container.
 #[derive(Debug, Default)]
-pub(crate) struct ContainerReadings(HashMap<String, Row>);
+pub(crate) struct ContainerReadings(HashMap<String, LatestReading>);
 
 #[derive(Debug)]
-struct Row {
-    /// When it was first wanted: without a sample it is missing from then on.
-    since: Instant,
-    newest: Newest,
-}
-
-#[derive(Debug)]
-enum Newest {
-    /// No sample yet.
-    Nothing,
-    /// The engine says that it does not run.
-    Stopped,
-    /// A sample, when it came, and the CPU since the one before.
-    Sample(Box<Reading>, Instant, Figure<f64>),
+enum LatestReading {
+    /// No sample since then.
+    None(Instant),
+    /// The engine reports that the container does not run.
+    NotRunning,
+    /// The latest sample, when it arrived, and the CPU percentage since the sample before.
+    Sampled(Box<Reading>, Instant, Measurement<f64>),
 }
 
 impl ContainerReadings {
-    /// Keeps the rows of these containers alone: a reading is forgotten with its container.
-    pub(crate) fn keep(&mut self, targets: &[Target], now: Instant) {
+    /// Adds these containers and removes all others.
+    pub(crate) fn set_targets(&mut self, targets: &[Target], now: Instant) {
         let ids: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
         self.0.retain(|id, _| ids.contains(id.as_str()));
         for Target { id, .. } in targets {
             if !self.0.contains_key(id) {
-                self.0.insert(id.clone(), Row { since: now, newest: Newest::Nothing });
+                self.0.insert(id.clone(), LatestReading::None(now));
             }
         }
     }
 
-    /// Takes a sample of a container that came at `at`; `None` is the zero sample of one that does
-    /// not run. Whether the container is one of ours.
-    pub(crate) fn take(&mut self, id: &str, reading: Option<Reading>, at: Instant) -> bool {
-        let Some(row) = self.0.get_mut(id) else { return false };
-        row.newest = match reading {
-            None => Newest::Stopped,
+    /// Stores a reading that arrived at `at`; `None` for a container that does not run. Returns
+    /// whether the container is one of the targets.
+    pub(crate) fn update(&mut self, id: &str, reading: Option<Reading>, at: Instant) -> bool {
+        let Some(latest) = self.0.get_mut(id) else { return false };
+        *latest = match reading {
+            None => LatestReading::NotRunning,
             Some(reading) => {
-                let cpu = match &row.newest {
-                    Newest::Sample(before, ..) => reading.cpu_percent(before),
-                    Newest::Nothing | Newest::Stopped => None,
+                let cpu = match &*latest {
+                    LatestReading::Sampled(before, ..) => reading.cpu_percent(before),
+                    LatestReading::None(_) | LatestReading::NotRunning => None,
                 };
                 let cpu = cpu.ok_or(reading.cpu.err().unwrap_or(Unavailable::FirstSample));
-                Newest::Sample(Box::new(reading), at, cpu)
+                LatestReading::Sampled(Box::new(reading), at, cpu)
             }
         };
         true
     }
 
-    /// The rows of these containers, as they stand `now`, if there is a sample each `period`.
-    pub(crate) fn rows(
+    /// The stats of these containers at `now`, by container id. `interval` is the time between two
+    /// samples. A container that is too new to have a sample is left out.
+    pub(crate) fn container_stats(
         &self,
         targets: &[Target],
         now: Instant,
-        period: Duration,
+        interval: Duration,
     ) -> Vec<(String, ContainerStats)> {
-        let missing = MISSING_AFTER.max(period * 2);
-        let mut rows = Vec::with_capacity(targets.len());
-        let row = |target: &Target| Some((target.id.clone(), self.row(target, now, missing)?));
-        rows.extend(targets.iter().filter_map(row));
-        rows
+        let missing_after = MISSING_AFTER.max(interval * 2);
+        let mut all = Vec::with_capacity(targets.len());
+        all.extend(targets.iter().filter_map(|target| {
+            Some((target.id.clone(), self.stats_of(target, now, missing_after)?))
+        }));
+        all
     }
 
-    /// `None` for a container too new to have a sample.
-    fn row(&self, target: &Target, now: Instant, missing: Duration) -> Option<ContainerStats> {
-        let row = self.0.get(&target.id)?;
-        match &row.newest {
-            Newest::Sample(reading, at, cpu) => {
+    fn stats_of(
+        &self,
+        target: &Target,
+        now: Instant,
+        missing_after: Duration,
+    ) -> Option<ContainerStats> {
+        match self.0.get(&target.id)? {
+            LatestReading::Sampled(reading, at, cpu) => {
                 let age = now.saturating_duration_since(*at);
-                Some(if age < missing {
+                Some(if age < missing_after {
                     sampled(target, reading, *cpu, age)
                 } else {
                     unsampled(target, Unavailable::EngineError)
                 })
             }
-            Newest::Stopped => Some(unsampled(target, Unavailable::NotRunning)),
-            Newest::Nothing => (now.saturating_duration_since(row.since) >= missing)
+            LatestReading::NotRunning => Some(unsampled(target, Unavailable::NotRunning)),
+            LatestReading::None(since) => (now.saturating_duration_since(*since) >= missing_after)
                 .then(|| unsampled(target, Unavailable::EngineError)),
         }
     }
 }
 
-/// Takes figures apart into values and the reasons for their lack.
+/// Splits measurements into values and the reasons for missing ones.
 struct UnavailableFields(BTreeMap<String, Unavailable>);
 
 impl UnavailableFields {
-    fn take<T>(&mut self, field: &str, figure: Figure<T>) -> Option<T> {
-        figure.map_err(|why| self.0.insert(field.to_owned(), why)).ok()
+    fn value<T>(&mut self, field: &str, measurement: Measurement<T>) -> Option<T> {
+        measurement.map_err(|why| self.0.insert(field.to_owned(), why)).ok()
     }
 }
 
-fn named(target: &Target) -> ContainerStats {
+fn without_values(target: &Target) -> ContainerStats {
     ContainerStats {
         name: target.name.clone(),
         project_id: target.project.clone(),
         service_name: target.service.clone(),
         network_of: match &target.network {
-            NetworkMode::Of(id) => Some(id.clone()),
+            NetworkMode::SharedWith(id) => Some(id.clone()),
             NetworkMode::Own | NetworkMode::None | NetworkMode::Host => None,
         },
         prometheus: PrometheusFields { image: target.image.clone(), ..PrometheusFields::default() },
@@ -118,45 +116,50 @@ fn named(target: &Target) -> ContainerStats {
     }
 }
 
-fn sampled(target: &Target, reading: &Reading, cpu: Figure<f64>, age: Duration) -> ContainerStats {
-    let mut figures = UnavailableFields(BTreeMap::new());
+fn sampled(
+    target: &Target,
+    reading: &Reading,
+    cpu: Measurement<f64>,
+    age: Duration,
+) -> ContainerStats {
+    let mut fields = UnavailableFields(BTreeMap::new());
     let network = match (reading.network, &target.network) {
         (_, NetworkMode::Host) => Err(Unavailable::HostNetwork),
         (Some(bytes), _) => Ok(bytes),
-        // Without a network nothing is sent: a true 0.
+        // The mode `none`: nothing can be sent.
         (None, NetworkMode::None) => Ok((0, 0)),
-        (None, NetworkMode::Own | NetworkMode::Of(_)) => Err(Unavailable::EngineError),
+        (None, NetworkMode::Own | NetworkMode::SharedWith(_)) => Err(Unavailable::EngineError),
     };
     let cpu_limit = target.cpu_limit.and_then(|limit| match limit {
         Some(limit) => Ok(limit),
         None => reading.online_cpus.map(f64::from),
     });
     ContainerStats {
-        cpu_percent: figures.take("cpu_percent", cpu),
-        online_cpus: figures.take("online_cpus", reading.online_cpus),
-        cpu_limit: figures.take("cpu_limit", cpu_limit),
-        memory_usage: figures.take("memory_usage", reading.memory),
-        memory_limit: figures.take("memory_limit", reading.memory_limit),
-        memory_percent: figures.take("memory_percent", reading.memory_percent()),
-        network_rx: figures.take("network_rx", network.map(|(rx, _)| rx)),
-        network_tx: figures.take("network_tx", network.map(|(_, tx)| tx)),
-        block_read: figures.take("block_read", reading.block.map(|(read, _)| read)),
-        block_write: figures.take("block_write", reading.block.map(|(_, write)| write)),
-        pids: figures.take("pids", reading.pids),
+        cpu_percent: fields.value("cpu_percent", cpu),
+        online_cpus: fields.value("online_cpus", reading.online_cpus),
+        cpu_limit: fields.value("cpu_limit", cpu_limit),
+        memory_usage: fields.value("memory_usage", reading.memory),
+        memory_limit: fields.value("memory_limit", reading.memory_limit),
+        memory_percent: fields.value("memory_percent", reading.memory_percent()),
+        network_rx: fields.value("network_rx", network.map(|(rx, _)| rx)),
+        network_tx: fields.value("network_tx", network.map(|(_, tx)| tx)),
+        block_read: fields.value("block_read", reading.block.map(|(read, _)| read)),
+        block_write: fields.value("block_write", reading.block.map(|(_, write)| write)),
+        pids: fields.value("pids", reading.pids),
         timestamp: reading.timestamp(),
         age_ms: u64::try_from(age.as_millis()).ok(),
-        unavailable: figures.0,
+        unavailable: fields.0,
         prometheus: PrometheusFields {
             image: target.image.clone(),
             cpu_total: reading.cpu.ok(),
             memory_total: reading.memory_total,
         },
-        ..named(target)
+        ..without_values(target)
     }
 }
 
-/// Every figure, in the order of the wire.
-const FIGURES: &[&str] = &[
+/// The names of all measurements, in the order of the fields.
+const FIELDS: &[&str] = &[
     "cpu_percent",
     "online_cpus",
     "cpu_limit",
@@ -171,8 +174,8 @@ const FIGURES: &[&str] = &[
 ];
 
 fn unsampled(target: &Target, why: Unavailable) -> ContainerStats {
-    let unavailable = FIGURES.iter().map(|field| ((*field).to_owned(), why)).collect();
-    ContainerStats { unavailable, ..named(target) }
+    let unavailable = FIELDS.iter().map(|field| ((*field).to_owned(), why)).collect();
+    ContainerStats { unavailable, ..without_values(target) }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use super::*;
 use crate::stats::payload::Unavailable::{
     EngineError, FirstSample, HostNetwork, MemoryCgroupDisabled, NotRunning,
 };
-use crate::stats::usage::moment;
+use crate::stats::reading::parse_timestamp;
 
-/// A name, a container, its sample, and what must be missing beside the CPU.
+/// The name of the case, a container, its sample, and the fields without a value except the CPU.
 type Case<'a> = (&'a str, &'a Target, &'a Reading, &'a [(&'a str, Unavailable)]);
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ fn target(id: &str) -> Target {
 
 fn reading(second: u8, cpu: u64) -> Reading {
     Reading {
-        at: moment(&format!("2026-11-22T19:00:{second:02}Z")).unwrap(),
+        at: parse_timestamp(&format!("2026-11-22T19:00:{second:02}Z")).unwrap(),
         cpu: Ok(cpu),
         online_cpus: Ok(4),
         memory: Ok(50),
@@ -37,22 +37,22 @@ fn reading(second: u8, cpu: u64) -> Reading {
     }
 }
 
-/// The row of `target` after these samples, a second apart, seen as the last one comes.
-fn after(target: &Target, readings: &[Option<Reading>]) -> ContainerStats {
-    let mut rows = ContainerReadings::default();
+/// The stats of `target` right after the last of these samples, which are a second apart.
+fn stats_after(target: &Target, samples: &[Option<Reading>]) -> ContainerStats {
+    let mut readings = ContainerReadings::default();
     let targets = [target.clone()];
     let mut now = Instant::now();
-    for reading in readings {
+    for sample in samples {
         now += Duration::from_secs(1);
-        rows.keep(&targets, now);
-        assert!(rows.take(&target.id, reading.clone(), now));
+        readings.set_targets(&targets, now);
+        assert!(readings.update(&target.id, sample.clone(), now));
     }
-    rows.rows(&targets, now, PERIOD).remove(0).1
+    readings.container_stats(&targets, now, PERIOD).remove(0).1
 }
 
 #[test]
-fn two_samples_make_a_whole_row() {
-    let row = after(&target("a"), &[Some(reading(0, 0)), Some(reading(1, 500_000_000))]);
+fn two_samples_give_all_values() {
+    let row = stats_after(&target("a"), &[Some(reading(0, 0)), Some(reading(1, 500_000_000))]);
     let expected = ContainerStats {
         name: "name of a".to_owned(),
         project_id: "shop".to_owned(),
@@ -82,10 +82,10 @@ fn two_samples_make_a_whole_row() {
 }
 
 #[test]
-fn what_is_not_known_is_null_and_says_why() {
+fn unknown_values_are_null_with_a_reason() {
     let host = Target { network: NetworkMode::Host, ..target("a") };
     let none = Target { network: NetworkMode::None, ..target("a") };
-    let shared = Target { network: NetworkMode::Of("b".to_owned()), ..target("a") };
+    let shared = Target { network: NetworkMode::SharedWith("b".to_owned()), ..target("a") };
     let refused = Target { cpu_limit: Err(EngineError), ..target("a") };
     let no_network = Reading { network: None, ..reading(0, 0) };
     let no_memory = Reading {
@@ -107,7 +107,7 @@ fn what_is_not_known_is_null_and_says_why() {
             &reading(0, 0),
             &[("network_rx", HostNetwork), ("network_tx", HostNetwork)],
         ),
-        ("no network at all", &none, &no_network, &[]),
+        ("network mode none", &none, &no_network, &[]),
         ("a shared network", &shared, &reading(0, 0), &[]),
         ("no limit known", &refused, &reading(0, 0), &[("cpu_limit", EngineError)]),
         (
@@ -122,7 +122,7 @@ fn what_is_not_known_is_null_and_says_why() {
         ),
     ];
     for (case, target, reading, missing) in cases {
-        let row = after(target, &[Some(reading.clone())]);
+        let row = stats_after(target, &[Some(reading.clone())]);
         let mut expected: BTreeMap<String, Unavailable> =
             missing.iter().map(|(field, why)| ((*field).to_owned(), *why)).collect();
         expected.insert("cpu_percent".to_owned(), FirstSample);
@@ -132,38 +132,42 @@ fn what_is_not_known_is_null_and_says_why() {
             assert_eq!(value.is_null(), expected.contains_key(field), "{case}: {field}");
         }
     }
-    assert_eq!(after(&none, &[Some(no_network)]).network_rx, Some(0), "nothing is a true 0");
-    assert_eq!(after(&shared, &[Some(reading(0, 0))]).network_of.as_deref(), Some("b"));
+    assert_eq!(
+        stats_after(&none, &[Some(no_network)]).network_rx,
+        Some(0),
+        "network mode none: 0, not unknown"
+    );
+    assert_eq!(stats_after(&shared, &[Some(reading(0, 0))]).network_of.as_deref(), Some("b"));
 }
 
 #[test]
-fn a_limit_is_its_own_or_all_that_is_online() {
+fn the_cpu_limit_defaults_to_the_online_cpus() {
     let limited = Target { cpu_limit: Ok(Some(1.5)), ..target("a") };
-    assert_eq!(after(&limited, &[Some(reading(0, 0))]).cpu_limit, Some(1.5));
-    assert_eq!(after(&target("a"), &[Some(reading(0, 0))]).cpu_limit, Some(4.0));
+    assert_eq!(stats_after(&limited, &[Some(reading(0, 0))]).cpu_limit, Some(1.5));
+    assert_eq!(stats_after(&target("a"), &[Some(reading(0, 0))]).cpu_limit, Some(4.0));
 }
 
 #[test]
-fn a_restart_is_a_new_baseline() {
+fn cpu_starts_over_after_a_restart() {
     let a = target("a");
     for (case, samples) in [
-        ("the counter went back", vec![Some(reading(0, 900)), Some(reading(1, 100))]),
+        ("the counter decreased", vec![Some(reading(0, 900)), Some(reading(1, 100))]),
         ("stopped in between", vec![Some(reading(0, 100)), None, Some(reading(2, 900))]),
-        ("the clock stood", vec![Some(reading(0, 100)), Some(reading(0, 900))]),
+        ("the time did not advance", vec![Some(reading(0, 100)), Some(reading(0, 900))]),
     ] {
-        let row = after(&a, &samples);
+        let row = stats_after(&a, &samples);
         assert_eq!(row.cpu_percent, None, "{case}");
         assert_eq!(row.unavailable["cpu_percent"], FirstSample, "{case}");
         assert!(row.memory_usage.is_some(), "{case}");
     }
     let again = [Some(reading(0, 900)), Some(reading(1, 0)), Some(reading(2, 250_000_000))];
-    assert_eq!(after(&a, &again).cpu_percent, Some(25.0));
+    assert_eq!(stats_after(&a, &again).cpu_percent, Some(25.0));
 }
 
 #[test]
-fn a_container_that_does_not_run_has_no_figures() {
-    let row = after(&target("a"), &[Some(reading(0, 0)), None]);
-    assert_eq!(row.unavailable.len(), FIGURES.len());
+fn a_stopped_container_has_no_values() {
+    let row = stats_after(&target("a"), &[Some(reading(0, 0)), None]);
+    assert_eq!(row.unavailable.len(), FIELDS.len());
     assert!(row.unavailable.values().all(|why| *why == NotRunning));
     assert_eq!((row.memory_usage, row.timestamp), (None, None));
 }
@@ -173,12 +177,12 @@ fn a_sample_ages_and_then_is_missing() {
     let start = Instant::now();
     let (a, new) = (target("a"), target("new"));
     let targets = [a, new];
-    let mut rows = ContainerReadings::default();
-    rows.keep(&targets, start);
-    rows.take("a", Some(reading(0, 0)), start);
-    let at = |ms| rows.rows(&targets, start + Duration::from_millis(ms), PERIOD);
+    let mut readings = ContainerReadings::default();
+    readings.set_targets(&targets, start);
+    readings.update("a", Some(reading(0, 0)), start);
+    let at = |ms| readings.container_stats(&targets, start + Duration::from_millis(ms), PERIOD);
     let young = at(4_999);
-    assert_eq!(young.len(), 1, "a container without a sample yet has no row");
+    assert_eq!(young.len(), 1, "a new container without a sample is left out");
     assert_eq!(young[0].1.age_ms, Some(4_999));
     assert_eq!(young[0].1.memory_usage, Some(50));
     let old = at(5_000);
@@ -188,22 +192,22 @@ fn a_sample_ages_and_then_is_missing() {
         assert_eq!(row.unavailable["memory_usage"], EngineError, "{id}");
     }
     let slow = Duration::from_secs(4);
-    let at = |ms| rows.rows(&targets, start + Duration::from_millis(ms), slow);
-    assert_eq!(at(7_999)[0].1.memory_usage, Some(50), "at the pace of a slow engine it is not old");
+    let at = |ms| readings.container_stats(&targets, start + Duration::from_millis(ms), slow);
+    assert_eq!(at(7_999)[0].1.memory_usage, Some(50), "not missing at a longer interval");
     assert_eq!(at(8_000)[0].1.memory_usage, None);
 }
 
 #[test]
-fn a_reading_is_forgotten_with_its_container() {
+fn a_removed_container_loses_its_reading() {
     let now = Instant::now();
-    let mut rows = ContainerReadings::default();
-    rows.keep(&[target("a"), target("b")], now);
-    assert!(rows.take("a", Some(reading(0, 0)), now));
-    rows.keep(&[target("b")], now);
-    assert_eq!(rows.0.len(), 1);
-    assert!(!rows.take("a", Some(reading(1, 0)), now), "it is nobody's");
-    rows.keep(&[target("a"), target("b")], now);
-    assert!(rows.take("a", Some(reading(2, 999)), now));
-    let row = rows.row(&target("a"), now, MISSING_AFTER).unwrap();
+    let mut readings = ContainerReadings::default();
+    readings.set_targets(&[target("a"), target("b")], now);
+    assert!(readings.update("a", Some(reading(0, 0)), now));
+    readings.set_targets(&[target("b")], now);
+    assert_eq!(readings.0.len(), 1);
+    assert!(!readings.update("a", Some(reading(1, 0)), now), "removed");
+    readings.set_targets(&[target("a"), target("b")], now);
+    assert!(readings.update("a", Some(reading(2, 999)), now));
+    let row = readings.stats_of(&target("a"), now, MISSING_AFTER).unwrap();
     assert_eq!(row.cpu_percent, None, "no rate across the gap");
 }

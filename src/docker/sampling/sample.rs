@@ -1,4 +1,4 @@
-//! The engine's samples of a container, as JSON, and what they come to.
+//! The JSON of the engine's samples, and the [`Reading`] made from it.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use crate::docker::engine::json::or_default;
 
 use crate::stats::payload::Unavailable;
-use crate::stats::usage::{Reading, memory_used, moment};
+use crate::stats::reading::{Reading, memory_used, parse_timestamp};
 
-/// A sample of Docker's `/containers/{id}/stats`. Only what we read of it.
+/// A sample of Docker's `/containers/{id}/stats`, with the fields kentros reads.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Sample {
@@ -21,7 +21,7 @@ pub(crate) struct Sample {
     cpu_stats: CpuStats,
     #[serde(deserialize_with = "or_default")]
     memory_stats: MemoryStats,
-    networks: Option<HashMap<String, NetworkMode>>,
+    networks: Option<HashMap<String, NetworkCounters>>,
     #[serde(deserialize_with = "or_default")]
     blkio_stats: BlkioStats,
     #[serde(deserialize_with = "or_default")]
@@ -66,7 +66,7 @@ struct MemoryMap {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct NetworkMode {
+struct NetworkCounters {
     rx_bytes: u64,
     tx_bytes: u64,
 }
@@ -99,10 +99,10 @@ struct PidsStats {
 }
 
 impl Sample {
-    /// The reading, or `None` for the zero sample of a container that does not run.
+    /// The reading; `None` for the zero sample of a container that does not run.
     pub(crate) fn reading(&self) -> Option<Reading> {
-        let at = moment(&self.read)?;
-        // Only Windows counts processes here.
+        let at = parse_timestamp(&self.read)?;
+        // Set on Windows only.
         Some(if self.num_procs > 0 { self.windows(at) } else { self.linux(at) })
     }
 
@@ -115,7 +115,7 @@ impl Sample {
         let map = memory.stats.as_ref();
         let total_inactive = map.and_then(|map| map.total_inactive_file);
         let inactive = map.and_then(|map| map.inactive_file);
-        // The engine leaves a usage of 0 out, and the map with it where the cgroup is off.
+        // The engine omits a usage of 0. If the memory cgroup is disabled it also omits the map.
         let usage = memory.usage.or(map.map(|_| 0));
         Reading {
             at,
@@ -157,8 +157,8 @@ impl Sample {
         }))
     }
 
-    /// Sums over all devices. With cgroup v2 the list is null until there was any I/O; with v1 it
-    /// is null where the kernel does not count.
+    /// The sums over all devices. On cgroup v2 the list is null until the first I/O; on v1 it is null
+    /// if the kernel has no counters.
     fn block(&self, cgroup_v1: bool) -> Result<(u64, u64), Unavailable> {
         let Some(entries) = &self.blkio_stats.io_service_bytes_recursive else {
             return if cgroup_v1 { Err(Unavailable::EngineError) } else { Ok((0, 0)) };
@@ -177,7 +177,7 @@ fn add(sum: u64, value: u64) -> u64 {
     sum.saturating_add(value)
 }
 
-/// A frame of Podman's `/libpod/containers/stats`: a sample of each container.
+/// A frame of Podman's `/libpod/containers/stats`, with a sample of each container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct PodmanFrame {
@@ -187,7 +187,7 @@ pub(crate) struct PodmanFrame {
     pub(crate) stats: Option<Vec<PodmanSample>>,
 }
 
-/// One container's part of a [`PodmanFrame`].
+/// The sample of one container in a [`PodmanFrame`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct PodmanSample {
@@ -197,30 +197,30 @@ pub(crate) struct PodmanSample {
     per_cpu: Option<Vec<u64>>,
     #[serde(rename = "CPUNano")]
     cpu_nano: u64,
-    /// The clock, nanoseconds since 1970.
+    /// The time of the sample, nanoseconds since 1970.
     system_nano: u64,
     mem_usage: u64,
     mem_limit: u64,
     net_input: Option<u64>,
     net_output: Option<u64>,
-    network: Option<HashMap<String, PodmanNetwork>>,
+    network: Option<HashMap<String, PodmanNetworkCounters>>,
     block_input: Option<u64>,
     block_output: Option<u64>,
     #[serde(rename = "PIDs")]
     pids: Option<u64>,
 }
 
-/// From Podman 5 on the bytes of each network stand by themselves.
+/// Since Podman 5 the counters are per network.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-struct PodmanNetwork {
+struct PodmanNetworkCounters {
     rx_bytes: u64,
     tx_bytes: u64,
 }
 
 impl PodmanSample {
-    /// The reading, or `None` where there is no clock in it. `swapped`: before 4.4 Podman calls
-    /// what a container sends its input (podman issue 16618).
+    /// The reading; `None` if there is no time in it. `swapped`: before 4.4 Podman swaps bytes
+    /// received and sent (podman issue 16618).
     pub(crate) fn reading(&self, swapped: bool) -> Option<Reading> {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.system_nano)).ok()?;
         let cpus = self.per_cpu.as_ref().map_or(0, Vec::len);
@@ -233,7 +233,7 @@ impl PodmanSample {
             at,
             cpu: Ok(self.cpu_nano),
             online_cpus: cpus.try_into().ok().filter(|n| *n > 0).ok_or(Unavailable::EngineError),
-            // A process without any memory there is not.
+            // A running process always uses memory.
             memory: positive(self.mem_usage).ok_or(Unavailable::MemoryCgroupDisabled),
             memory_total: None,
             memory_limit: positive(self.mem_limit).ok_or(Unavailable::EngineError),
@@ -253,20 +253,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    // The figures are in the table of cases, `case_tests`.
+    // `case_tests` checks the values.
 
     #[test]
-    fn a_sample_without_a_clock_is_no_reading() {
+    fn a_sample_without_a_time_has_no_reading() {
         for json in ["{}", r#"{"read":"soon"}"#, r#"{"read":"0001-01-01T00:00:00Z"}"#] {
             let sample: Sample = serde_json::from_str(json).unwrap();
             assert_eq!(sample.reading(), None, "{json}");
         }
-        let no_clock: PodmanSample = serde_json::from_str(r#"{"ContainerID":"a"}"#).unwrap();
-        assert_eq!(no_clock.reading(false), None);
+        let without_time: PodmanSample = serde_json::from_str(r#"{"ContainerID":"a"}"#).unwrap();
+        assert_eq!(without_time.reading(false), None);
     }
 
     #[test]
-    fn a_frame_may_hold_an_error_and_no_samples() {
+    fn a_frame_may_have_an_error_and_no_samples() {
         let frame: PodmanFrame = serde_json::from_str(r#"{"Error":{},"Stats":null}"#).unwrap();
         assert!(frame.stats.is_none());
     }

@@ -1,7 +1,7 @@
-//! The thread `kentros-streams`: reads every container's stream, none of them behind another.
+//! The thread `kentros-streams`, which reads the stats streams of all containers.
 //!
-//! A stream is a connection with one answer that has no end. It is begun when its container is
-//! wanted, and begun anew, after a rest, when it ends, fails or falls silent.
+//! A stream is one connection with one response that goes on for ever. It opens when its container
+//! is added. When it ends, fails or goes silent, it opens again after a back-off.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
+use super::backoff::Backoff;
 use super::latest_samples::LatestSamples;
 use super::sample::Sample;
 use crate::docker::engine::call::EngineCall;
@@ -18,296 +19,304 @@ use crate::docker::engine::connection::{EngineConnection, StreamConnector};
 use crate::docker::engine::error::EngineError;
 use crate::docker::engine::stream_response::StreamResponse;
 use crate::poller::{Poller, Readiness};
+use crate::stats::reading::Reading;
 
-/// How long a stream that ended is left alone, counted from its beginning, at first and at most.
-const FIRST_REST: Duration = Duration::from_secs(1);
-const LONGEST_REST: Duration = Duration::from_secs(30);
-/// A stream without a sample for this long is begun anew: an engine sends one each second, also
-/// of a paused container, and with a thousand of them one in four to six.
-const SILENT: Duration = Duration::from_secs(10);
-/// Whoever is begun anew is given twice as long as before, at most this: an engine that is slow must
-/// not be kept busy with streams that are given up just before they give anything.
+/// The time from one opening of a stream to the next, at first and at most.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A stream without a sample for this long is reopened. An engine sends one per second, for paused
+/// containers too; with a thousand containers it sends one every four to six seconds.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Each time a stream is reopened its time limits double, up to this one. Otherwise a slow engine
+/// would be kept busy with streams that are closed just before their first sample.
 const LONGEST_LIMIT: Duration = Duration::from_secs(60);
-/// How often limits and rests are looked at.
+/// How often time limits and delays are checked.
 const TICK: Duration = Duration::from_millis(500);
-/// What is read at once: some samples.
+/// The size of the read buffer, in bytes: a few samples.
 const BUFFER: usize = 16 << 10;
 
-/// What the reader is told.
+/// A command to the reading thread.
 #[derive(Debug)]
-pub(crate) enum StreamCommand {
-    /// Read the stream of the container with this id, under this token.
+pub(super) enum StreamCommand {
+    /// Open the stream of the container with this id, under this token.
     Open(u64, String),
-    /// Read it no more.
+    /// Close the stream with this token.
     Close(u64),
 }
 
-/// All streams. It ends when the sender of its orders is gone.
+/// The reading thread. It ends when the sender of its commands is dropped.
 #[derive(Debug)]
-pub(crate) struct StreamReader {
+pub(super) struct StreamReader {
     client: EngineClient,
     connector: StreamConnector,
     poller: Poller,
-    orders: Receiver<StreamCommand>,
-    board: Arc<LatestSamples>,
+    commands: Receiver<StreamCommand>,
+    samples: Arc<LatestSamples>,
     streams: HashMap<u64, ContainerStream>,
     buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct ContainerStream {
+    /// The container's id.
     id: String,
-    begun: Instant,
-    /// How long after its beginning it may begin anew, should it end.
-    rest: Duration,
+    opened: Instant,
+    backoff: Backoff,
     state: StreamState,
 }
 
 #[derive(Debug)]
 enum StreamState {
-    /// Not connected until then.
-    Resting(Instant),
+    /// Closed until then.
+    Waiting(Instant),
     Open(OpenStream),
 }
 
 #[derive(Debug)]
 struct OpenStream {
-    link: EngineConnection,
+    connection: EngineConnection,
     interest: Readiness,
     stage: StreamStage,
-    /// When the last sample came, or the head, or when it was begun.
-    heard: Instant,
+    /// When the last sample or the head arrived, or when the stream was opened.
+    last_progress: Instant,
 }
 
 #[derive(Debug)]
 enum StreamStage {
-    /// To the engine's place of this number.
+    /// Connecting to the endpoint of this number.
     Connecting(usize),
-    /// This is still to be sent.
-    Asking(Vec<u8>),
-    Reading(StreamResponse),
+    /// Sending the rest of the request.
+    Sending(Vec<u8>),
+    Receiving(StreamResponse),
 }
 
 impl StreamReader {
-    pub(crate) fn new(
+    pub(super) fn new(
         client: EngineClient,
         poller: Poller,
-        orders: Receiver<StreamCommand>,
-        board: Arc<LatestSamples>,
+        commands: Receiver<StreamCommand>,
+        samples: Arc<LatestSamples>,
     ) -> Result<Self, EngineError> {
         let connector = client.stream_connector()?;
-        let streams = HashMap::new();
-        Ok(Self { client, connector, poller, orders, board, streams, buffer: vec![0; BUFFER] })
+        let (streams, buffer) = (HashMap::new(), vec![0; BUFFER]);
+        Ok(Self { client, connector, poller, commands, samples, streams, buffer })
     }
 
-    /// Reads until it is told to end.
-    pub(crate) fn run(mut self) {
+    pub(super) fn run(mut self) {
         let mut tick = Instant::now();
         loop {
             let ready = self.poller.wait((!self.streams.is_empty()).then_some(tick));
             loop {
-                match self.orders.try_recv() {
-                    Ok(StreamCommand::Open(token, id)) => self.open(token, id),
-                    Ok(StreamCommand::Close(token)) => self.close(token),
+                match self.commands.try_recv() {
+                    Ok(StreamCommand::Open(token, id)) => self.add(token, id),
+                    Ok(StreamCommand::Close(token)) => self.remove(token),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
             for token in ready {
-                self.go_on(token);
+                self.advance(token);
             }
             let now = Instant::now();
             if now >= tick {
-                self.tick(now);
+                self.check_times(now);
                 tick = now + TICK;
             }
         }
     }
 
-    fn open(&mut self, token: u64, id: String) {
+    fn add(&mut self, token: u64, id: String) {
         let now = Instant::now();
-        let stream =
-            ContainerStream { id, begun: now, rest: FIRST_REST, state: StreamState::Resting(now) };
-        self.streams.insert(token, stream);
-        self.begin(token, now);
+        let backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        let state = StreamState::Waiting(now);
+        self.streams.insert(token, ContainerStream { id, opened: now, backoff, state });
+        self.open(token, now);
     }
 
-    fn close(&mut self, token: u64) {
+    fn remove(&mut self, token: u64) {
         if let Some(stream) = self.streams.remove(&token) {
-            self.board.remove(&stream.id);
+            self.samples.remove(&stream.id);
         }
     }
 
-    /// Begins streams whose rest is over, and ends those whose time is up.
-    fn tick(&mut self, now: Instant) {
-        let due = |stream: &ContainerStream| match &stream.state {
-            StreamState::Resting(until) => now >= *until,
-            StreamState::Open(open) => now >= open.heard + open.limit(stream.rest),
+    /// Opens the streams whose delay is over, and closes those that exceed their time limit.
+    fn check_times(&mut self, now: Instant) {
+        let is_due = |stream: &ContainerStream| match &stream.state {
+            StreamState::Waiting(until) => now >= *until,
+            StreamState::Open(open) => now >= open.last_progress + open.limit(&stream.backoff),
         };
         let due: Vec<u64> =
-            self.streams.iter().filter(|(_, s)| due(s)).map(|(token, _)| *token).collect();
+            self.streams.iter().filter(|(_, s)| is_due(s)).map(|(token, _)| *token).collect();
         for token in due {
             let Some(stream) = self.streams.get_mut(&token) else { continue };
             match stream.state {
-                StreamState::Resting(_) => self.begin(token, now),
+                StreamState::Waiting(_) => self.open(token, now),
                 StreamState::Open(_) => {
-                    self.end(token, &self.client.failed(io::ErrorKind::TimedOut.into()));
+                    self.close(token, &self.client.error(io::ErrorKind::TimedOut.into()));
                 }
             }
         }
     }
 
-    fn begin(&mut self, token: u64, now: Instant) {
+    fn open(&mut self, token: u64, now: Instant) {
         if let Some(stream) = self.streams.get_mut(&token) {
-            stream.begun = now;
+            stream.opened = now;
             self.client.count_call();
-            self.board.add(&stream.id);
+            self.samples.add(&stream.id);
             self.connect(token, 0, io::ErrorKind::NotFound.into());
         }
     }
 
-    /// Begins a connection to the engine's place number `place` or a later one; `failed` is why
-    /// the one before would not do.
-    fn connect(&mut self, token: u64, mut place: usize, mut failed: io::Error) {
-        while let Some(dialed) = self.connector.dial(place) {
-            let added = dialed.and_then(|link| {
-                self.poller.add(&link, token, Readiness::Write)?;
-                Ok(link)
+    /// Starts to connect to endpoint number `endpoint` or a later one. `error` is that of the
+    /// endpoint before.
+    fn connect(&mut self, token: u64, mut endpoint: usize, mut error: io::Error) {
+        while let Some(started) = self.connector.start(endpoint) {
+            let added = started.and_then(|connection| {
+                self.poller.add(&connection, token, Readiness::Write)?;
+                Ok(connection)
             });
             match (added, self.streams.get_mut(&token)) {
-                (Ok(link), Some(stream)) => {
-                    let (interest, stage) = (Readiness::Write, StreamStage::Connecting(place));
-                    let heard = stream.begun;
-                    stream.state = StreamState::Open(OpenStream { link, interest, stage, heard });
+                (Ok(connection), Some(stream)) => {
+                    stream.state = StreamState::Open(OpenStream {
+                        connection,
+                        interest: Readiness::Write,
+                        stage: StreamStage::Connecting(endpoint),
+                        last_progress: stream.opened,
+                    });
                     return;
                 }
-                (Err(error), _) => failed = error,
+                (Err(failed), _) => error = failed,
                 (Ok(_), None) => return,
             }
-            place += 1;
+            endpoint += 1;
         }
-        // The engine's queue of connections is full for now.
-        let full = failed.kind() == io::ErrorKind::WouldBlock;
-        self.end(token, &self.client.failed(failed));
-        if let Some(stream) = self.streams.get_mut(&token).filter(|_| full) {
-            (stream.rest, stream.state) = (FIRST_REST, StreamState::Resting(stream.begun));
+        // A Unix socket whose listen queue is full.
+        let is_full = error.kind() == io::ErrorKind::WouldBlock;
+        self.close(token, &self.client.error(error));
+        if let Some(stream) = self.streams.get_mut(&token).filter(|_| is_full) {
+            stream.backoff.reset();
+            stream.state = StreamState::Waiting(stream.opened);
         }
     }
 
-    /// Does what can be done of a stream that is ready.
-    fn go_on(&mut self, token: u64) {
+    /// Continues a stream whose connection is ready.
+    fn advance(&mut self, token: u64) {
         let Some(ContainerStream { id, state: StreamState::Open(open), .. }) =
             self.streams.get_mut(&token)
         else {
             return;
         };
-        if let StreamStage::Connecting(place) = open.stage {
-            if let Err(error) = open.link.connected() {
-                return self.connect(token, place + 1, error);
+        if let StreamStage::Connecting(endpoint) = open.stage {
+            if let Err(error) = open.connection.connected() {
+                return self.connect(token, endpoint + 1, error);
             }
             match self.client.request(EngineCall::Stream(id)) {
-                Ok(request) => open.stage = StreamStage::Asking(request),
-                Err(error) => return self.end(token, &error),
+                Ok(request) => open.stage = StreamStage::Sending(request),
+                Err(error) => return self.close(token, &error),
             }
         }
-        let board = &self.board;
-        let outcome = open.go_on(&self.client, &mut self.buffer, |reading| {
-            board.post(id, reading, Instant::now());
+        let samples = &self.samples;
+        let outcome = open.transfer(&self.client, &mut self.buffer, |reading| {
+            samples.store(id, reading, Instant::now());
         });
         let outcome = outcome.and_then(|()| {
-            let interest = open.link.interest(matches!(open.stage, StreamStage::Reading(_)));
+            let sent = matches!(open.stage, StreamStage::Receiving(_));
+            let interest = open.connection.interest(sent);
             if interest != open.interest {
                 open.interest = interest;
-                let changed = self.poller.change(&open.link, token, interest);
-                changed.map_err(|error| self.client.failed(error))?;
+                let changed = self.poller.change(&open.connection, token, interest);
+                changed.map_err(|error| self.client.error(error))?;
             }
             Ok(())
         });
         if let Err(error) = outcome {
-            self.end(token, &error);
+            self.close(token, &error);
         }
     }
 
-    /// Lets a stream rest that ended for this reason.
-    fn end(&mut self, token: u64, why: &EngineError) {
+    /// Closes a stream until its back-off is over.
+    fn close(&mut self, token: u64, why: &EngineError) {
         let Some(stream) = self.streams.get_mut(&token) else { return };
-        log::debug!("the stream of {}: {why}", stream.id);
-        self.board.remove(&stream.id);
-        if !matches!(&stream.state, StreamState::Open(open) if open.is_answered()) {
+        log::debug!("stats stream of {}: {why}", stream.id);
+        self.samples.remove(&stream.id);
+        if !matches!(&stream.state, StreamState::Open(open) if open.has_head()) {
             self.client.count_error();
         }
-        // As long as it gave samples: whoever never did must not be given less again.
-        let lived = match &stream.state {
-            StreamState::Open(open) => open.heard.saturating_duration_since(stream.begun),
-            StreamState::Resting(_) => Duration::ZERO,
+        // Up to the last sample: a stream without samples must not get a shorter limit.
+        let lifetime = match &stream.state {
+            StreamState::Open(open) => open.last_progress.saturating_duration_since(stream.opened),
+            StreamState::Waiting(_) => Duration::ZERO,
         };
-        stream.state = StreamState::Resting(stream.begun + stream.rest);
-        stream.rest = if lived > stream.rest + LONGEST_REST {
-            FIRST_REST
+        let delay = stream.backoff.delay();
+        stream.state = StreamState::Waiting(stream.opened + delay);
+        if lifetime > delay + LONGEST_DELAY {
+            stream.backoff.reset();
         } else {
-            (stream.rest * 2).min(LONGEST_REST)
-        };
+            stream.backoff.increase();
+        }
     }
 }
 
 impl OpenStream {
-    fn is_answered(&self) -> bool {
-        matches!(&self.stage, StreamStage::Reading(response) if response.is_answered())
+    fn has_head(&self) -> bool {
+        matches!(&self.stage, StreamStage::Receiving(response) if response.has_head())
     }
 
-    /// How long what comes next may take, for a stream that rests so long.
-    fn limit(&self, rest: Duration) -> Duration {
-        let first = if self.is_answered() { SILENT } else { CALL_LIMIT };
-        first.mul_f64(rest.div_duration_f64(FIRST_REST)).min(LONGEST_LIMIT)
+    /// The time limit for the head or the next sample.
+    fn limit(&self, backoff: &Backoff) -> Duration {
+        let limit = if self.has_head() { SILENCE } else { CALL_LIMIT };
+        limit.mul_f64(backoff.factor()).min(LONGEST_LIMIT)
     }
 
-    /// Sends and reads what can be, and gives each reading to `post`.
-    fn go_on(
+    /// Sends and receives without blocking, and passes each reading to `store`.
+    fn transfer(
         &mut self,
         client: &EngineClient,
         buffer: &mut [u8],
-        mut post: impl FnMut(Option<crate::stats::usage::Reading>),
+        mut store: impl FnMut(Option<Reading>),
     ) -> Result<(), EngineError> {
-        if let StreamStage::Asking(request) = &mut self.stage {
-            match self.link.send(request) {
+        if let StreamStage::Sending(request) = &mut self.stage {
+            match self.connection.send(request) {
                 Ok(sent) => drop(request.drain(..sent)),
-                Err(error) if is_not_yet(&error) => return Ok(()),
-                Err(error) => return Err(client.failed(error)),
+                Err(error) if is_transient(&error) => return Ok(()),
+                Err(error) => return Err(client.error(error)),
             }
             if request.is_empty() {
-                self.stage = StreamStage::Reading(StreamResponse::default());
+                self.stage = StreamStage::Receiving(StreamResponse::default());
             }
             return Ok(());
         }
-        let StreamStage::Reading(response) = &mut self.stage else { return Ok(()) };
+        let StreamStage::Receiving(response) = &mut self.stage else { return Ok(()) };
         loop {
-            let read = match self.link.recv(buffer) {
-                Ok(0) => return Err(client.failed(io::ErrorKind::UnexpectedEof.into())),
-                Ok(read) => read,
-                Err(error) if is_not_yet(&error) => return Ok(()),
-                Err(error) => return Err(client.failed(error)),
+            let received = match self.connection.recv(buffer) {
+                Ok(0) => return Err(client.error(io::ErrorKind::UnexpectedEof.into())),
+                Ok(received) => received,
+                Err(error) if is_transient(&error) => return Ok(()),
+                Err(error) => return Err(client.error(error)),
             };
-            let (answered, mut posted) = (response.is_answered(), false);
-            response.feed(buffer.get(..read).unwrap_or_default(), &mut |line| {
+            let had_head = response.has_head();
+            let mut stored = false;
+            response.feed(buffer.get(..received).unwrap_or_default(), &mut |line| {
                 let sample: Sample = parse(line)?;
-                post(sample.reading());
-                posted = true;
+                store(sample.reading());
+                stored = true;
                 Ok(())
             })?;
-            if posted || !answered && response.is_answered() {
-                self.heard = Instant::now();
+            if stored || !had_head && response.has_head() {
+                self.last_progress = Instant::now();
             }
             if response.has_ended() {
-                return Err(client.failed(io::ErrorKind::UnexpectedEof.into()));
+                return Err(client.error(io::ErrorKind::UnexpectedEof.into()));
             }
-            // Once is enough: what is left makes it ready again, after the others.
-            if !self.link.has_more() {
+            // One read per turn: if the socket has more, the poller reports it again.
+            if !self.connection.has_more() {
                 return Ok(());
             }
         }
     }
 }
 
-fn is_not_yet(error: &io::Error) -> bool {
+/// Whether to try again once the poller reports the connection as ready.
+fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

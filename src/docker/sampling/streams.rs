@@ -1,6 +1,7 @@
-//! *Stream* sampling: one stream a container, at the engine's own pace, all read by one thread.
-//! Older engines answer a single call only at their collector's next pass; a stream has a sample
-//! of every pass.
+//! *Stream* sampling: one stats stream per container, all read by one thread.
+//!
+//! Older engines answer a single call only at their collector's next pass. A stream delivers a
+//! sample of every pass.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -18,85 +19,94 @@ use crate::docker::inventory::Target;
 use crate::poller::{Poller, Waker};
 use crate::threads;
 
-/// A period this long is told: the engine does not keep the pace of a second.
+/// A sampling interval from this length on is reported: the engine is slower than one second.
 const SLOW: Duration = Duration::from_millis(1_500);
 
-/// The reader, and what it was told to read.
+/// The reading thread and the streams it has open.
 #[derive(Debug)]
 pub(crate) struct StreamSampler {
-    /// Dropped to end the reader.
-    orders: Option<Sender<StreamCommand>>,
+    /// Dropped to end the thread.
+    commands: Option<Sender<StreamCommand>>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
-    board: Arc<LatestSamples>,
+    samples: Arc<LatestSamples>,
     /// The token of each container's stream.
     tokens: HashMap<String, u64>,
-    next: u64,
-    /// What was last told of the engine's period.
-    pace: Option<Duration>,
+    next_token: u64,
+    /// The sampling interval reported last.
+    interval: Option<Duration>,
 }
 
 impl StreamSampler {
-    /// Starts the reader.
+    /// Starts the thread.
     pub(crate) fn start(client: &EngineClient) -> io::Result<Self> {
-        let (orders, received) = unbounded();
+        let (commands, received) = unbounded();
         let poller = Poller::new()?;
-        let (waker, board) = (poller.waker(), Arc::new(LatestSamples::default()));
-        let (client, shared) = (client.clone(), Arc::clone(&board));
+        let (waker, samples) = (poller.waker(), Arc::new(LatestSamples::default()));
+        let (client, shared) = (client.clone(), Arc::clone(&samples));
         let thread = threads::spawn("kentros-streams", move || {
             match StreamReader::new(client, poller, received, Arc::clone(&shared)) {
                 Ok(reader) => reader.run(),
-                Err(error) => log::debug!("no streams: {error}"),
+                Err(error) => log::debug!("cannot read stats streams: {error}"),
             }
             shared.close();
         })?;
-        let (orders, thread) = (Some(orders), Some(thread));
-        Ok(Self { orders, waker, thread, board, tokens: HashMap::new(), next: 0, pace: None })
+        Ok(Self {
+            commands: Some(commands),
+            waker,
+            thread: Some(thread),
+            samples,
+            tokens: HashMap::new(),
+            next_token: 0,
+            interval: None,
+        })
     }
 
-    /// Whether the reader has ended, and gives no more samples.
+    /// Whether the thread has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Keeps a stream for each of these containers, and takes the samples of the pass that ends
-    /// next, at `deadline` at the latest. Whether there were any.
-    pub(crate) fn pass(
+    /// Opens and closes streams so that there is one for each of these containers. Then waits for
+    /// the end of the engine's pass, until `deadline` at the latest, and stores the samples in
+    /// `readings`. Returns whether there were any.
+    pub(crate) fn next_pass(
         &mut self,
         targets: &[Target],
-        rows: &mut ContainerReadings,
+        readings: &mut ContainerReadings,
         deadline: Instant,
     ) -> bool {
-        self.keep(targets);
-        let posted = self.board.take(deadline);
-        posted.into_iter().fold(false, |any, (id, reading, at)| rows.take(&id, reading, at) | any)
+        self.set_targets(targets);
+        let mut any = false;
+        self.samples.drain(deadline, |id, reading, at| any |= readings.update(id, reading, at));
+        any
     }
 
-    /// The engine's period, where it is slow; the same until it is another by a quarter.
-    pub(crate) fn pace(&mut self) -> Option<Duration> {
-        self.pace = settled(self.pace, self.board.period());
-        self.pace
+    /// The engine's sampling interval, if it is slow. Changes under a quarter are ignored.
+    pub(crate) fn interval(&mut self) -> Option<Duration> {
+        self.interval = reported_interval(self.interval, self.samples.period());
+        self.interval
     }
 
-    fn keep(&mut self, targets: &[Target]) {
-        let Some(orders) = &self.orders else { return };
+    fn set_targets(&mut self, targets: &[Target]) {
+        let Some(commands) = &self.commands else { return };
         let wanted: HashSet<&str> = targets.iter().map(|target| target.id.as_str()).collect();
-        let gone = self.tokens.extract_if(|id, _| !wanted.contains(id.as_str()));
-        let mut news: Vec<StreamCommand> =
-            gone.map(|(_, token)| StreamCommand::Close(token)).collect();
+        let removed = self.tokens.extract_if(|id, _| !wanted.contains(id.as_str()));
+        let mut changes: Vec<StreamCommand> =
+            removed.map(|(_, token)| StreamCommand::Close(token)).collect();
         for Target { id, .. } in targets {
             if !self.tokens.contains_key(id) {
-                // From now on its sample is waited for.
-                self.board.add(id);
-                self.tokens.insert(id.clone(), self.next);
-                news.push(StreamCommand::Open(self.next, id.clone()));
-                self.next += 1;
+                // From now on this pass waits for its sample.
+                self.samples.add(id);
+                self.tokens.insert(id.clone(), self.next_token);
+                changes.push(StreamCommand::Open(self.next_token, id.clone()));
+                self.next_token += 1;
             }
         }
-        if !news.is_empty() {
-            for order in news {
-                // A reader that has ended is replaced.
-                let _ = orders.send(order);
+        if !changes.is_empty() {
+            for command in changes {
+                // Fails if the thread has ended. Then the session starts another sampler.
+                let _ = commands.send(command);
             }
             self.waker.wake();
         }
@@ -105,20 +115,20 @@ impl StreamSampler {
 
 impl Drop for StreamSampler {
     fn drop(&mut self) {
-        self.orders = None;
+        self.commands = None;
         self.waker.wake();
         if let Some(thread) = self.thread.take() {
-            // A panic in it has been logged.
+            // A panic is logged already.
             let _ = thread.join();
         }
     }
 }
 
-/// What is told of a pace that is measured anew each time: clients need not hear of each change.
-fn settled(told: Option<Duration>, measured: Option<Duration>) -> Option<Duration> {
-    match (told, measured) {
-        (Some(told), Some(measured)) if measured.abs_diff(told) <= told / 4 => Some(told),
-        _ => measured.filter(|period| *period > SLOW),
+/// The interval to report, given the one reported last: clients need not see every small change.
+fn reported_interval(last: Option<Duration>, measured: Option<Duration>) -> Option<Duration> {
+    match (last, measured) {
+        (Some(last), Some(measured)) if measured.abs_diff(last) <= last / 4 => Some(last),
+        _ => measured.filter(|interval| *interval > SLOW),
     }
 }
 
@@ -127,9 +137,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pace_is_told_where_it_is_slow_and_again_where_it_is_another() {
+    fn slow_intervals_are_reported_when_they_change_by_a_quarter() {
         let ms = |ms| Some(Duration::from_millis(ms));
-        for (told, measured, then) in [
+        for (last, measured, reported) in [
             (None, None, None),
             (None, ms(1_100), None),
             (None, ms(1_600), ms(1_600)),
@@ -139,7 +149,7 @@ mod tests {
             (ms(7_000), ms(9_000), ms(9_000)),
             (ms(7_000), None, None),
         ] {
-            assert_eq!(settled(told, measured), then, "{told:?}, {measured:?}");
+            assert_eq!(reported_interval(last, measured), reported, "{last:?}, {measured:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ const COOKIE: &str = "kentros_session";
 /// The largest form: a token, percent-encoded, has at most 1,536 bytes.
 const MAX_FORM: usize = 4096;
 
-const FORM: &str = include_str!("../../dashboard/login.html");
+const FORM: &str = include_str!("login.html");
 /// The policy of the form, which stands alone, with its own style (by its SHA-256) and no script.
 const FORM_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-cM2p7slgd0x3rBjcNyPZLzMIrCOm+8RDtjgIit2yf34='; img-src data:; \

@@ -1,4 +1,4 @@
-//! One reading of every container, encoded once per project.
+//! The stats of all containers at one moment, encoded once per project.
 
 pub(crate) mod history;
 pub(crate) mod totals;
@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::payload::{ContainerStats, Project, ProjectTotals, STANDALONE};
 use crate::Error;
 
-/// One reading: the figures of each container, by project.
+/// The stats of all containers at one moment.
 ///
-/// Each project is encoded once, when the snapshot is made; a client's message is put together
-/// from the projects it subscribed to.
+/// Each project is encoded once, when the snapshot is created. The message for a client is put
+/// together from the projects it is interested in.
 ///
 /// ```
 /// use kentros::Snapshot;
@@ -26,7 +26,7 @@ use crate::Error;
 /// let snapshot = Snapshot::from_payload(&rows)?;
 /// assert!(snapshot.to_json().contains(r#""load":3"#));
 ///
-/// // The same of containers has their sums too.
+/// // A snapshot of containers also has the totals of each project.
 /// let rows = [("c0ffee".to_owned(), kentros::ContainerStats::new("shop", "web"))];
 /// let snapshot = Snapshot::from_rows(rows, &[], std::time::Duration::from_secs(3))?;
 /// assert_eq!(snapshot.containers().len(), 1);
@@ -34,32 +34,32 @@ use crate::Error;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Per project, the members `"id":{...},"id":{...}` of the `container_stats` payload.
+    /// By project: the members `"id":{...},"id":{...}` of the `container_stats` payload.
     pub(crate) rows: BTreeMap<String, String>,
-    /// Per project, the sums as JSON. `None` for rows that are not [`ContainerStats`].
+    /// By project: the totals as JSON. `None` if the rows are not [`ContainerStats`].
     pub(crate) totals: Option<BTreeMap<String, String>>,
     containers: Vec<(String, ContainerStats)>,
-    /// Containers run, and none of them has a row yet.
-    pub(crate) hollow: bool,
+    /// Whether there are running containers but no rows yet.
+    pub(crate) awaits_samples: bool,
 }
 
 impl Snapshot {
-    /// The snapshot of these rows, each with its container's full id, and the sums over them.
+    /// Creates a snapshot of `rows`, each with its container's full id, and computes the totals.
     ///
-    /// `projects` tells the sums how many containers there are; rows older than `fresh` are shown
-    /// but not summed.
+    /// `projects` provides the number of containers in each project. Rows older than `fresh` are
+    /// included in the snapshot but not in the totals.
     ///
     /// # Errors
-    /// If a row cannot be written as JSON.
+    /// [`Encode`](crate::ErrorKind::Encode) if a row cannot be encoded as JSON.
     pub fn from_rows(
         rows: impl Into<Vec<(String, ContainerStats)>>,
         projects: &[Project],
         fresh: Duration,
     ) -> Result<Self, Error> {
-        Self::with_counts(rows.into(), totals::counts(projects), fresh)
+        Self::with_counts(rows.into(), totals::count_containers(projects), fresh)
     }
 
-    /// The same, from sums that hold how many containers there are and nothing else.
+    /// Like [`from_rows`](Self::from_rows), with totals that hold only the number of containers.
     pub(crate) fn with_counts(
         rows: Vec<(String, ContainerStats)>,
         counts: BTreeMap<String, ProjectTotals>,
@@ -69,10 +69,10 @@ impl Snapshot {
         for (id, row) in &rows {
             snapshot.push(id, &row.project_id, row)?;
         }
-        // It is kept until the next one comes.
+        // The snapshot is retained until the next one.
         snapshot.rows.values_mut().for_each(String::shrink_to_fit);
-        snapshot.hollow = rows.is_empty() && counts.values().any(|sums| sums.running > 0);
-        let totals = totals::of(&rows, counts, fresh);
+        snapshot.awaits_samples = rows.is_empty() && counts.values().any(|sums| sums.running > 0);
+        let totals = totals::sum(&rows, counts, fresh);
         let encoded = totals
             .into_iter()
             .map(|(project, sums)| Ok((project, encode(&sums)?)))
@@ -82,21 +82,21 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// The rows it was made from, each with its container's full id; none where it was made from
-    /// a payload.
+    /// Returns the rows, each with its container's full id. Empty for a snapshot created by
+    /// [`from_payload`](Self::from_payload).
     pub fn containers(&self) -> &[(String, ContainerStats)] {
         &self.containers
     }
 
-    /// The snapshot of rows of your own: an object keyed by id, whose values may name their
-    /// project in `project_id`. It has no sums.
+    /// Creates a snapshot of custom rows: an object keyed by id, whose values may name their
+    /// project in `project_id`. It has no totals.
     ///
     /// # Errors
-    /// If `payload` cannot be written as JSON, or is no object.
+    /// [`Encode`](crate::ErrorKind::Encode) if `payload` cannot be encoded as a JSON object.
     pub fn from_payload(payload: impl Serialize) -> Result<Self, Error> {
         let Value::Object(members) = serde_json::to_value(payload).map_err(Error::encode)? else {
             return Err(Error::encode(
-                "stats must be an object keyed by id; HubHandle::publish_every publishes any JSON",
+                "stats must be an object keyed by id; use HubHandle::publish_every for other JSON",
             ));
         };
         let mut snapshot = Self::default();
@@ -107,8 +107,8 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// All of it as one JSON document: `{"container_stats": {...}, "project_stats": {...}}`, both
-    /// as in the messages of these names.
+    /// Returns the snapshot as JSON: `{"container_stats": {...}, "project_stats": {...}}`, both
+    /// with the payload of the message of that name.
     pub fn to_json(&self) -> String {
         let rows: Vec<&str> = self.rows.values().map(String::as_str).collect();
         let totals: Vec<String> = self
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_is_one_json_document() {
+    fn to_json_returns_one_document() {
         let row = |project: &str| ContainerStats {
             project_id: project.to_owned(),
             ..ContainerStats::default()

@@ -1,63 +1,63 @@
-//! The sums of a project: pure.
+//! The totals of each project.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::stats::payload::{ContainerStats, Project, ProjectTotals};
 
-/// How many containers each project has, and how many of them run: sums without any row.
-pub(crate) fn counts(projects: &[Project]) -> BTreeMap<String, ProjectTotals> {
-    let mut totals: BTreeMap<String, ProjectTotals> = BTreeMap::new();
+/// Counts the containers of each project and how many of them are running.
+pub(crate) fn count_containers(projects: &[Project]) -> BTreeMap<String, ProjectTotals> {
+    let mut by_project: BTreeMap<String, ProjectTotals> = BTreeMap::new();
     for project in projects {
-        let sums = totals.entry(project.id.clone()).or_default();
-        project.containers.iter().for_each(|container| count(sums, &container.state));
+        let totals = by_project.entry(project.id.clone()).or_default();
+        project.containers.iter().for_each(|container| count_container(totals, &container.state));
     }
-    totals
+    by_project
 }
 
-/// Counts a container that is in this state.
-pub(crate) fn count(sums: &mut ProjectTotals, state: &str) {
-    sums.containers += 1;
-    sums.running += u32::from(is_running(state));
+pub(crate) fn count_container(totals: &mut ProjectTotals, state: &str) {
+    totals.containers += 1;
+    totals.running += u32::from(is_running(state));
 }
 
-/// The sums of each project in `counts` or with a row, over the rows no older than `fresh`.
+/// Adds the rows that are no older than `fresh` to `counts`.
 ///
-/// A network that several containers share (`network_mode: container:X`) counts once: each of
-/// them reports all of it.
-pub(crate) fn of(
+/// A network shared by several containers (`network_mode: container:X`) is added once: each of
+/// them reports the whole traffic.
+pub(crate) fn sum(
     rows: &[(String, ContainerStats)],
     counts: BTreeMap<String, ProjectTotals>,
     fresh: Duration,
 ) -> BTreeMap<String, ProjectTotals> {
-    let mut totals = counts;
+    let mut by_project = counts;
     let mut networks: BTreeSet<(&str, &str)> = BTreeSet::new();
     for (id, row) in rows {
-        let sums = totals.entry(row.project_id.clone()).or_default();
+        let totals = by_project.entry(row.project_id.clone()).or_default();
         let age = row.age_ms.map(Duration::from_millis);
         if row.timestamp.is_none() || age.is_none_or(|age| age > fresh) {
             continue;
         }
-        sums.sampled += 1;
-        add_rate(&mut sums.cpu_percent, row.cpu_percent);
-        add(&mut sums.memory_usage, row.memory_usage);
-        add(&mut sums.block_read, row.block_read);
-        add(&mut sums.block_write, row.block_write);
-        add(&mut sums.pids, row.pids);
+        totals.sampled += 1;
+        add_rate(&mut totals.cpu_percent, row.cpu_percent);
+        add(&mut totals.memory_usage, row.memory_usage);
+        add(&mut totals.block_read, row.block_read);
+        add(&mut totals.block_write, row.block_write);
+        add(&mut totals.pids, row.pids);
         let network = row.network_of.as_deref().unwrap_or(id);
         if row.network_rx.is_some() && networks.insert((&row.project_id, network)) {
-            add(&mut sums.network_rx, row.network_rx);
-            add(&mut sums.network_tx, row.network_tx);
+            add(&mut totals.network_rx, row.network_rx);
+            add(&mut totals.network_tx, row.network_tx);
         }
     }
-    totals
+    by_project
 }
 
-/// A paused container still has its memory and its counters, so it counts as running.
+/// A paused container keeps its memory and counters, so it counts as running.
 pub(crate) fn is_running(state: &str) -> bool {
     matches!(state, "running" | "paused")
 }
 
+/// Unknown values are skipped; the sum is unknown if all values are.
 fn add(sum: &mut Option<u64>, value: Option<u64>) {
     if let Some(value) = value {
         *sum = Some(sum.unwrap_or(0).saturating_add(value));
@@ -99,9 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn each_project_has_its_own_sums() {
+    fn each_project_has_its_own_totals() {
         let rows = rows(&[("a", row("shop", 0)), ("b", row("shop", 9)), ("c", row("blog", 0))]);
-        let totals = of(&rows, BTreeMap::new(), FRESH);
+        let totals = sum(&rows, BTreeMap::new(), FRESH);
         assert_eq!(totals.len(), 2);
         let expected = ProjectTotals {
             cpu_percent: Some(3.0),
@@ -120,19 +120,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stale_or_unknown_is_not_summed() {
+    fn stale_and_unknown_values_are_not_added() {
         let unknown = ContainerStats { cpu_percent: None, network_rx: None, ..row("shop", 0) };
         let missing = ContainerStats { project_id: "shop".to_owned(), ..Default::default() };
         let rows = rows(&[("old", row("shop", 1_501)), ("b", unknown), ("c", missing)]);
-        let sums = &of(&rows, BTreeMap::new(), FRESH)["shop"];
-        assert_eq!(sums.sampled, 1, "of three");
-        assert_eq!(sums.cpu_percent, None, "unknown is not 0");
-        assert_eq!((sums.network_rx, sums.network_tx), (None, None));
-        assert_eq!(sums.memory_usage, Some(10));
+        let totals = &sum(&rows, BTreeMap::new(), FRESH)["shop"];
+        assert_eq!(totals.sampled, 1, "only one of three rows is fresh");
+        assert_eq!(totals.cpu_percent, None, "unknown is not 0");
+        assert_eq!((totals.network_rx, totals.network_tx), (None, None));
+        assert_eq!(totals.memory_usage, Some(10));
     }
 
     #[test]
-    fn a_shared_network_counts_once_in_each_project() {
+    fn a_shared_network_is_added_once_per_project() {
         let shares =
             |project| ContainerStats { network_of: Some("vpn".to_owned()), ..row(project, 0) };
         let rows = rows(&[
@@ -142,14 +142,14 @@ mod tests {
             ("spy", shares("blog")),
             ("own", row("shop", 0)),
         ]);
-        let totals = of(&rows, BTreeMap::new(), FRESH);
-        assert_eq!(totals["shop"].network_rx, Some(200), "vpn's and own's");
-        assert_eq!(totals["shop"].memory_usage, Some(40), "memory is each one's own");
+        let totals = sum(&rows, BTreeMap::new(), FRESH);
+        assert_eq!(totals["shop"].network_rx, Some(200), "vpn and own");
+        assert_eq!(totals["shop"].memory_usage, Some(40), "memory is not shared");
         assert_eq!(totals["blog"].network_rx, Some(100));
     }
 
     #[test]
-    fn containers_are_counted_whether_they_run_or_not() {
+    fn stopped_containers_are_counted_too() {
         let container = |state: &str| Container { state: state.to_owned(), ..Default::default() };
         let containers = ["running", "paused", "exited", "created", "restarting"];
         let project = Project {
@@ -157,7 +157,8 @@ mod tests {
             containers: containers.iter().map(|state| container(state)).collect(),
             ..Project::default()
         };
-        let sums = &of(&rows(&[("a", row("shop", 0))]), counts(&[project]), FRESH)["shop"];
-        assert_eq!((sums.containers, sums.running, sums.sampled), (5, 2, 1));
+        let totals =
+            &sum(&rows(&[("a", row("shop", 0))]), count_containers(&[project]), FRESH)["shop"];
+        assert_eq!((totals.containers, totals.running, totals.sampled), (5, 2, 1));
     }
 }

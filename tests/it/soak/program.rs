@@ -73,7 +73,7 @@ impl Program {
                     let _ = found.send(addr.parse().unwrap());
                 } else if line.contains("[ERROR]") || line.contains("panicked") {
                     kept.lock().unwrap().push(line);
-                } else if line.contains("[WARN]") && !line.contains("no stats: ") {
+                } else if line.contains("[WARN]") && !line.contains("cannot collect stats: ") {
                     eprintln!("{line}");
                 }
             }

@@ -1,19 +1,23 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::*;
-use std::collections::BTreeSet;
+use kentros::{Container, ContainerStats, Interest, Mode, STANDALONE, StatsSource, Unavailable};
+use time::OffsetDateTime;
 
-/// The source after one reading, which has no rates yet.
-fn warm(n: usize) -> DemoSource {
-    let mut source = DemoSource::new(n);
-    source.rows(&Interest::all(), OffsetDateTime::now_utc());
-    source
+use crate::demo::DemoSource;
+use crate::demo::container::human_duration;
+use crate::demo::simulation::Simulation;
+
+/// A simulation after its first sample, which has no rates.
+fn warmed_up(n: usize) -> Simulation {
+    let mut simulation = Simulation::new(n);
+    simulation.rows(&Interest::all(), OffsetDateTime::now_utc());
+    simulation
 }
 
-fn tick(source: &mut DemoSource) -> Vec<(String, ContainerStats)> {
+fn tick(simulation: &mut Simulation) -> Vec<(String, ContainerStats)> {
     let now = OffsetDateTime::now_utc();
-    source.advance(1.0, now);
-    source.rows(&Interest::all(), now)
+    simulation.advance(1.0, now);
+    simulation.rows(&Interest::all(), now)
 }
 
 fn row<'a>(rows: &'a [(String, ContainerStats)], name: &str) -> &'a ContainerStats {
@@ -21,10 +25,10 @@ fn row<'a>(rows: &'a [(String, ContainerStats)], name: &str) -> &'a ContainerSta
 }
 
 #[test]
-fn as_many_as_asked_with_ids_and_names_of_their_own() {
+fn ids_and_names_are_unique() {
     for n in [0, 1, 2, 9, 10, 50, 1_000] {
-        let source = DemoSource::new(n);
-        let all: Vec<&Container> = source.projects.iter().flat_map(|p| &p.containers).collect();
+        let simulation = Simulation::new(n);
+        let all: Vec<&Container> = simulation.projects.iter().flat_map(|p| &p.containers).collect();
         assert_eq!(all.len(), n);
         assert_eq!(all.iter().map(|c| &c.id).collect::<BTreeSet<_>>().len(), n);
         assert_eq!(all.iter().map(|c| &c.name).collect::<BTreeSet<_>>().len(), n);
@@ -34,18 +38,18 @@ fn as_many_as_asked_with_ids_and_names_of_their_own() {
 }
 
 #[test]
-fn the_same_at_each_start() {
-    let ids = |s: &DemoSource| {
+fn ids_and_names_are_the_same_on_every_start() {
+    let ids = |s: &Simulation| {
         s.containers.iter().map(|c| (c.container.id.clone(), c.container.name.clone())).collect()
     };
-    let (a, b): (Vec<_>, Vec<_>) = (ids(&DemoSource::new(40)), ids(&DemoSource::new(40)));
+    let (a, b): (Vec<_>, Vec<_>) = (ids(&Simulation::new(40)), ids(&Simulation::new(40)));
     assert_eq!(a, b);
 }
 
 #[test]
-fn ten_show_every_role() {
-    let mut source = warm(10);
-    let by_id = |id: &str| source.projects.iter().find(|p| p.id == id).unwrap();
+fn ten_containers_cover_every_scenario() {
+    let mut simulation = warmed_up(10);
+    let by_id = |id: &str| simulation.projects.iter().find(|p| p.id == id).unwrap();
     let status = |project: &str, name: &str| {
         let found = by_id(project).containers.iter().find(|c| c.name == name).unwrap();
         (found.state.clone(), found.health.clone(), found.status.clone())
@@ -59,8 +63,8 @@ fn ten_show_every_role() {
     assert_eq!(by_id("blog").status, "running");
     assert_eq!(by_id(STANDALONE).containers.len(), 2);
 
-    let rows = tick(&mut source);
-    assert_eq!(rows.len(), 9, "no row for the stopped one");
+    let rows = tick(&mut simulation);
+    assert_eq!(rows.len(), 9, "no row for the stopped container");
     let host = row(&rows, "node-exporter");
     assert_eq!((host.network_rx, host.network_tx), (None, None));
     assert_eq!(host.unavailable["network_rx"], Unavailable::HostNetwork);
@@ -69,34 +73,34 @@ fn ten_show_every_role() {
 }
 
 #[test]
-fn a_missing_figure_always_has_its_reason_and_no_other_has_one() {
-    let mut source = DemoSource::new(30);
-    for reading in 0..100 {
-        for (_, row) in tick(&mut source) {
+fn exactly_the_missing_values_have_a_reason() {
+    let mut simulation = Simulation::new(30);
+    for sample in 0..100 {
+        for (_, row) in tick(&mut simulation) {
             let json = serde_json::to_value(&row).unwrap();
             for (field, value) in json.as_object().unwrap() {
                 let reason = row.unavailable.contains_key(field);
                 assert_eq!(value.is_null() && field != "service_name", reason, "{field}");
             }
-            assert!(reading > 0 || row.unavailable["cpu_percent"] == Unavailable::FirstSample);
+            assert!(sample > 0 || row.unavailable["cpu_percent"] == Unavailable::FirstSample);
         }
     }
 }
 
 #[test]
-fn figures_move_within_their_limits_and_counters_only_grow() {
-    let mut source = warm(60);
-    let mut before: BTreeMap<String, ContainerStats> = tick(&mut source).into_iter().collect();
+fn values_stay_within_limits_and_counters_only_grow() {
+    let mut simulation = warmed_up(60);
+    let mut before: BTreeMap<String, ContainerStats> = tick(&mut simulation).into_iter().collect();
     let (mut moved, mut same) = (0, 0);
     for _ in 0..300 {
-        for (id, now) in tick(&mut source) {
+        for (id, now) in tick(&mut simulation) {
             let cpu = now.cpu_percent.unwrap_or(0.0);
             assert!((0.0..=now.cpu_limit.unwrap() * 100.0).contains(&cpu), "{cpu}");
             assert!(now.memory_usage < now.memory_limit && now.memory_usage > Some(1 << 20));
             assert!(now.memory_usage.unwrap() % 4_096 == 0 && now.pids >= Some(1));
             let Some(then) = before.insert(id, now.clone()) else { continue };
             if now.name == "blog-importer-1" {
-                continue; // its counters go back when it starts again: the test below
+                continue; // its counters reset on restart; see the next test
             }
             assert!(now.network_rx >= then.network_rx && now.network_tx >= then.network_tx);
             assert!(now.block_read >= then.block_read && now.block_write >= then.block_write);
@@ -107,22 +111,22 @@ fn figures_move_within_their_limits_and_counters_only_grow() {
 }
 
 #[test]
-fn one_fails_and_starts_again_with_counters_at_nothing() {
-    let mut source = warm(12);
+fn one_container_restarts_with_its_counters_at_zero() {
+    let mut simulation = warmed_up(12);
     let now = OffsetDateTime::now_utc();
     let mut seen = Vec::new();
     for second in 0..100 {
-        let up = row(&source.rows(&Interest::all(), now), "blog-web-1").clone();
+        let up = row(&simulation.rows(&Interest::all(), now), "blog-web-1").clone();
         assert!(up.network_rx.is_some());
-        for (project, event) in source.advance(1.0, now) {
+        for (project, event) in simulation.advance(1.0, now) {
             assert_eq!(
                 (project.as_str(), event.container.name.as_str()),
                 ("blog", "blog-importer-1")
             );
-            let listed = source.projects.iter().find(|p| p.id == "blog").unwrap();
+            let listed = simulation.projects.iter().find(|p| p.id == "blog").unwrap();
             let listed = listed.containers.iter().find(|c| c.id == event.container.id).unwrap();
-            assert_eq!(listed.state, event.container.state, "the list follows");
-            let rows = source.rows(&Interest::all(), now);
+            assert_eq!(listed.state, event.container.state, "the list is updated");
+            let rows = simulation.rows(&Interest::all(), now);
             let row = rows.iter().find(|(id, _)| *id == event.container.id);
             if event.status == "die" {
                 assert!(row.is_none() && event.container.exit_code == Some(1));
@@ -139,19 +143,19 @@ fn one_fails_and_starts_again_with_counters_at_nothing() {
 }
 
 #[test]
-fn only_what_is_wanted_is_read() {
-    let mut source = warm(40);
-    let rows = source.rows(&Interest::only(["blog"]), OffsetDateTime::now_utc());
+fn only_requested_projects_are_sampled() {
+    let mut simulation = warmed_up(40);
+    let rows = simulation.rows(&Interest::only(["blog"]), OffsetDateTime::now_utc());
     assert!(!rows.is_empty() && rows.iter().all(|(_, r)| r.project_id == "blog"));
 }
 
 #[test]
-fn it_says_that_it_is_a_demo() {
+fn the_mode_is_demo() {
     assert_eq!(DemoSource::new(1).engine_info().mode, Some(Mode::Demo));
 }
 
 #[test]
-fn a_stretch_of_time_reads_as_the_engine_writes_it() {
+fn durations_read_as_in_docker_ps() {
     let table = [
         (0, "Less than a second"),
         (1, "1 second"),
@@ -162,6 +166,6 @@ fn a_stretch_of_time_reads_as_the_engine_writes_it() {
         (172_800, "2 days"),
     ];
     for (seconds, words) in table {
-        assert_eq!(lasting(seconds), words);
+        assert_eq!(human_duration(seconds), words);
     }
 }

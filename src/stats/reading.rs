@@ -1,52 +1,52 @@
-//! What a container uses, from the engine's counters: pure.
+//! One sample of a container, and the percentages computed from it.
 //!
-//! The formulas are those of the docker CLI (`cli/command/container/stats_helpers.go`) but for the
-//! CPU: the CLI divides by the host's CPU time, which Podman reports as busy time only, and takes
-//! the engine's own previous sample, which one-shots lack. Here it is the change of CPU time over
-//! the change of the clock, between two samples of our own.
+//! The formulas are the docker CLI's (`cli/command/container/stats_helpers.go`) except for CPU. The
+//! CLI divides by the host's CPU time, which Podman reports as busy time only, and uses the engine's
+//! previous sample, which one-shot calls lack. Here, CPU is the change in CPU time over the change
+//! in time between two of our own samples.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::stats::payload::Unavailable;
 
-/// A figure, or why there is none.
-pub(crate) type Figure<T> = Result<T, Unavailable>;
+/// A value, or the reason why it is missing.
+pub(crate) type Measurement<T> = Result<T, Unavailable>;
 
-/// One sample of a running container, in the units of the wire.
+/// One sample of a running container, in the units of [`ContainerStats`](crate::ContainerStats).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reading {
-    /// When the engine took it.
+    /// When the engine took the sample.
     pub(crate) at: OffsetDateTime,
-    /// CPU time used since the container's start, nanoseconds.
-    pub(crate) cpu: Figure<u64>,
-    pub(crate) online_cpus: Figure<u32>,
-    /// Memory in use, without page cache, bytes.
-    pub(crate) memory: Figure<u64>,
-    /// Memory with page cache, bytes, as the kernel counts it.
+    /// CPU time since the container's start, nanoseconds.
+    pub(crate) cpu: Measurement<u64>,
+    pub(crate) online_cpus: Measurement<u32>,
+    /// Memory usage without page cache, bytes.
+    pub(crate) memory: Measurement<u64>,
+    /// Memory usage with page cache, bytes, as counted by the kernel.
     pub(crate) memory_total: Option<u64>,
-    /// Bytes; the host's memory where the container has no limit.
-    pub(crate) memory_limit: Figure<u64>,
-    /// Bytes received and sent; `None` where the engine lists no network.
+    /// The memory limit, or the host's memory if there is none, bytes.
+    pub(crate) memory_limit: Measurement<u64>,
+    /// Bytes received and sent; `None` if the engine lists no network.
     pub(crate) network: Option<(u64, u64)>,
     /// Bytes read and written.
-    pub(crate) block: Figure<(u64, u64)>,
-    pub(crate) pids: Figure<u64>,
+    pub(crate) block: Measurement<(u64, u64)>,
+    pub(crate) pids: Measurement<u64>,
 }
 
 impl Reading {
-    /// CPU used from `before` to now, one whole core is 100. `None` where the two make no pair:
-    /// the clock did not advance, or the counter went back, as after a restart.
+    /// CPU used since the `before` sample, percent of one core. `None` if the time did not advance,
+    /// or if the counter decreased, as after a restart.
     pub(crate) fn cpu_percent(&self, before: &Self) -> Option<f64> {
         let used = self.cpu.ok()?.checked_sub(before.cpu.ok()?)?;
         let elapsed = (self.at - before.at).whole_nanoseconds();
-        // Neither exceeds 2^53 ns, 104 days, by enough to show in a percentage.
+        // Rounding above 2^53 ns, 104 days, does not show in a percentage.
         #[allow(clippy::cast_precision_loss)]
         (elapsed > 0).then(|| used as f64 / elapsed as f64 * 100.0)
     }
 
-    /// Memory in use of its limit, percent. A limit of 0 is none, and the percentage unknown.
-    pub(crate) fn memory_percent(&self) -> Figure<f64> {
+    /// Memory usage as a percentage of the limit. Unknown if the limit is 0, which means none.
+    pub(crate) fn memory_percent(&self) -> Measurement<f64> {
         let (used, limit) = (self.memory?, self.memory_limit?);
         if limit == 0 {
             return Err(Unavailable::EngineError);
@@ -56,14 +56,14 @@ impl Reading {
         Ok(used as f64 / limit as f64 * 100.0)
     }
 
-    /// When it was taken, RFC 3339.
+    /// When the sample was taken, RFC 3339.
     pub(crate) fn timestamp(&self) -> Option<String> {
         self.at.format(&Rfc3339).ok()
     }
 }
 
-/// Memory without page cache: `usage` less `total_inactive_file` (cgroup v1) or else
-/// `inactive_file` (v2), unless that would leave nothing.
+/// Memory without page cache: `usage` minus `total_inactive_file` (cgroup v1) or `inactive_file`
+/// (v2). A cache that is not smaller than `usage` is ignored.
 pub(crate) fn memory_used(
     usage: u64,
     total_inactive_file: Option<u64>,
@@ -76,8 +76,8 @@ pub(crate) fn memory_used(
         .map_or(usage, |cache| usage - cache)
 }
 
-/// The moment an engine's clock shows; `None` for the year 1, which stands for "no sample".
-pub(crate) fn moment(text: &str) -> Option<OffsetDateTime> {
+/// Parses an engine's timestamp. `None` for the year 1, which means "no sample".
+pub(crate) fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().filter(|at| at.year() > 1)
 }
 
@@ -88,7 +88,7 @@ mod tests {
 
     fn reading(at: &str, cpu: u64) -> Reading {
         Reading {
-            at: moment(at).unwrap(),
+            at: parse_timestamp(at).unwrap(),
             cpu: Ok(cpu),
             online_cpus: Ok(2),
             memory: Ok(0),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_is_change_over_change() {
+    fn cpu_is_the_change_in_cpu_time_over_the_change_in_time() {
         // Two consecutive samples of docker-20.10.24-cgroupv1-stream-web.jsonl.
         let before = reading("2026-11-22T19:00:50.502538461Z", 118_673_210);
         let now = reading("2026-11-22T19:00:51.506812487Z", 138_954_953);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_tells_nothing_has_no_figure() {
+    fn cpu_needs_two_samples_in_order() {
         let before = reading("2026-11-22T19:00:50Z", 100);
         for (case, now, percent) in [
             ("the same sample again", reading("2026-11-22T19:00:50Z", 100), None),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn page_cache_is_not_memory_in_use() {
+    fn page_cache_is_not_counted() {
         for (case, usage, total_inactive, inactive, used) in [
             // docker-20.10.24-cgroupv1-oneshot-shop-web-1.json
             ("cgroup v1", 6_352_896, Some(4_194_304), Some(4_194_304), 2_158_592),
@@ -133,7 +133,7 @@ mod tests {
             // podman-4.3.1-cgroupv1-oneshot.json
             ("no map", 1_486_848, None, None, 1_486_848),
             ("more cache than usage", 4_096, Some(4_096), None, 4_096),
-            ("v1 nonsense, v2 sense", 4_096, Some(8_192), Some(1_024), 3_072),
+            ("only the v2 value is plausible", 4_096, Some(8_192), Some(1_024), 3_072),
         ] {
             assert_eq!(memory_used(usage, total_inactive, inactive), used, "{case}");
         }
@@ -151,9 +151,9 @@ mod tests {
     }
 
     #[test]
-    fn the_year_one_is_no_moment() {
-        assert_eq!(moment("0001-01-01T00:00:00Z"), None);
-        assert_eq!(moment("yesterday"), None);
-        assert!(moment("2026-11-22T19:00:50.5+01:00").is_some());
+    fn the_year_one_is_not_a_timestamp() {
+        assert_eq!(parse_timestamp("0001-01-01T00:00:00Z"), None);
+        assert_eq!(parse_timestamp("yesterday"), None);
+        assert!(parse_timestamp("2026-11-22T19:00:50.5+01:00").is_some());
     }
 }

@@ -1,0 +1,108 @@
+//! Which engine it is, and which API version to use.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ureq::http::HeaderMap;
+
+use super::call::EngineCall;
+use super::client::{CallCounters, EngineClient};
+use super::error::EngineError;
+use super::host::DockerHost;
+use super::json::EngineVersion;
+use crate::EngineInfo;
+use crate::stats::payload::Mode;
+
+/// The newest API version whose responses kentros knows.
+const NEWEST: (u32, u32) = (1, 51);
+/// The first API version with one-shot stats: Docker 20.10.
+const OLDEST: (u32, u32) = (1, 41);
+/// The idle connections kept: four for the workers and one for the lister.
+const CONNECTIONS: usize = 5;
+
+/// Pings the engine and chooses the API version. Returns a client for that version.
+pub(crate) fn negotiate(
+    host: &DockerHost,
+    deadline: Instant,
+    counters: &Arc<CallCounters>,
+) -> Result<(EngineClient, EngineInfo), EngineError> {
+    let client = EngineClient::new(host, "", CONNECTIONS, counters);
+    let headers = client.ping(deadline)?;
+    let podman = headers.contains_key("libpod-api-version");
+    let highest = host
+        .api_version
+        .as_deref()
+        .or(header(&headers, "api-version"))
+        .and_then(parse_version)
+        .ok_or_else(|| EngineError::InvalidResponse("it has no API version".to_owned()))?;
+    if highest < OLDEST {
+        return Err(EngineError::TooOld(format_version(highest)));
+    }
+    let server_version = header(&headers, "server").and_then(version_of_server);
+    let (version, lowest) = if podman {
+        // For `/version` Podman asks the package manager about its helpers, which takes seconds
+        // on a busy machine.
+        (server_version, None)
+    } else {
+        match client.get::<EngineVersion>(EngineCall::Version, deadline) {
+            Ok(version) => (Some(version.version), parse_version(&version.min_api_version)),
+            // A socket proxy may refuse it. The ping is enough.
+            Err(error) if error.is_response() => (server_version, None),
+            Err(error) => return Err(error),
+        }
+    };
+    let api_version = host
+        .api_version
+        .clone()
+        .unwrap_or_else(|| format_version(highest.min(NEWEST).max(lowest.unwrap_or(OLDEST))));
+    let info = EngineInfo {
+        engine: Some(if podman { "Podman" } else { "Docker Engine" }.to_owned()),
+        version: version.filter(|version| !version.is_empty()),
+        api_version: Some(api_version.clone()),
+        mode: podman.then_some(Mode::Podman),
+        ..EngineInfo::default()
+    };
+    Ok((client.with_version(api_version), info))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The version in a `Server` header such as `Docker/20.10.24+dfsg1 (linux)`.
+fn version_of_server(header: &str) -> Option<String> {
+    let (_, version) = header.split_once('/')?;
+    version.split_whitespace().next().map(str::to_owned)
+}
+
+/// The major and minor number of a version.
+pub(crate) fn parse_version(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn format_version((major, minor): (u32, u32)) -> String {
+    format!("{major}.{minor}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert!(parse_version("1.9") < parse_version("1.41"));
+        assert_eq!(parse_version("4.3.1"), Some((4, 3)));
+        assert_eq!(parse_version("1.41").map(format_version).as_deref(), Some("1.41"));
+        for invalid in ["", "1", "1.x", "v1.41"] {
+            assert_eq!(parse_version(invalid), None, "{invalid}");
+        }
+    }
+
+    #[test]
+    fn the_server_header_contains_the_version() {
+        let version = version_of_server("Docker/20.10.24+dfsg1 (linux)");
+        assert_eq!(version.as_deref(), Some("20.10.24+dfsg1"));
+        assert_eq!(version_of_server("nginx"), None);
+    }
+}
