@@ -1,11 +1,13 @@
-//! The one error of the public API.
+//! The error type of the public API.
 
 use std::{fmt, io};
 
-/// The error of every call of this crate.
+/// The error type of this crate.
 ///
-/// Match on its [`kind`](Self::kind). The message names what failed and, where there is one, the
-/// remedy.
+/// Match on its [`kind`](Self::kind). The message names what failed and, where possible, how to fix
+/// it.
+///
+/// # Examples
 ///
 /// ```
 /// use kentros::{ErrorKind, Hub, HubConfig, Message};
@@ -23,9 +25,11 @@ use std::{fmt, io};
 /// assert!(error.io_error().is_none());
 /// # Ok::<(), kentros::Error>(())
 /// ```
-pub struct Error(Kind);
+pub struct Error(ErrorRepr);
 
 /// The kinds of [`Error`].
+///
+/// # Examples
 ///
 /// ```
 /// use kentros::{ErrorKind, Token};
@@ -34,84 +38,98 @@ pub struct Error(Kind);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The hub, the server or the client has stopped: no later call will succeed.
+    /// The hub, the server or the client has stopped. Later calls fail too.
     Stopped,
-    /// There was no room within the time allowed: a later call may succeed.
+    /// A queue or limit stayed full for the time allowed. A later call may succeed.
     Busy,
-    /// A value cannot be written or read as JSON.
+    /// A value could not be converted to or from JSON.
     Encode,
-    /// An argument, such as an address or a path, cannot be used.
+    /// An argument, such as an address or a path, is invalid.
     Invalid,
     /// The operating system reported an error; see [`Error::io_error`].
     Io,
 }
 
-enum Kind {
+enum ErrorRepr {
     Stopped,
     Busy,
     Encode(String),
     Invalid(String),
-    Io(String, io::Error),
+    /// `hint` says how to fix it; it may be empty.
+    Io {
+        what: String,
+        error: io::Error,
+        hint: &'static str,
+    },
 }
 
 impl Error {
-    /// The kind of this error.
+    /// Returns the kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self.0 {
-            Kind::Stopped => ErrorKind::Stopped,
-            Kind::Busy => ErrorKind::Busy,
-            Kind::Encode(_) => ErrorKind::Encode,
-            Kind::Invalid(_) => ErrorKind::Invalid,
-            Kind::Io(..) => ErrorKind::Io,
+            ErrorRepr::Stopped => ErrorKind::Stopped,
+            ErrorRepr::Busy => ErrorKind::Busy,
+            ErrorRepr::Encode(_) => ErrorKind::Encode,
+            ErrorRepr::Invalid(_) => ErrorKind::Invalid,
+            ErrorRepr::Io { .. } => ErrorKind::Io,
         }
     }
 
     pub(crate) fn stopped() -> Self {
-        Self(Kind::Stopped)
+        Self(ErrorRepr::Stopped)
     }
 
     pub(crate) fn busy() -> Self {
-        Self(Kind::Busy)
+        Self(ErrorRepr::Busy)
     }
 
     pub(crate) fn encode(why: impl fmt::Display) -> Self {
-        Self(Kind::Encode(why.to_string()))
+        Self(ErrorRepr::Encode(why.to_string()))
     }
 
-    /// An argument cannot be used, and why: "ssh://... is not supported: ...".
+    /// `why` is the whole message.
     pub(crate) fn invalid(why: impl Into<String>) -> Self {
-        Self(Kind::Invalid(why.into()))
+        Self(ErrorRepr::Invalid(why.into()))
     }
 
-    /// `what` failed with `error`: "cannot listen on 127.0.0.1:9001".
+    /// `what` is what failed, as in "cannot listen on 127.0.0.1:9001".
     pub(crate) fn io(what: impl Into<String>, error: io::Error) -> Self {
-        Self(Kind::Io(what.into(), error))
+        Self::io_with_hint(what, error, "")
     }
 
-    /// Whether this is [`ErrorKind::Stopped`].
+    /// `hint` is how to fix it, as in "choose another port".
+    pub(crate) fn io_with_hint(
+        what: impl Into<String>,
+        error: io::Error,
+        hint: &'static str,
+    ) -> Self {
+        Self(ErrorRepr::Io { what: what.into(), error, hint })
+    }
+
+    /// Returns `true` if the kind is [`ErrorKind::Stopped`].
     pub fn is_stopped(&self) -> bool {
-        matches!(self.0, Kind::Stopped)
+        matches!(self.0, ErrorRepr::Stopped)
     }
 
-    /// Whether this is [`ErrorKind::Busy`].
+    /// Returns `true` if the kind is [`ErrorKind::Busy`].
     pub fn is_busy(&self) -> bool {
-        matches!(self.0, Kind::Busy)
+        matches!(self.0, ErrorRepr::Busy)
     }
 
-    /// Whether this is [`ErrorKind::Encode`].
+    /// Returns `true` if the kind is [`ErrorKind::Encode`].
     pub fn is_encode(&self) -> bool {
-        matches!(self.0, Kind::Encode(_))
+        matches!(self.0, ErrorRepr::Encode(_))
     }
 
-    /// Whether this is [`ErrorKind::Invalid`].
+    /// Returns `true` if the kind is [`ErrorKind::Invalid`].
     pub fn is_invalid(&self) -> bool {
-        matches!(self.0, Kind::Invalid(_))
+        matches!(self.0, ErrorRepr::Invalid(_))
     }
 
-    /// The operating system's error, for [`ErrorKind::Io`].
+    /// Returns the operating system's error if the kind is [`ErrorKind::Io`].
     pub fn io_error(&self) -> Option<&io::Error> {
         match &self.0 {
-            Kind::Io(_, error) => Some(error),
+            ErrorRepr::Io { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -120,11 +138,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Stopped => f.write_str("stopped: the hub or the client has stopped"),
-            Kind::Busy => f.write_str("busy: no room within the time allowed"),
-            Kind::Encode(why) => write!(f, "not JSON: {why}"),
-            Kind::Invalid(why) => f.write_str(why),
-            Kind::Io(what, error) => write!(f, "{what}: {error}"),
+            ErrorRepr::Stopped => f.write_str("the hub, server or client has stopped"),
+            ErrorRepr::Busy => f.write_str("busy: try again later"),
+            ErrorRepr::Encode(why) => write!(f, "JSON error: {why}"),
+            ErrorRepr::Invalid(why) => f.write_str(why),
+            ErrorRepr::Io { what, error, hint: "" } => write!(f, "{what}: {error}"),
+            ErrorRepr::Io { what, error, hint } => write!(f, "{what}: {error}; {hint}"),
         }
     }
 }
@@ -138,7 +157,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
-            Kind::Io(_, error) => Some(error),
+            ErrorRepr::Io { error, .. } => Some(error),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
-//! What hostile bytes come to: the fuzz targets of `fuzz/`, and tests of the corpus kept there.
+//! The fuzz targets of `fuzz/`, and tests that replay their corpus.
 //!
-//! Built for tests, and with `--cfg fuzzing`, which cargo-fuzz sets; else there is none of this.
-//! A target panics where a promise is broken.
+//! Built only for tests and with `--cfg fuzzing`, which cargo-fuzz sets. A target panics if an
+//! invariant is broken.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,103 +21,114 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde_json::Value;
 
 use crate::connection::reader::{self, ConnectionLimits, LimitWarnings};
-use crate::http::base::Base;
-use crate::http::head::{Head, MAX_HEAD};
+use crate::http::base_path::BasePath;
+use crate::http::head::{MAX_HEAD, RequestHead};
 use crate::http::response::Response;
-use crate::server::auth::gate::{Checks, Gate, Pass};
-use crate::server::routes::{Outcome, RouteTable};
+use crate::server::auth::request_guard::{Decision, RequestChecks, RequestGuard};
+use crate::server::routes::{RouteOutcome, RouteTable};
 use crate::stats::protocol::{self, ClientCommand};
 use crate::stats::socket::StatsSession;
 use crate::{Client, Hub, HubConfig, Incoming, Message, ServerConfig, Session, Token};
 
 pub use crate::docker::fuzz::{engine_json, engine_stream, event_lines};
 
-/// A request, up to the first bytes of the answer: at a server for everyone, at one behind a proxy
-/// with a token that an input may have, and at one with a token that no input has.
+/// Checks and routes a request on three servers: one without a token, one behind a proxy with a
+/// token that inputs may contain, and one with a token that no input contains.
 pub fn request_head(bytes: &[u8]) {
-    static GATES: LazyLock<[Gate; 3]> = LazyLock::new(|| {
-        let mut proxied = Checks::default();
+    static GUARDS: LazyLock<[RequestGuard; 3]> = LazyLock::new(|| {
+        let mut proxied = RequestChecks::default();
         proxied.proxies.trust("10.0.0.0/8").unwrap();
         proxied.allow_origin("https://portal.example").unwrap();
         [
-            Gate::new(Checks::default(), None, open()).unwrap(),
-            Gate::new(proxied, Some(&Token::new("a-token-of-letters").unwrap()), open()).unwrap(),
-            Gate::new(Checks::default(), Some(&Token::new("no-input-has-this").unwrap()), open())
-                .unwrap(),
+            RequestGuard::new(RequestChecks::default(), None, open_paths()).unwrap(),
+            RequestGuard::new(
+                proxied,
+                Some(&Token::new("a-token-of-letters").unwrap()),
+                open_paths(),
+            )
+            .unwrap(),
+            RequestGuard::new(
+                RequestChecks::default(),
+                Some(&Token::new("no-input-has-this").unwrap()),
+                open_paths(),
+            )
+            .unwrap(),
         ]
     });
-    let head = match Head::parse(bytes) {
+    let head = match RequestHead::parse(bytes) {
         Ok(Some(head)) => head,
-        Ok(None) => return assert!(bytes.len() < MAX_HEAD, "it waits for a head without end"),
+        Ok(None) => return assert!(bytes.len() < MAX_HEAD, "the head has no maximum length"),
         Err(response) => return check_response(&response),
     };
     assert!((1..=bytes.len().min(MAX_HEAD)).contains(&head.length));
     for end in [head.length / 2, head.length - 1] {
-        assert_eq!(Head::parse(&bytes[..end]), Ok(None), "whole after {end} bytes already");
+        assert_eq!(RequestHead::parse(&bytes[..end]), Ok(None), "complete after {end} bytes");
     }
-    let [open, proxied, locked] = &*GATES;
+    let [open, proxied, with_token] = &*GUARDS;
     let rest = &bytes[head.length..];
-    enter(open, &head, rest);
-    enter(proxied, &head, rest);
-    if enter(locked, &head, rest) {
-        assert!(["/healthz", "/readyz"].contains(&head.path()), "let in without the token");
+    serve(open, &head, rest);
+    serve(proxied, &head, rest);
+    if serve(with_token, &head, rest) {
+        assert!(["/healthz", "/readyz"].contains(&head.path()), "served without the token");
     }
 }
 
-/// Answers a request; whether it was let in.
-fn enter(gate: &Gate, head: &Head, rest: &[u8]) -> bool {
+/// Responds to a request. Returns whether it passed the checks.
+fn serve(guard: &RequestGuard, head: &RequestHead, rest: &[u8]) -> bool {
     static ROUTES: LazyLock<RouteTable> =
         LazyLock::new(|| ServerConfig::default().routes.table(true).unwrap());
     let peer = SocketAddr::from(([10, 0, 0, 1], 1));
-    let (response, entered) = match gate.pass(peer, head).1 {
-        Pass::Through { own_page } => match ROUTES.outcome(head.clone(), peer, own_page) {
-            Outcome::Respond(response) => (response, true),
-            Outcome::Defer(_, request) => {
-                assert!(request.path().starts_with('/'));
-                return true;
+    let (response, allowed) = match guard.check(peer, head).1 {
+        Decision::Allow { origin_allowed } => {
+            match ROUTES.dispatch(head.clone(), peer, origin_allowed) {
+                RouteOutcome::Respond(response) => (response, true),
+                RouteOutcome::Defer(_, request) => {
+                    assert!(request.path().starts_with('/'));
+                    return true;
+                }
+                RouteOutcome::RunHandler(..) | RouteOutcome::TryUpgrade(..) => {
+                    panic!("no default route has a handler")
+                }
+                RouteOutcome::Upgrade(accept, ..) => {
+                    assert_eq!(parse_response(&accept), (101, accept.len()));
+                    return true;
+                }
             }
-            Outcome::Compute(..) | Outcome::Decide(..) => {
-                panic!("there is no such route by default")
-            }
-            Outcome::Upgrade(answer, ..) => {
-                assert_eq!(parse_response(&answer), (101, answer.len()));
-                return true;
-            }
-        },
-        Pass::Answer(response) | Pass::Wrong(response) => (response, false),
-        Pass::Form(form) => {
-            match gate.login(&form, &rest[..rest.len().min(form.length)], &Base::default()) {
+        }
+        Decision::Respond(response) | Decision::WrongToken(response) => (response, false),
+        Decision::ReadLoginForm(form) => {
+            match guard.log_in(&form, &rest[..rest.len().min(form.length)], &BasePath::default()) {
                 Ok(response) => (response, true),
                 Err(response) => (response, false),
             }
         }
     };
     check_response(&response);
-    entered
+    allowed
 }
 
-fn open() -> Vec<String> {
+fn open_paths() -> Vec<String> {
     vec!["/healthz".to_owned(), "/readyz".to_owned()]
 }
 
-/// The status and the length of the head.
+/// The status of a response, and the length of its head.
 fn parse_response(bytes: &[u8]) -> (u16, usize) {
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut response = httparse::Response::new(&mut fields);
-    let Ok(Complete(length)) = response.parse(bytes) else { panic!("no answer: {bytes:?}") };
+    let Ok(Complete(length)) = response.parse(bytes) else { panic!("not a response: {bytes:?}") };
     (response.code.unwrap(), length)
 }
 
-/// An answer is one answer, whatever of the request is in it.
+/// Checks that the bytes are one response, even if parts of the request appear in it.
 fn check_response(response: &Response) {
     let bytes = response.bytes("default-src 'none'", false);
     let (_, length) = parse_response(&bytes);
     let head = std::str::from_utf8(&bytes[..length]).unwrap();
     let field = format!("Content-Length: {}\r\n", bytes.len() - length);
-    assert!(head.contains(&field), "{head:?} has not {field:?}");
+    assert!(head.contains(&field), "{head:?} lacks {field:?}");
 }
 
-/// The text of a message to the stats socket.
+/// Parses a message to the stats socket.
 pub fn client_message(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match protocol::parse(text) {
@@ -133,17 +144,18 @@ pub fn client_message(bytes: &[u8]) {
     }
 }
 
-/// What a client sends after its handshake, through all of its state: connection, session, hub and
-/// outbox. The first byte says how many bytes follow it that are the sizes of reads, by turns.
+/// Feeds what a client sends after its handshake to its connection, session, hub and outbox. The
+/// first byte is the number of read sizes that follow it; reads use these sizes in turn.
 ///
-/// However the bytes come, the session must see the same messages, and the client the same Close.
+/// For every split into reads, the session must get the same messages, and the client the same
+/// Close frame.
 pub fn frames(bytes: &[u8]) {
     let Some((&sizes, rest)) = bytes.split_first() else { return };
     let sizes = usize::from(sizes % 8).min(rest.len());
     let (sizes, stream) = rest.split_at(sizes);
-    // All that is answered to so few bytes fits into a socket: nobody need read meanwhile.
+    // The responses to 1,024 bytes fit the socket's buffer, so they need not be read meanwhile.
     let stream = &stream[..stream.len().min(1024)];
-    let whole = talk(Vec::new(), &[stream]);
+    let expected = converse(Vec::new(), &[stream]);
     let mut pieces = Vec::new();
     let mut left = stream;
     for &size in sizes.iter().cycle().take(64) {
@@ -152,14 +164,14 @@ pub fn frames(bytes: &[u8]) {
         left = rest;
     }
     pieces.push(left);
-    assert_eq!(talk(pieces.remove(0).to_vec(), &pieces), whole, "in reads of {sizes:?}");
+    assert_eq!(converse(pieces.remove(0).to_vec(), &pieces), expected, "in reads of {sizes:?}");
 }
 
-/// What the session saw, and the code of the Close that the client got.
-type Talk = (Vec<Vec<u8>>, Option<u16>);
+/// The messages that the session got, and the code of the Close frame that the client got.
+type Conversation = (Vec<Vec<u8>>, Option<u16>);
 
-/// One connection, on which a client sends these pieces, each to be read alone, and ends its half.
-fn talk(early: Vec<u8>, pieces: &[&[u8]]) -> Talk {
+/// Runs one connection. The client sends these pieces, each for one read, and closes its half.
+fn converse(early: Vec<u8>, pieces: &[&[u8]]) -> Conversation {
     static HUB: LazyLock<Hub> = LazyLock::new(|| Hub::spawn(HubConfig::default()).unwrap());
     let limits = ConnectionLimits {
         max_message: 256,
@@ -172,16 +184,16 @@ fn talk(early: Vec<u8>, pieces: &[&[u8]]) -> Talk {
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     let mut peer = TcpStream::from(theirs);
     let client = hub.client(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), TcpStream::from(ours));
-    let (seen, answered) = (Arc::default(), Arc::default());
+    let (seen, handled) = (Arc::default(), Arc::default());
     let mut session = Recorder {
         stats: StatsSession::new(&hub),
         seen: Arc::clone(&seen),
-        answered: Arc::clone(&answered),
+        handled: Arc::clone(&handled),
     };
     thread::scope(|scope| {
         let server = scope.spawn(|| reader::serve(&client, &mut session, early, &limits));
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-            // A connection that is cut says so below.
+            // Fails if the connection has ended, which is checked below.
             let _ = peer.write_all(piece);
             let unread =
                 || rustix::io::ioctl_fionread(client.outbox().socket()).is_ok_and(|n| n > 0);
@@ -190,23 +202,26 @@ fn talk(early: Vec<u8>, pieces: &[&[u8]]) -> Talk {
             }
         }
         let _ = peer.shutdown(Shutdown::Write);
-        // Else the thread may still be ending when the fuzzer looks for leaks.
+        // Otherwise the thread may still be running when the fuzzer checks for leaks.
         server.join().expect("the connection's thread panicked");
     });
-    assert!(hub.send_to(&client, &Message::new("late", ())).is_err(), "it is still registered");
+    assert!(
+        hub.send_to(&client, &Message::new("late", ())).is_err(),
+        "the client is still registered"
+    );
     let mut out = Vec::new();
-    peer.read_to_end(&mut out).expect("a clean end of the stream");
+    peer.read_to_end(&mut out).expect("the stream ends cleanly");
     let seen = std::mem::take(&mut *seen.lock().unwrap());
-    // A 1011 alone proves nothing: a client may close with it, and is answered the same.
-    assert_eq!(answered.load(Ordering::Relaxed), seen.len(), "the session panicked");
+    // A Close with 1011 does not prove a panic: it may echo the client's.
+    assert_eq!(handled.load(Ordering::Relaxed), seen.len(), "the session panicked");
     (seen, close_of(&out))
 }
 
-/// Records what reaches the stats socket's session, and how often that came to an end.
+/// Records the messages that the stats socket's session gets, and how many calls returned.
 struct Recorder {
     stats: StatsSession,
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
-    answered: Arc<AtomicUsize>,
+    handled: Arc<AtomicUsize>,
 }
 
 impl Session for Recorder {
@@ -221,35 +236,36 @@ impl Session for Recorder {
         };
         self.seen.lock().unwrap().push([&[kind], bytes].concat());
         self.stats.message(client, message);
-        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.handled.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Reads what the server sent: whole frames, each text one JSON document, a Close the last. The
-/// Close's code, 1005 where it has none.
+/// Parses what the server sent: complete frames, each text a JSON document, a Close frame last.
+/// Returns the code of the Close frame, or 1005 if it has none.
 fn close_of(mut out: &[u8]) -> Option<u16> {
     while let [first, length, rest @ ..] = out {
         let (extended, length) = match length {
             0..126 => (0, usize::from(*length)),
             126 => (2, usize::from(u16::from_be_bytes(rest[..2].try_into().unwrap()))),
-            _ => panic!("a masked frame or a huge one: {out:?}"),
+            _ => panic!("masked or too long: {out:?}"),
         };
         let (payload, after) = rest[extended..].split_at(length);
         match first {
             0x81 => {
-                let message: Value = serde_json::from_slice(payload).expect("a JSON document");
+                let message: Value =
+                    serde_json::from_slice(payload).expect("text frames contain JSON");
                 assert!(message["type"].is_string(), "{message}");
             }
             0x8a => assert!(length <= 125),
             0x88 => {
-                assert!(after.is_empty(), "something follows the Close: {after:?}");
+                assert!(after.is_empty(), "data after the Close frame: {after:?}");
                 return Some(payload.get(..2).map_or(1005, |c| u16::from_be_bytes([c[0], c[1]])));
             }
-            other => panic!("a frame of a kind that is not sent here: {other:#x}"),
+            other => panic!("unexpected frame: {other:#x}"),
         }
         out = after;
     }
-    assert!(out.is_empty(), "half a frame");
+    assert!(out.is_empty(), "incomplete frame");
     None
 }
 
@@ -264,7 +280,7 @@ mod tests {
         let inputs: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
         assert!(inputs.len() > 3, "{} inputs in {}", inputs.len(), folder.display());
         for input in inputs {
-            // Shown where the test fails.
+            // Shown if the test fails.
             #[allow(clippy::print_stdout)]
             {
                 println!("{}", input.display());

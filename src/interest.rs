@@ -1,11 +1,13 @@
-//! Which projects a client or a source is interested in.
+//! The projects that a receiver is interested in.
 
 use std::collections::BTreeSet;
 
-/// The projects that a receiver is interested in: all of them, none, or a set.
+/// The projects that a receiver is interested in: all, none, or a set.
 ///
-/// A message that names a project goes to those interested in it. A message that names none goes
-/// to everyone but those interested in nothing.
+/// A message of a project is sent to receivers interested in that project. A message without a
+/// project is sent to all receivers except those interested in none.
+///
+/// # Examples
 ///
 /// ```
 /// use kentros::Interest;
@@ -16,32 +18,32 @@ use std::collections::BTreeSet;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Interest {
-    /// `None`: every project.
+    /// `None` is all projects.
     projects: Option<BTreeSet<String>>,
 }
 
 impl Interest {
-    /// Every project, and messages that name none.
+    /// Creates an interest in all projects.
     pub fn all() -> Self {
         Self { projects: None }
     }
 
-    /// Nothing at all.
+    /// Creates an interest in nothing, not even in messages without a project.
     pub fn none() -> Self {
         Self { projects: Some(BTreeSet::new()) }
     }
 
-    /// These projects, and messages that name none. Without any project, this is [`none`](Self::none).
+    /// Creates an interest in these projects. Without any, it equals [`none`](Self::none).
     pub fn only<I: IntoIterator<Item = S>, S: Into<String>>(projects: I) -> Self {
         Self { projects: Some(projects.into_iter().map(Into::into).collect()) }
     }
 
-    /// Whether this project is included.
+    /// Returns `true` if the project is included.
     pub fn includes(&self, project: &str) -> bool {
         self.projects.as_ref().is_none_or(|projects| projects.contains(project))
     }
 
-    /// Whether a message that names this project, or none, is received.
+    /// Whether a message of this project, or without a project, is received.
     pub(crate) fn receives(&self, project: Option<&str>) -> bool {
         match project {
             Some(project) => self.includes(project),
@@ -57,19 +59,19 @@ impl Interest {
         self.projects.as_ref().is_some_and(BTreeSet::is_empty)
     }
 
-    /// The set of projects; `None` for all.
+    /// The set of projects, or `None` for all.
     pub(crate) fn projects(&self) -> Option<&BTreeSet<String>> {
         self.projects.as_ref()
     }
 
-    /// With one more project. From all of them, this one is what is left.
+    /// Adds a project. An interest in all becomes an interest in this one only.
     pub(crate) fn with(&self, project: String) -> Self {
         let mut projects = self.projects.clone().unwrap_or_default();
         projects.insert(project);
         Self { projects: Some(projects) }
     }
 
-    /// Without this project. From all of them, nothing can be taken.
+    /// Removes a project. An interest in all does not change.
     pub(crate) fn without(&self, project: &str) -> Self {
         let mut interest = self.clone();
         if let Some(projects) = &mut interest.projects {
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_without_a_project_reaches_every_interest_but_none() {
+    fn a_message_without_a_project_is_received_unless_the_interest_is_none() {
         assert!(Interest::all().receives(None));
         assert!(Interest::only(["a"]).receives(None));
         assert!(!Interest::none().receives(None));
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_project_narrows_all_and_the_last_one_leaves_nothing() {
+    fn adding_to_all_narrows_it_and_removing_the_last_leaves_none() {
         let one = Interest::all().with("a".into());
         assert_eq!(one, Interest::only(["a"]));
         assert_eq!(one.with("b".into()).without("a"), Interest::only(["b"]));

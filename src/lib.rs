@@ -1,15 +1,15 @@
 //! A WebSocket hub in synchronous Rust that streams live container stats from the Docker Engine
 //! to browsers and programs.
 //!
-//! No async runtime: one thread per client, one for the hub, one for the stats. Three parts make a
-//! program:
+//! There is no async runtime: each client has a thread, the hub has one, and so do the stats. A
+//! program has three parts:
 //!
-//! - a [`Hub`], which knows the clients. Its [`HubHandle`] sends messages: to everyone, or to those
+//! - A [`Hub`] tracks the clients. Its [`HubHandle`] sends messages to all clients, or to those
 //!   interested in one project.
-//! - a [`Server`] in front of it: the stats socket, the dashboard, JSON over HTTP, and routes and
-//!   WebSockets of your own ([`ServerConfig`]).
-//! - a [`StatsSource`] that a streamer asks once a second while somebody listens: the Docker
-//!   Engine (`DockerSource`) or a closure of yours.
+//! - A [`Server`] accepts connections. It serves the stats socket, the dashboard, a JSON API, and
+//!   your own routes and WebSockets ([`ServerConfig`]).
+//! - A [`StatsSource`] collects stats, once per second while there are listeners. Use the Docker
+//!   Engine (`DockerSource`) or implement your own.
 //!
 #![cfg_attr(feature = "docker", doc = "```")]
 #![cfg_attr(not(feature = "docker"), doc = "```ignore")]
@@ -29,8 +29,8 @@
 //!
 //! # Publishing
 //!
-//! A client of `/ws/stats` is registered with the hub, and receives what any thread publishes. A
-//! [`Message`] has a kind, a payload and optionally a project, and is either an event or a state:
+//! Clients of `/ws/stats` are registered with the hub and receive what any thread publishes. A
+//! [`Message`] has a kind, a payload and optionally a project. It is either an event or a state:
 //!
 //! ```
 //! use std::time::Duration;
@@ -38,11 +38,11 @@
 //!
 //! let hub = Hub::spawn(HubConfig::default())?;
 //! let handle = hub.handle();
-//! // An event of one project, for the clients interested in it.
+//! // An event, for clients interested in the project "shop".
 //! handle.broadcast(&Message::new("deployed", "v2").project("shop"))?;
-//! // A state: clients that connect later get the newest.
+//! // A state: clients that connect later get the latest value.
 //! handle.broadcast(&Message::new("build", "green").latest())?;
-//! // A state that is read once a second while somebody listens.
+//! // A state that is read once per second while there are listeners.
 //! handle.publish_every(Duration::from_secs(1), "load", || -> Result<_, SourceError> {
 //!     Ok(std::fs::read_to_string("/proc/loadavg")?)
 //! })?;
@@ -51,9 +51,9 @@
 //!
 //! # Serving
 //!
-//! [`ServerConfig`] takes pages, computed routes and WebSockets of your own. A [`Session`] is the
-//! state of one client, on that client's own thread, which may wait. Rooms are projects that a
-//! client subscribes to:
+//! Add your own pages, routes and WebSockets to [`ServerConfig`]. A [`Session`] holds the state of
+//! one client. It runs on that client's own thread, so it may block. A chat room is a project that
+//! its members subscribe to:
 //!
 //! ```
 //! use kentros::{Client, Hub, HubConfig, HubHandle, Incoming, Interest, Message, Response, Server,
@@ -85,39 +85,37 @@
 //! # Ok::<(), kentros::Error>(())
 //! ```
 //!
-//! `docs/embedding.md` is the guide for programs of your own.
+//! See `docs/embedding.md` for a guide.
 //!
 //! # Features
 //!
-//! - `docker` (default): `DockerSource` and `DockerHost`.
-//! - `dashboard` (default): the page at `/`.
-//! - `cli` (default): what only the program `kentros` needs.
-//! - `tls`: TLS to the engine.
+//! - `docker` (default): Docker Engine and Podman as sources of stats.
+//! - `dashboard` (default): the dashboard at `/`.
+//! - `cli` (default): dependencies of the `kentros` program.
+//! - `tls`: TLS to a remote engine.
 //!
-//! The hub, its server and sources of your own need none of them: `default-features = false`.
+//! The hub, the server and your own sources need none of them: set `default-features = false`.
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! Anyone may wait for the hub; the hub waits for nobody. A message is encoded once, for however
-//! many clients, and sent without blocking; what a slow client does not take is queued for it,
-//! within bounds. Messages are either events, of which a client gets each one or is evicted, or
-//! states ([`Message::latest`]), of which a slow client gets the newest. Each thread's order is each
-//! client's order, for everything that is sent through the hub.
+//! - The hub never waits for a client. A message is encoded once and sent to each client without
+//!   blocking. What a slow client does not take is queued, within bounds.
+//! - A client gets every event, or is evicted. Of a state ([`Message::latest`]), a slow client gets
+//!   the latest value.
+//! - Messages that one thread sends through the hub reach each client in the order sent.
+//! - [`Hub::shutdown`] and [`Server::shutdown`], or dropping the values, end all threads and close
+//!   all clients. Remaining handles then return errors.
+//! - A panic in your code ends only the client, route or source it belongs to. The library contains
+//!   no `unsafe` code, logs through [`log`], does not print, and does not read the environment.
 //!
-//! [`Hub::shutdown`] and [`Server::shutdown`], or dropping them, end every thread and close every
-//! client. A handle that is left returns errors at once.
+//! # Stability
 //!
-//! Errors are values, panics are contained, and there is no `unsafe`. The library logs through
-//! [`log`], never prints, and never reads the environment.
-//!
-//! # What counts as public
-//!
-//! Semantic versioning holds for the items of this page, which `docs/public-api.txt` lists, and for
-//! the types and fields of the messages. Enums and structs that may grow are `non_exhaustive`, with
-//! constructors. Before 1.0 a breaking change raises the second number.
+//! Semantic versioning covers the items on this page, which `docs/public-api.txt` lists, and the
+//! types and fields of the wire format. Enums and structs that may grow are `non_exhaustive` and
+//! have constructors. Before 1.0, breaking changes increment the minor version.
 
 #[cfg(not(target_os = "linux"))]
-compile_error!("kentros runs on Linux: it waits for sockets with epoll");
+compile_error!("kentros supports Linux only: it uses epoll");
 
 mod connection;
 mod counters;
@@ -137,6 +135,7 @@ mod poller;
 #[cfg(test)]
 mod random;
 mod rate_limited;
+mod retry;
 mod server;
 mod stats;
 mod threads;
@@ -164,7 +163,7 @@ pub use crate::stats::payload::{
 pub use crate::stats::snapshot::Snapshot;
 pub use crate::stats::{EngineCounters, EngineInfo, StatsSource};
 
-// The examples of the README and of the guide are tests too.
+// Runs the examples in the README and the guide as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

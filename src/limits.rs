@@ -1,35 +1,35 @@
-//! What the operating system lets one process have.
+//! Limits that the operating system sets for one process.
 
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-/// The most clients, whatever the descriptors: a Rust thread takes four memory maps, and Linux
-/// allows 65,530 (`vm.max_map_count`); near that std aborts the process.
-const MOST_CLIENTS: u64 = 12_000;
-/// Descriptors kept for everything that is no client and no request: listeners, the engine, logs.
-const RESERVED: u64 = 64;
+/// The most clients, however many descriptors there are. A Rust thread uses four memory maps, and
+/// Linux allows 65,530 (`vm.max_map_count`); std aborts the process when they run out.
+const MAX_CLIENTS: u64 = 12_000;
+/// Descriptors reserved for everything except clients and requests: listeners, the engine, logs.
+const RESERVED_DESCRIPTORS: u64 = 64;
 
-/// The longest time anything here takes into account: a `Duration::MAX` that means "never" must
-/// not overflow the clock.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-/// The shortest: zero would keep a thread busy for nothing.
-const SHORTEST: Duration = Duration::from_millis(10);
+/// The longest duration that is used. A `Duration::MAX` that means "never" must not overflow when
+/// it is added to the clock.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// The shortest duration: zero would keep a thread busy.
+const MIN_DURATION: Duration = Duration::from_millis(10);
 
-/// A time that can be reckoned with.
-pub(crate) fn time(wanted: Duration) -> Duration {
-    wanted.clamp(SHORTEST, LONGEST)
+/// Clamps a configured duration to a usable one.
+pub(crate) fn time(duration: Duration) -> Duration {
+    duration.clamp(MIN_DURATION, MAX_DURATION)
 }
 
-/// How many connections may be at their request's head, or at its answer.
+/// The most concurrent HTTP requests.
 pub(crate) fn requests() -> usize {
     usize::try_from((descriptors() / 8).clamp(16, 4096)).unwrap_or(16)
 }
 
-/// How many WebSocket clients there may be.
+/// The most WebSocket clients.
 pub(crate) fn clients() -> usize {
-    let left = descriptors().saturating_sub(RESERVED + requests() as u64);
-    usize::try_from(left.clamp(1, MOST_CLIENTS)).unwrap_or(1)
+    let left = descriptors().saturating_sub(RESERVED_DESCRIPTORS + requests() as u64);
+    usize::try_from(left.clamp(1, MAX_CLIENTS)).unwrap_or(1)
 }
 
 fn descriptors() -> u64 {

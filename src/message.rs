@@ -1,4 +1,4 @@
-//! A message: what it is about, its JSON, and how it is kept for those who connect later.
+//! Messages and their JSON.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,9 +10,11 @@ use serde_json::value::RawValue;
 
 use crate::Error;
 
-/// A message for clients: a kind, a payload, and optionally the project it is about.
+/// A message for clients, with a kind, a payload and optionally a project.
 ///
-/// The payload is encoded once, when the message is made, however many clients it goes to.
+/// The payload is encoded once, when the message is created.
+///
+/// # Examples
 ///
 /// ```
 /// use kentros::Message;
@@ -23,14 +25,16 @@ use crate::Error;
 /// # Ok::<(), kentros::Error>(())
 /// ```
 ///
-/// A message is an event by default: a client gets each one, or is evicted. A state is different:
-/// a slow client skips to the newest value, and the newest is kept for clients that connect later.
+/// # Events and states
+///
+/// By default a message is an event: each client gets all of them, or is evicted if it is too slow.
+/// Of a state, a slow client gets only the latest value, and clients that connect later get it too.
 ///
 /// ```
 /// use kentros::Message;
-/// // The newest of its kind, for each project.
+/// // One value per kind and project.
 /// let build = Message::new("build", "green").project("shop").latest();
-/// // Two jobs of one project, kept apart by a key.
+/// // One value per key and project.
 /// let job = |id: &str| Message::new("job", "running").project("shop").latest_of(id);
 /// # let _ = (build, job("lint"), job("test"));
 /// ```
@@ -38,14 +42,14 @@ use crate::Error;
 pub struct Message {
     kind: String,
     project: Option<String>,
-    /// The payload's JSON, or why there is none: reported when the message is sent.
+    /// The payload's JSON, or the error, which is returned when the message is sent.
     payload: Result<String, String>,
     timestamp: u64,
-    /// The key under which only the newest message counts.
+    /// The key of a state; `None` for an event.
     latest: Option<String>,
 }
 
-/// A message as it is read back from the wire.
+/// A message parsed from its JSON.
 #[derive(Deserialize)]
 struct WireMessage<'a> {
     #[serde(rename = "type")]
@@ -59,22 +63,22 @@ struct WireMessage<'a> {
 }
 
 impl Message {
-    /// A message of this kind with this payload, stamped with the current second.
+    /// Creates a message with the current time as its timestamp.
     ///
-    /// If the payload cannot be written as JSON (a map whose keys are not strings), the call that
-    /// sends the message returns the error.
+    /// If the payload cannot be serialized as JSON (a map whose keys are not strings, for example),
+    /// the method that sends the message returns the error.
     pub fn new(kind: impl Into<String>, payload: impl Serialize) -> Self {
         let payload = serde_json::to_string(&payload).map_err(|error| error.to_string());
         Self { kind: kind.into(), project: None, payload, timestamp: unix_seconds(), latest: None }
     }
 
-    /// The same of a payload that is JSON already.
+    /// Creates a message with a payload that is already JSON.
     pub(crate) fn from_json_payload(kind: &str, json: String) -> Self {
         let (kind, timestamp) = (kind.to_owned(), unix_seconds());
         Self { kind, project: None, payload: Ok(json), timestamp, latest: None }
     }
 
-    /// Reads a message back from its JSON document.
+    /// Parses a message's JSON.
     pub(crate) fn from_json(json: &str) -> Option<Self> {
         let envelope: WireMessage<'_> = serde_json::from_str(json).ok()?;
         Some(Self {
@@ -86,47 +90,48 @@ impl Message {
         })
     }
 
-    /// The same message about this project: its `project_id`.
+    /// Sets the project: `project_id` in the JSON.
     #[must_use]
     pub fn project(mut self, id: impl Into<String>) -> Self {
         self.project = Some(id.into());
         self
     }
 
-    /// The same message as a state: only the newest of its kind counts, for each project.
+    /// Makes the message a state, with one value per kind and project.
     ///
-    /// A slow client skips to the newest. A client that connects or subscribes later gets the
-    /// newest at once, until [`clear_latest`](crate::HubHandle::clear_latest) removes it.
+    /// A slow client gets only the latest value. Clients that connect or subscribe later get it
+    /// too, until [`clear_latest`](crate::HubHandle::clear_latest) removes it.
     #[must_use]
     pub fn latest(mut self) -> Self {
         self.latest = Some(self.kind.clone());
         self
     }
 
-    /// The same message as a state: only the newest of this key counts, for each project, whatever
-    /// the messages' kinds are.
+    /// Makes the message a state, with one value per `key` and project instead of per kind.
     #[must_use]
     pub fn latest_of(mut self, key: impl Into<String>) -> Self {
         self.latest = Some(key.into());
         self
     }
 
-    /// The same message, as a state if it is an event.
+    /// Makes the message a state unless it already is one.
     pub(crate) fn state(self) -> Self {
         if self.latest.is_some() { self } else { self.latest() }
     }
 
-    /// The kind: `type` on the wire.
+    /// Returns the kind: `type` in the JSON.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// The project that the message is about, if any.
+    /// Returns the project, if there is one.
     pub fn project_id(&self) -> Option<&str> {
         self.project.as_deref()
     }
 
-    /// When the message was made, Unix seconds.
+    /// Returns the time when the message was created, in seconds since the Unix epoch.
+    ///
+    /// # Examples
     ///
     /// ```
     /// assert!(kentros::Message::new("greeting", "hello").timestamp() > 1_700_000_000);
@@ -135,37 +140,37 @@ impl Message {
         self.timestamp
     }
 
-    /// The payload, read as a `T`.
+    /// Deserializes the payload.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the payload is not a `T`.
+    ///
+    /// Returns [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the payload is not a `T`.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let payload = self.payload.as_ref().map_err(Error::encode)?;
         serde_json::from_str(payload).map_err(|error| {
-            Error::encode(format!(
-                "the payload of {:?} is not what was asked for: {error}",
-                self.kind
-            ))
+            Error::encode(format!("unexpected payload of message {:?}: {error}", self.kind))
         })
     }
 
-    /// The JSON document on the wire.
+    /// Returns the message as JSON, as it is sent to clients.
     ///
     /// # Errors
-    /// [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the payload cannot be written as JSON.
+    ///
+    /// Returns [`ErrorKind::Encode`](crate::ErrorKind::Encode) if the payload could not be
+    /// serialized.
     pub fn to_json(&self) -> Result<String, Error> {
         let [head, payload, tail] = self.parts(self.project_id())?;
         Ok([head, payload, tail].concat())
     }
 
-    /// The document in three parts, about `project`: the payload may be megabytes, and is copied
-    /// once only, into its frame.
+    /// The JSON in three parts, with this `project_id`. The payload may be megabytes; this way it
+    /// is copied only once, into its frame.
     pub(crate) fn parts(&self, project: Option<&str>) -> Result<[Cow<'_, str>; 3], Error> {
         let payload = self.payload.as_ref().map_err(Error::encode)?;
-        let mut head = format!("{{\"type\":{},", quoted(&self.kind));
+        let mut head = format!("{{\"type\":{},", json_string(&self.kind));
         if let Some(project) = project {
             head.push_str("\"project_id\":");
-            head.push_str(&quoted(project));
+            head.push_str(&json_string(project));
             head.push(',');
         }
         head.push_str("\"payload\":");
@@ -173,13 +178,13 @@ impl Message {
         Ok([head.into(), payload.into(), tail.into()])
     }
 
-    /// The key under which only the newest message about `project` counts; `None` for an event.
+    /// The conflation key for this project; `None` for an event.
     pub(crate) fn conflation_key(&self, project: Option<&str>) -> Option<Arc<str>> {
         Some(conflation_key(self.latest.as_deref()?, project))
     }
 }
 
-/// The key of what is kept under `name` about `project`, or about none.
+/// The conflation key of the states named `name`, a kind or a key, for this project.
 pub(crate) fn conflation_key(name: &str, project: Option<&str>) -> Arc<str> {
     match project {
         Some(project) => [name, "\0", project].concat().into(),
@@ -187,14 +192,13 @@ pub(crate) fn conflation_key(name: &str, project: Option<&str>) -> Arc<str> {
     }
 }
 
-/// Whether `key` is of what is kept under `name`, about whichever project.
-pub(crate) fn is_kept_under(key: &str, name: &str) -> bool {
+/// Whether a conflation key belongs to the states named `name`, for any project.
+pub(crate) fn is_key_of(key: &str, name: &str) -> bool {
     key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('\0'))
 }
 
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    // A string is always JSON.
+fn json_string(text: &str) -> String {
+    // Serializing a string cannot fail.
     serde_json::to_string(text).unwrap_or_default()
 }
 
@@ -207,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_is_read_back_as_it_was() {
+    fn a_message_survives_a_round_trip_through_json() {
         for project in [None, Some("a \"quoted\" \\ project"), Some("")] {
             let mut message = Message::new("k\n\"", serde_json::json!({"a": [1, null, "\u{1}"]}));
             message.project = project.map(str::to_owned);
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_kept_apart_by_key_and_project() {
+    fn states_differ_by_key_and_project() {
         let message = Message::new("build", ());
         assert_eq!(message.conflation_key(None), None);
         let latest = message.clone().latest();
@@ -229,7 +233,7 @@ mod tests {
         assert_ne!(Some(&*key), latest.conflation_key(None).as_deref());
         assert_ne!(Some(&*key), latest.conflation_key(Some("blog")).as_deref());
         assert_eq!(message.latest_of("build").conflation_key(Some("shop")), Some(key.clone()));
-        assert!(is_kept_under(&key, "build") && is_kept_under("build", "build"));
-        assert!(!is_kept_under(&key, "bui") && !is_kept_under("builds", "build"));
+        assert!(is_key_of(&key, "build") && is_key_of("build", "build"));
+        assert!(!is_key_of(&key, "bui") && !is_key_of("builds", "build"));
     }
 }

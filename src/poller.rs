@@ -1,4 +1,4 @@
-//! Readiness of many sockets for one thread: epoll and a way to wake it.
+//! Readiness of many sockets for one thread, with epoll.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
-/// The token of the waker; no socket has it.
-const WAKE: u64 = u64::MAX;
-/// Events taken from the kernel at a time.
-const EVENTS: usize = 64;
+/// The token of the waker; no socket uses it.
+const WAKE_TOKEN: u64 = u64::MAX;
+/// The most events per call to `epoll_wait(2)`.
+const MAX_EVENTS: usize = 64;
 
-/// What a socket is waited for. An error or a hang-up is always reported.
+/// What to wait for on a socket. Errors and hang-ups are always reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     Read,
     Write,
     /// Only the end of the connection.
     End,
-    /// Nothing, for a socket that is in no poller.
+    /// Nothing: the socket is not in a poller.
     Nothing,
 }
 
-/// A set of sockets, each under a token, of which one thread awaits readiness.
+/// A set of sockets, each with a token.
 #[derive(Debug)]
 pub(crate) struct Poller {
     epoll: OwnedFd,
@@ -38,7 +38,7 @@ pub(crate) struct Waker(Arc<OwnedFd>);
 
 impl Waker {
     pub(crate) fn wake(&self) {
-        // It can fail only where the counter is full, and then the poller wakes in any case.
+        // This fails only if the counter is full, and then the poller wakes anyway.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 }
@@ -47,7 +47,7 @@ impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let waker = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        epoll::add(&epoll, &waker, EventData::new_u64(WAKE), EventFlags::IN)?;
+        epoll::add(&epoll, &waker, EventData::new_u64(WAKE_TOKEN), EventFlags::IN)?;
         Ok(Self { epoll, waker: Waker(waker) })
     }
 
@@ -64,28 +64,28 @@ impl Poller {
     }
 
     pub(crate) fn remove(&self, fd: impl AsFd) {
-        // Already gone is as good.
+        // An error means that it is not in the set.
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Waits until a socket is ready, the waker is called or `deadline` is past; `None` waits for
-    /// ever. Yields the tokens of the ready sockets.
+    /// Waits until a socket is ready, the waker is called or `deadline` has passed. Returns the
+    /// tokens of the ready sockets.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Vec<u64> {
         let timeout = deadline.map(|deadline| {
-            // A millisecond more: waking just before a deadline would mean waking twice.
+            // One millisecond later: waking just before the deadline would mean waking twice.
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec::try_from(left + Duration::from_millis(1)).unwrap_or_default()
         });
-        let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let mut buffer = [MaybeUninit::uninit(); MAX_EVENTS];
         let events = match epoll::wait(&self.epoll, &mut buffer, timeout.as_ref()) {
             Ok((events, _)) => &*events,
-            // EINTR is the only error that a valid epoll descriptor gives.
+            // With a valid epoll descriptor, the only possible error is EINTR.
             Err(_) => return Vec::new(),
         };
         let mut ready = Vec::with_capacity(events.len());
         for event in events {
             match event.data.u64() {
-                WAKE => {
+                WAKE_TOKEN => {
                     let _ = rustix::io::read(&self.waker.0, &mut [0; 8]);
                 }
                 token => ready.push(token),

@@ -3,25 +3,25 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time between two warnings of one kind.
-const AGAIN: Duration = Duration::from_secs(60 * 60);
+/// Minimum time between two warnings.
+const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// A warning about something that peers may cause thousands of times a second: logged the first
-/// time, then at most once an hour.
+/// A warning that peers can trigger thousands of times per second. It is logged the first time,
+/// then at most once per hour.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimitedWarning(Mutex<Option<Instant>>);
 
 impl RateLimitedWarning {
-    /// Logs the warning if it is due.
-    pub(crate) fn warn(&self, line: impl FnOnce() -> String) {
+    /// Logs the warning unless it was logged within the last hour.
+    pub(crate) fn warn(&self, message: impl FnOnce() -> String) {
         if self.is_due(Instant::now()) {
-            log::warn!("{} (logged at most once an hour)", line());
+            log::warn!("{} (logged at most once per hour)", message());
         }
     }
 
     fn is_due(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| now.saturating_duration_since(last) < AGAIN) {
+        if last.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
             return false;
         }
         *last = Some(now);
@@ -34,11 +34,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_logged_at_once_and_again_after_an_hour() {
+    fn a_warning_is_logged_at_once_and_again_after_an_hour() {
         let start = Instant::now();
         let at = |minutes: u64| start + Duration::from_secs(60 * minutes);
-        let notice = RateLimitedWarning::default();
-        let due = [0, 0, 1, 59, 60, 61, 119, 120].map(|minutes| notice.is_due(at(minutes)));
+        let warning = RateLimitedWarning::default();
+        let due = [0, 0, 1, 59, 60, 61, 119, 120].map(|minutes| warning.is_due(at(minutes)));
         assert_eq!(due, [true, false, false, false, true, false, false, true]);
     }
 }

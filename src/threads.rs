@@ -1,11 +1,11 @@
-//! Every thread has a name and a body that outlives a panic.
+//! Named threads that log panics.
 
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 
-/// Spawns a thread whose panic is logged and ends it alone.
+/// Spawns a thread. A panic is logged and ends only this thread.
 pub(crate) fn spawn(
     name: impl Into<String>,
     body: impl FnOnce() + Send + 'static,
@@ -13,8 +13,8 @@ pub(crate) fn spawn(
     spawn_with_stack(name, None, body)
 }
 
-/// The same with a stack of `stack` bytes: what a thread does not touch costs nothing, but ten
-/// thousand default stacks of 2 MiB can exceed what the kernel lets a process map.
+/// Spawns a thread with a stack of `stack` bytes. Untouched stack costs no memory, but ten thousand
+/// default stacks of 2 MiB can exceed the address space that the kernel grants a process.
 pub(crate) fn spawn_with_stack(
     name: impl Into<String>,
     stack: Option<usize>,
@@ -30,17 +30,17 @@ pub(crate) fn spawn_with_stack(
     })
 }
 
-/// Runs `body`; a panic is logged under `name` and told as `None`.
+/// Runs `body`. Returns `None` if it panics; the panic is logged with `name`.
 pub(crate) fn guarded<T>(name: &str, body: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(body))
-        .map_err(|panic| log::error!("{name} panicked: {}", words(&*panic)))
+        .map_err(|panic| log::error!("{name} panicked: {}", panic_message(&*panic)))
         .ok()
 }
 
-fn words(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
+        .unwrap_or("no message")
 }

@@ -10,7 +10,7 @@ use super::frame::Frame;
 use super::outbox::Flushed;
 use super::session::{CloseReason, Incoming, Session};
 use crate::rate_limited::RateLimitedWarning;
-use crate::{Client, threads};
+use crate::{Client, retry, threads};
 
 /// Bytes read at a time. Clients say little, and every connection has its own buffer.
 const READ_BUFFER: usize = 1024;
@@ -179,17 +179,17 @@ fn end_of(fault: &Fault) -> End {
 pub(crate) fn drain(client: &Client) {
     let mut left = DRAIN_BYTES;
     let mut buffer = [0; 512];
-    let mut socket = client.outbox().socket();
+    let socket = client.outbox().socket();
     while left > 0
         && let Some(until) = client.outbox().deadline()
         && let wait = until.saturating_duration_since(Instant::now())
         && !wait.is_zero()
         && socket.set_read_timeout(Some(wait)).is_ok()
     {
-        match socket.read(&mut buffer) {
+        match retry::read(socket, &mut buffer) {
             Ok(0) => break,
             Ok(n) => left = left.saturating_sub(n),
-            Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_timeout(&error) => {}
             Err(_) => break,
         }
     }
@@ -215,17 +215,9 @@ impl Read for Wire<'_> {
         if self.left == 0 {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
-        let mut socket = self.client.outbox().socket();
-        loop {
-            match socket.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(n) => {
-                    self.left = self.left.saturating_sub(n);
-                    return Ok(n);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let n = retry::read(self.client.outbox().socket(), buffer)?;
+        self.left = self.left.saturating_sub(n);
+        Ok(n)
     }
 }
 

@@ -1,8 +1,8 @@
-//! Just enough of HTTP/1.1 for one port: a request's head, responses, the WebSocket upgrade.
-//! Pure: bytes in, bytes out.
+//! The parts of HTTP/1.1 that the server needs: request heads, responses, the WebSocket upgrade,
+//! and the rules for hosts, origins and proxies. Pure: no sockets, no threads.
 
 pub(crate) mod accept_key;
-pub(crate) mod base;
+pub(crate) mod base_path;
 pub(crate) mod head;
 pub(crate) mod host;
 pub(crate) mod origin;

@@ -1,5 +1,6 @@
-//! Whether a page may connect: browsers send a page's origin with each WebSocket handshake, and
-//! nothing else keeps a foreign page from using the viewer's network (RFC 6455, section 10.2).
+//! The origins whose pages may open WebSockets. Browsers send a page's origin with each handshake;
+//! nothing else stops a foreign page from connecting through a user's browser (RFC 6455, section
+//! 10.2).
 
 use super::host::Authority;
 
@@ -12,12 +13,12 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// `None` where it is none; `null`, the origin of a page that has none, is none either.
+    /// `None` if the text is not an origin, or is `null`, the opaque origin.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = text.split_once("://")?;
         let scheme = scheme.to_ascii_lowercase();
-        let is_scheme = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
-        if scheme.is_empty() || !scheme.bytes().all(is_scheme) {
+        let is_scheme_byte = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+        if scheme.is_empty() || !scheme.bytes().all(is_scheme_byte) {
             return None;
         }
         Some(Self { scheme, authority: Authority::parse(authority)? })
@@ -27,14 +28,15 @@ impl Origin {
         &self.authority
     }
 
-    /// Whether it is the server's own, which the browser knows by `host`: same host, same port.
-    pub(crate) fn is_of(&self, host: &Authority) -> bool {
-        self.default_port().is_some_and(|port| self.authority.is(host, port))
+    /// Whether this is the origin of the server's own pages, at `host`. Schemes are not compared:
+    /// behind a proxy the server does not know its own.
+    pub(crate) fn is_at(&self, host: &Authority) -> bool {
+        self.default_port().is_some_and(|port| self.authority.is_same(host, port))
     }
 
-    fn is(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         let port = self.default_port().unwrap_or_default();
-        self.scheme == other.scheme && self.authority.is(&other.authority, port)
+        self.scheme == other.scheme && self.authority.is_same(&other.authority, port)
     }
 
     fn default_port(&self) -> Option<u16> {
@@ -46,21 +48,21 @@ impl Origin {
     }
 }
 
-/// Origins whose pages may connect beside the server's own.
+/// The allowed origins, besides the server's own.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Origins(Vec<Origin>);
+pub(crate) struct AllowedOrigins(Vec<Origin>);
 
-impl Origins {
+impl AllowedOrigins {
     pub(crate) fn allow(&mut self, origin: Origin) {
         self.0.push(origin);
     }
 
-    /// Whether a page of this origin may connect to the server that it knows as `host`. A request
-    /// without an origin comes from no browser.
-    pub(crate) fn admit(&self, origin: Option<&str>, host: &Authority) -> bool {
+    /// Whether a page of this origin may connect to the server at `host`. Requests without an
+    /// origin do not come from a browser and are allowed.
+    pub(crate) fn allows(&self, origin: Option<&str>, host: &Authority) -> bool {
         let Some(origin) = origin else { return true };
         Origin::parse(origin).is_some_and(|origin| {
-            origin.is_of(host) || self.0.iter().any(|allowed| allowed.is(&origin))
+            origin.is_at(host) || self.0.iter().any(|allowed| allowed.is_same(&origin))
         })
     }
 }
@@ -69,12 +71,12 @@ impl Origins {
 mod tests {
     use super::*;
 
-    fn admit(origins: &Origins, origin: Option<&str>, host: &str) -> bool {
-        origins.admit(origin, &Authority::parse(host).unwrap())
+    fn allows(origins: &AllowedOrigins, origin: Option<&str>, host: &str) -> bool {
+        origins.allows(origin, &Authority::parse(host).unwrap())
     }
 
     #[test]
-    fn only_the_servers_own_page_may_connect() {
+    fn only_the_servers_own_origin_is_allowed_by_default() {
         let cases = [
             (None, "localhost:9001", true),
             (Some("http://localhost:9001"), "localhost:9001", true),
@@ -99,16 +101,20 @@ mod tests {
             (Some("ftp://localhost:9001"), "localhost:9001", false),
         ];
         for (origin, host, expected) in cases {
-            assert_eq!(admit(&Origins::default(), origin, host), expected, "{origin:?} at {host}");
+            assert_eq!(
+                allows(&AllowedOrigins::default(), origin, host),
+                expected,
+                "{origin:?} at {host}"
+            );
         }
     }
 
     #[test]
-    fn an_origin_that_is_allowed_may_connect_and_none_that_is_like_it() {
-        let mut origins = Origins::default();
+    fn an_allowed_origin_matches_exactly() {
+        let mut origins = AllowedOrigins::default();
         origins.allow(Origin::parse("https://Portal.example").unwrap());
         origins.allow(Origin::parse("app://portal").unwrap());
-        let at = |origin| admit(&origins, Some(origin), "localhost:9001");
+        let at = |origin| allows(&origins, Some(origin), "localhost:9001");
         for origin in [
             "https://portal.example",
             "https://portal.example:443",

@@ -1,4 +1,4 @@
-//! Responses, each whole and the last on its connection.
+//! Responses. Each one is complete and closes its connection.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::status;
 use crate::Error;
 
-/// The headers of every response, unless it sets its own: the browser runs only what this server
-/// sent, tells nobody, shows it in no frame and keeps no copy.
-const DEFAULTS: [(&str, &str); 6] = [
+/// Headers of every response, unless the response sets them itself: no MIME sniffing, no framing,
+/// no cross-origin use, no caching, no referrer.
+const DEFAULT_HEADERS: [(&str, &str); 6] = [
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
@@ -19,21 +19,24 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("Referrer-Policy", "no-referrer"),
 ];
 
-/// The policy of pages, unless the server's configuration has another one.
+/// The default Content-Security-Policy.
 pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
-/// The headers that the server writes itself: with another value they would break the framing.
-const RESERVED: [&str; 4] = ["content-length", "connection", "transfer-encoding", "keep-alive"];
+/// Headers that only the server writes: another value would break the framing.
+const RESERVED_HEADERS: [&str; 4] =
+    ["content-length", "connection", "transfer-encoding", "keep-alive"];
 
-/// An HTTP response of a [route](crate::ServerConfig::route), or the refusal of a
+/// An HTTP response of a [route](crate::ServerConfig::route), or one that rejects a
 /// [session](crate::ServerConfig::sessions).
 ///
-/// Every response has headers that keep browsers safe: a Content-Security-Policy (see
+/// Every response has security headers: a Content-Security-Policy (see
 /// [`ServerConfig::with_content_security_policy`](crate::ServerConfig::with_content_security_policy)),
-/// `X-Frame-Options: DENY`, `Cache-Control: no-store` and others.
-/// [`with_header`](Self::with_header) replaces them.
+/// `X-Frame-Options: DENY`, `Cache-Control: no-store` and others. Replace them with
+/// [`with_header`](Self::with_header).
+///
+/// # Examples
 ///
 /// ```
 /// use kentros::Response;
@@ -55,10 +58,10 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response with this status, `Content-Type` and body.
+    /// Creates a response with this status, `Content-Type` and body.
     ///
-    /// A status outside 200 to 599, or a content type that is no header value, gives 500 and a
-    /// line in the log.
+    /// With a status outside 200 to 599, or an invalid content type, the response becomes a 500,
+    /// and the reason is logged.
     pub fn new(
         status: u16,
         content_type: impl Into<Cow<'static, str>>,
@@ -67,34 +70,35 @@ impl Response {
         Self::checked(status, content_type.into(), body.into().into())
     }
 
-    /// 200 and this text, as it is.
+    /// Creates a 200 response with this plain text.
     pub fn text(text: &str) -> Self {
         Self::new(status::OK, "text/plain; charset=utf-8", text)
     }
 
-    /// 200 and this value as JSON.
+    /// Creates a 200 response with this value as JSON.
     ///
     /// # Errors
-    /// [`Encode`](crate::ErrorKind::Encode) if it cannot be written as JSON.
+    ///
+    /// Returns [`Encode`](crate::ErrorKind::Encode) if the value cannot be serialized as JSON.
     pub fn json(value: &(impl Serialize + ?Sized)) -> Result<Self, Error> {
         Ok(Self::json_text(serde_json::to_string(value).map_err(Error::encode)?))
     }
 
-    /// The same response with another status.
+    /// Sets the status.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         if !(200..600).contains(&status) {
-            return Self::faulty(&format!("{status} is not a status of a response"));
+            return Self::invalid(&format!("{status} is not a valid status"));
         }
         self.status = status;
         self
     }
 
-    /// The same response with one more header; a default header of the same name is replaced.
+    /// Adds a header. It replaces a default header with the same name.
     ///
-    /// A name or value that cannot be in a header (a line break, say) gives 500 and a line in the
-    /// log, as do headers that the server writes itself: `Content-Length`, `Connection`,
-    /// `Transfer-Encoding`.
+    /// With an invalid name or value (one with a line break, for example), or a header that the
+    /// server writes itself (`Content-Length`, `Connection`, `Transfer-Encoding`, `Keep-Alive`),
+    /// the response becomes a 500, and the reason is logged.
     #[must_use]
     pub fn with_header(
         mut self,
@@ -102,11 +106,14 @@ impl Response {
         value: impl Into<String>,
     ) -> Self {
         let (name, value) = (name.into(), value.into());
-        if !is_token(&name) || RESERVED.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
-            return Self::faulty(&format!("{name:?} is not a header that a response may set"));
+        if !is_token(&name) {
+            return Self::invalid(&format!("invalid header name {name:?}"));
         }
-        if !is_value(&value) {
-            return Self::faulty(&format!("the value of the header {name} has control characters"));
+        if RESERVED_HEADERS.iter().any(|reserved| reserved.eq_ignore_ascii_case(&name)) {
+            return Self::invalid(&format!("header {name} is set by the server"));
+        }
+        if !is_header_value(&value) {
+            return Self::invalid(&format!("the value of header {name} has control characters"));
         }
         if name.eq_ignore_ascii_case("content-type") {
             self.content_type = value.into();
@@ -116,7 +123,7 @@ impl Response {
         self
     }
 
-    /// A line of text for a person.
+    /// One line of plain text.
     pub(crate) fn line(status: u16, text: &str) -> Self {
         Self::new(status, "text/plain; charset=utf-8", format!("{text}\n"))
     }
@@ -126,47 +133,47 @@ impl Response {
         Self::new(status::OK, "application/json", json)
     }
 
-    /// The response of a fixed page.
+    /// A static page.
     pub(crate) fn page(content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Self {
         Self::checked(status::OK, content_type, body)
     }
 
+    /// The response to a failure whose reason is in the log and not in the response.
+    pub(crate) fn internal_error() -> Self {
+        Self::line(status::INTERNAL_ERROR, "internal server error: see the server's log")
+    }
+
     fn checked(status: u16, content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Self {
         if !(200..600).contains(&status) {
-            return Self::faulty(&format!("{status} is not a status of a response"));
+            return Self::invalid(&format!("{status} is not a valid status"));
         }
-        if !is_value(&content_type) {
-            return Self::faulty("the content type has control characters");
+        if !is_header_value(&content_type) {
+            return Self::invalid("the content type has control characters");
         }
         Self { status, content_type, headers: Vec::new(), body }
     }
 
-    /// What a faulty response becomes: its author must see it.
-    fn faulty(why: &str) -> Self {
-        log::error!("a response cannot be sent, 500 is sent instead: {why}");
-        Self {
-            status: status::INTERNAL_ERROR,
-            content_type: "text/plain; charset=utf-8".into(),
-            headers: Vec::new(),
-            body: Cow::Borrowed(b"internal server error: the log says why\n"),
-        }
+    /// Replaces an invalid response.
+    fn invalid(why: &str) -> Self {
+        log::error!("invalid response, sending 500 instead: {why}");
+        Self::internal_error()
     }
 
     pub(crate) fn status(&self) -> u16 {
         self.status
     }
 
-    /// Status and text in one line, for the log.
+    /// Status and body on one line, for the log.
     pub(crate) fn summary(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         format!("{} {}: {}", self.status, status::reason(self.status), text.trim_end())
     }
 
-    /// The bytes for the socket; without the body if the request was HEAD.
+    /// The bytes on the wire. `head_only` omits the body, for HEAD requests.
     pub(crate) fn bytes(&self, content_security_policy: &str, head_only: bool) -> Vec<u8> {
         let (status, reason) = (self.status, status::reason(self.status));
         let mut head = format!("HTTP/1.1 {status} {reason}\r\n");
-        // RFC 9110, sections 15.3.5 and 15.4.5: these have no content.
+        // These have no content: RFC 9110, sections 15.3.5 and 15.4.5.
         let empty = matches!(status, 204 | 304);
         // Writing to a String cannot fail.
         if !empty {
@@ -178,7 +185,7 @@ impl Response {
             let _ = write!(head, "{name}: {value}\r\n");
         }
         let policy = ("Content-Security-Policy", content_security_policy);
-        for (name, value) in [policy].into_iter().chain(DEFAULTS) {
+        for (name, value) in [policy].into_iter().chain(DEFAULT_HEADERS) {
             if !self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)) {
                 let _ = write!(head, "{name}: {value}\r\n");
             }
@@ -192,29 +199,29 @@ impl Response {
     }
 }
 
-/// 500, with the error's text in the log and not in the response.
+/// A 500 response. The error is logged and is not part of the response.
 impl From<Error> for Response {
     fn from(error: Error) -> Self {
         log::error!("a route failed: {error}");
-        Self::line(status::INTERNAL_ERROR, "internal server error: the log says why")
+        Self::internal_error()
     }
 }
 
-/// Either one, so that a route may use `?`.
+/// The response in either variant, so that a route can use `?`.
 impl<E: Into<Self>> From<Result<Self, E>> for Response {
     fn from(result: Result<Self, E>) -> Self {
         result.unwrap_or_else(Into::into)
     }
 }
 
-/// A token of RFC 9110, section 5.6.2.
+/// Whether `text` is a token: RFC 9110, section 5.6.2.
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// A header's value: RFC 9110, section 5.5.
-pub(crate) fn is_value(text: &str) -> bool {
+/// Whether `text` can be the value of a header: RFC 9110, section 5.5.
+pub(crate) fn is_header_value(text: &str) -> bool {
     !text.bytes().any(|b| (b.is_ascii_control() && b != b'\t') || b == 0x7f)
 }
 
@@ -222,13 +229,13 @@ pub(crate) fn is_value(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn sent(response: &Response) -> String {
+    fn text_of(response: &Response) -> String {
         String::from_utf8(response.bytes("default-src 'none'", false)).unwrap()
     }
 
     #[test]
-    fn a_header_of_its_own_replaces_the_default() {
-        let sent = sent(
+    fn a_header_replaces_the_default() {
+        let sent = text_of(
             &Response::text("hello")
                 .with_header("cache-control", "max-age=60")
                 .with_header("Content-Security-Policy", "default-src *")
@@ -244,9 +251,9 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_framing_gives_500() {
+    fn an_invalid_response_becomes_a_500() {
         let ok = || Response::text("hello");
-        for faulty in [
+        for invalid in [
             ok().with_header("Location", "/\r\nSet-Cookie: a=1"),
             ok().with_header("A b", "c"),
             ok().with_header("", "c"),
@@ -257,14 +264,14 @@ mod tests {
             Response::new(999, "text/plain", ""),
             Response::new(200, "a\rb", ""),
         ] {
-            assert_eq!(faulty.status(), 500, "{faulty:?}");
-            assert!(!sent(&faulty).contains("a=1"));
+            assert_eq!(invalid.status(), 500, "{invalid:?}");
+            assert!(!text_of(&invalid).contains("a=1"));
         }
     }
 
     #[test]
-    fn a_response_without_content_has_no_length() {
-        let sent = sent(&Response::new(204, "text/plain", "ignored"));
+    fn a_response_without_content_has_no_content_length() {
+        let sent = text_of(&Response::new(204, "text/plain", "ignored"));
         assert!(!sent.contains("Content-Length") && sent.ends_with("\r\n\r\n"), "{sent}");
     }
 }

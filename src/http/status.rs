@@ -1,4 +1,4 @@
-//! HTTP statuses: RFC 9110, section 15; 429 and 431: RFC 6585.
+//! HTTP status codes: RFC 9110, section 15; 429 and 431: RFC 6585.
 
 pub(crate) const OK: u16 = 200;
 pub(crate) const SEE_OTHER: u16 = 303;
@@ -16,7 +16,7 @@ pub(crate) const HEAD_TOO_LARGE: u16 = 431;
 pub(crate) const INTERNAL_ERROR: u16 = 500;
 pub(crate) const UNAVAILABLE: u16 = 503;
 
-/// The reason phrase, which may be empty.
+/// The reason phrase; empty for an unknown status.
 pub(crate) fn reason(status: u16) -> &'static str {
     match status {
         OK => "OK",

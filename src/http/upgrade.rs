@@ -1,69 +1,73 @@
 //! The WebSocket handshake: RFC 6455, section 4.2.
 
 use super::accept_key::accept_key;
-use super::head::Head;
+use super::head::RequestHead;
 use super::response::{Response, is_token};
 use super::status;
 
-/// What stands before the token where it is the name of a subprotocol: a page can set no header
-/// field of a WebSocket but this one.
-pub(crate) const TOKEN_SUBPROTOCOL: &str = "kentros.bearer.";
-
-/// The answer that turns the connection into a WebSocket; `own_page` unless it comes from a page
-/// that may have none.
+/// Returns the bytes of the response that accepts a handshake.
+///
+/// Selects the first subprotocol offered, except those that start with `secret_prefix`: they carry
+/// a secret, which the response must not repeat.
 ///
 /// # Errors
-/// The answer to a request that asks for none, or may not have one.
-pub(crate) fn accept(head: &Head, own_page: bool) -> Result<Vec<u8>, Response> {
+/// The response that rejects the handshake.
+pub(crate) fn accept(
+    head: &RequestHead,
+    origin_allowed: bool,
+    secret_prefix: &str,
+) -> Result<Vec<u8>, Response> {
     if head.method() != "GET" {
-        return Err(Response::line(status::METHOD_NOT_ALLOWED, "a WebSocket begins with GET")
-            .with_header("Allow", "GET"));
+        return Err(Response::line(
+            status::METHOD_NOT_ALLOWED,
+            "a WebSocket handshake must use GET",
+        )
+        .with_header("Allow", "GET"));
     }
-    if !head.lists("upgrade", "websocket") || !head.lists("connection", "upgrade") {
+    if !head.has_list_item("upgrade", "websocket") || !head.has_list_item("connection", "upgrade") {
         return Err(Response::line(
             status::UPGRADE_REQUIRED,
-            "this path is a WebSocket: connect with ws:// or wss://",
+            "this is a WebSocket endpoint: connect with ws:// or wss://",
         )
         .with_header("Upgrade", "websocket"));
     }
-    if head.field("sec-websocket-version") != Some("13") {
-        return Err(Response::line(status::UPGRADE_REQUIRED, "only WebSocket version 13 is known")
-            .with_header("Upgrade", "websocket")
-            .with_header("Sec-WebSocket-Version", "13"));
+    if head.header("sec-websocket-version") != Some("13") {
+        return Err(Response::line(
+            status::UPGRADE_REQUIRED,
+            "unsupported WebSocket version: use version 13",
+        )
+        .with_header("Upgrade", "websocket")
+        .with_header("Sec-WebSocket-Version", "13"));
     }
-    let key = head.field("sec-websocket-key").filter(|key| is_key(key)).ok_or_else(|| {
+    let key = head.header("sec-websocket-key").filter(|key| is_key(key)).ok_or_else(|| {
         Response::line(status::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64")
     })?;
-    if !own_page {
-        let origin = head.field("origin").unwrap_or_default();
+    if !origin_allowed {
+        let origin = head.header("origin").unwrap_or_default();
         return Err(Response::line(
             status::FORBIDDEN,
-            &format!(
-                "a page of another origin may not connect here: add {origin:?} to the server's \
-                 allowed origins"
-            ),
+            &format!("origin {origin:?} is not allowed: add it to the server's allowed origins"),
         ));
     }
-    let mut answer = format!(
+    let mut response = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
         accept_key(key),
     );
-    // A browser that offers subprotocols ends a connection that takes up none of them. A token is
-    // not repeated: who sends one as a subprotocol offers another beside it.
-    let mut offered = head.tokens("sec-websocket-protocol");
-    if let Some(protocol) = offered.find(|p| is_token(p) && !p.starts_with(TOKEN_SUBPROTOCOL)) {
-        answer.push_str("Sec-WebSocket-Protocol: ");
-        answer.push_str(protocol);
-        answer.push_str("\r\n");
+    // A browser that offers subprotocols fails the connection if none is selected.
+    let mut offered = head.list_items("sec-websocket-protocol");
+    if let Some(protocol) = offered.find(|p| is_token(p) && !p.starts_with(secret_prefix)) {
+        response.push_str("Sec-WebSocket-Protocol: ");
+        response.push_str(protocol);
+        response.push_str("\r\n");
     }
-    answer.push_str("\r\n");
-    Ok(answer.into_bytes())
+    response.push_str("\r\n");
+    Ok(response.into_bytes())
 }
 
-/// Sixteen bytes in base64: 22 digits and two signs of padding.
+/// Whether `key` is the base64 of 16 bytes: 22 digits and two padding characters.
 fn is_key(key: &str) -> bool {
-    let digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
-    key.len() == 24 && key.ends_with("==") && key.bytes().take(22).all(digit)
+    let is_digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    key.len() == 24 && key.ends_with("==") && key.bytes().take(22).all(is_digit)
 }
 
 #[cfg(test)]
@@ -74,36 +78,36 @@ mod tests {
         Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://localhost:9001\r\n\r\n";
 
-    fn answer(text: &str) -> Result<String, u16> {
-        let head = Head::parse(text.as_bytes()).unwrap().unwrap();
-        accept(&head, !text.contains("evil"))
+    fn accepted(text: &str) -> Result<String, u16> {
+        let head = RequestHead::parse(text.as_bytes()).unwrap().unwrap();
+        accept(&head, !text.contains("evil"), "secret.")
             .map(|bytes| String::from_utf8(bytes).unwrap())
             .map_err(|r| r.status())
     }
 
     #[test]
-    fn the_example_of_the_rfc_gets_the_answer_of_the_rfc() {
-        let answer = answer(GOOD).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-        assert!(answer.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
-        assert!(answer.ends_with("\r\n\r\n"));
-        assert!(!answer.contains("Extensions") && !answer.contains("Protocol:"));
+    fn the_example_of_the_rfc_gets_the_response_of_the_rfc() {
+        let response = accepted(GOOD).unwrap();
+        assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+        assert!(response.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+        assert!(response.ends_with("\r\n\r\n"));
+        assert!(!response.contains("Extensions") && !response.contains("Protocol:"));
     }
 
     #[test]
-    fn of_the_subprotocols_offered_one_is_taken_up() {
+    fn the_first_subprotocol_without_a_secret_is_selected() {
         let text = GOOD.replace("Origin:", "Sec-WebSocket-Protocol: a b, chat, x\r\nOrigin:");
-        assert!(answer(&text).unwrap().contains("\r\nSec-WebSocket-Protocol: chat\r\n"));
-        let offer = "Sec-WebSocket-Protocol: kentros.bearer.c2VjcmV0, kentros\r\nOrigin:";
-        let answered = answer(&GOOD.replace("Origin:", offer)).unwrap();
-        assert!(answered.contains("\r\nSec-WebSocket-Protocol: kentros\r\n"), "{answered}");
+        assert!(accepted(&text).unwrap().contains("\r\nSec-WebSocket-Protocol: chat\r\n"));
+        let offer = "Sec-WebSocket-Protocol: secret.c2VjcmV0, kentros\r\nOrigin:";
+        let response = accepted(&GOOD.replace("Origin:", offer)).unwrap();
+        assert!(response.contains("\r\nSec-WebSocket-Protocol: kentros\r\n"), "{response}");
         let offer = offer.replace(", kentros", "");
-        let answered = answer(&GOOD.replace("Origin:", &offer)).unwrap();
-        assert!(!answered.contains("Protocol:"), "{answered}");
+        let response = accepted(&GOOD.replace("Origin:", &offer)).unwrap();
+        assert!(!response.contains("Protocol:"), "{response}");
     }
 
     #[test]
-    fn each_fault_has_its_status() {
+    fn each_error_has_its_status() {
         let cases = [
             ("GET /ws", "POST /ws", status::METHOD_NOT_ALLOWED),
             ("Upgrade: websocket", "Upgrade: h2c", status::UPGRADE_REQUIRED),
@@ -114,7 +118,7 @@ mod tests {
             ("Origin: http://localhost:9001", "Origin: http://evil.example", status::FORBIDDEN),
         ];
         for (from, to, status) in cases {
-            assert_eq!(answer(&GOOD.replace(from, to)), Err(status), "{to}");
+            assert_eq!(accepted(&GOOD.replace(from, to)), Err(status), "{to}");
         }
     }
 }

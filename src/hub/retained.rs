@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::publication::Publication;
 use crate::connection::frame::Frame;
-use crate::message::is_kept_under;
+use crate::message::is_key_of;
 
 /// The newest publication of each key, in the order in which the keys first appeared.
 #[derive(Default)]
@@ -29,8 +29,7 @@ impl Retained {
 
     /// Removes what is kept under these names, about every project.
     pub(super) fn clear(&mut self, names: &[impl AsRef<str>]) {
-        self.publications
-            .retain(|key, _| !names.iter().any(|name| is_kept_under(key, name.as_ref())));
+        self.publications.retain(|key, _| !names.iter().any(|name| is_key_of(key, name.as_ref())));
         self.invalid.take_if(|(keys, _)| names.iter().any(|name| keys.contains(&name.as_ref())));
     }
 

@@ -1,32 +1,36 @@
-//! Who may come in, and where the server may listen then.
+//! Who may access a server, and where it may listen.
 
 use std::net::SocketAddr;
 
 use crate::{Error, Token};
 
-/// Who may see what a server serves.
+/// Who may access a server.
+///
+/// # Examples
 ///
 /// ```
 /// use kentros::{Access, Hub, HubConfig, Server, ServerConfig};
 ///
 /// let hub = Hub::spawn(HubConfig::default())?;
 /// let mut config = ServerConfig::default();
-/// assert!(Server::bind("0.0.0.0:0", hub.handle(), config.clone()).is_err(), "nobody said so");
+/// assert!(Server::bind("0.0.0.0:0", hub.handle(), config.clone()).is_err(), "loopback only");
 /// config.access = Access::Open;
 /// let server = Server::bind("0.0.0.0:0", hub.handle(), config)?;
 /// # Ok::<(), kentros::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// Everyone on this machine: no token, and the server listens on loopback only.
+    /// Everyone on this machine. No token is needed, and the server listens on loopback only.
     #[default]
     Local,
-    /// Everyone who reaches it, wherever it listens.
+    /// Everyone who can reach the server, on any address.
     Open,
-    /// Who shows this token, wherever it listens: as `Authorization: Bearer <token>`, as the
-    /// WebSocket subprotocol `kentros.bearer.<base64url token>` beside another one (a browser
-    /// offers `kentros` too, which is then the one taken up), or by the cookie that the login form
-    /// at `/login` sets. `/healthz` and `/readyz` answer without it.
+    /// Clients with this token, on any address.
+    ///
+    /// A client sends it as `Authorization: Bearer <token>`, as the WebSocket subprotocol
+    /// `kentros.bearer.<base64url token>`, or with the cookie that the login page at `/login`
+    /// sets. A browser must offer a second subprotocol, such as `kentros`, for the server to
+    /// select. `/healthz` and `/readyz` need no token.
     Token(Token),
 }
 
@@ -38,16 +42,16 @@ impl Access {
         }
     }
 
-    /// Whether a server may listen there.
+    /// Checks whether a server may listen on these addresses.
     ///
     /// # Errors
-    /// Why not, and what to do.
-    pub(super) fn may_listen(&self, addrs: &[SocketAddr]) -> Result<(), Error> {
+    /// If other machines can reach one of them, and access is local.
+    pub(super) fn check_listen(&self, addrs: &[SocketAddr]) -> Result<(), Error> {
         let exposed = addrs.iter().find(|addr| !addr.ip().to_canonical().is_loopback());
         match (self, exposed) {
             (Self::Local, Some(addr)) => Err(Error::invalid(format!(
-                "{addr} is open to other machines, and no token is set: ServerConfig::access takes \
-                 one (Access::Token), or lets everyone in (Access::Open)"
+                "cannot listen on {addr} without a token: other machines can reach it. Set \
+                 ServerConfig::access to Access::Token, or to Access::Open to allow everyone"
             ))),
             _ => Ok(()),
         }
@@ -59,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_token_or_a_word_only_loopback_may_be_listened_on() {
+    fn local_access_allows_only_loopback() {
         let token = Access::Token(Token::new("sixteen-letters!").unwrap());
         for (addr, loopback) in [
             ("127.0.0.1:1", true),
@@ -73,9 +77,9 @@ mod tests {
             ("[fe80::1]:1", false),
         ] {
             let addrs = ["127.0.0.1:1".parse().unwrap(), addr.parse().unwrap()];
-            assert_eq!(Access::Local.may_listen(&addrs).is_ok(), loopback, "{addr}");
-            assert!(Access::Open.may_listen(&addrs).is_ok());
-            assert!(token.may_listen(&addrs).is_ok());
+            assert_eq!(Access::Local.check_listen(&addrs).is_ok(), loopback, "{addr}");
+            assert!(Access::Open.check_listen(&addrs).is_ok());
+            assert!(token.check_listen(&addrs).is_ok());
         }
     }
 }

@@ -1,24 +1,26 @@
-//! Every setting of the server, each with its default and the reason.
+//! The server's settings, their defaults and the reasons for them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Access;
-use super::auth::gate::Checks;
+use super::auth::request_guard::RequestChecks;
 use super::health::HealthRoute;
 use super::routes::{Route, RouteOrigin, Routes, SessionFactory};
 use crate::connection::session::Callback;
-use crate::http::base::Base;
+use crate::http::base_path::BasePath;
 use crate::http::request::Request;
 use crate::http::response::{CONTENT_SECURITY_POLICY, Response};
 use crate::{Client, Error, Incoming, Session, limits};
 
-/// What a server serves, to whom and to how many.
+/// Settings of a [`Server`](crate::Server): its routes, access and limits.
 ///
-/// The default serves the dashboard at `/` and its files, the stats socket at `/ws/stats`, the
-/// JSON API at `/api/v1/...`, `/metrics`, `/healthz` and `/readyz`. [`bare`](Self::bare) serves
-/// `/healthz` and `/readyz` alone. Routes of your own are added to either:
+/// The default serves the dashboard at `/`, the stats socket at `/ws/stats`, the JSON API at
+/// `/api/v1/...`, `/metrics`, `/healthz` and `/readyz`. [`bare`](Self::bare) serves only `/healthz`
+/// and `/readyz`. You can add routes to either.
+///
+/// # Examples
 ///
 /// ```
 /// use kentros::{Response, ServerConfig};
@@ -29,52 +31,66 @@ use crate::{Client, Error, Incoming, Session, limits};
 ///     .with_max_clients(50);
 /// ```
 ///
-/// A path that ends in `/*` matches every path below it. An exact path comes first, then the
-/// longest such path. A server refuses to start with a path that does not begin with a slash, that
-/// has two routes, or that belongs to a built-in route; only the dashboard's pages may be replaced.
+/// # Paths
+///
+/// A path that ends in `/*` matches every path below it. An exact match takes precedence, then the
+/// longest path with `/*`. A server does not start if a path lacks the leading slash, has two
+/// routes, or belongs to a built-in route other than the dashboard's pages.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// WebSocket clients at a time; one more is closed with 1013, try again later. The default is
-    /// what the process's descriptors allow, at most 12,000: each client is a thread, and a Linux
-    /// process has room for some 15,000.
+    /// The most WebSocket clients at a time. One more is closed with 1013 (try again later).
+    ///
+    /// Defaults to what the process's file descriptors allow, at most 12,000: each client has a
+    /// thread, and a Linux process can have about 15,000.
     pub max_clients: usize,
-    /// Clients at a time from one address, or from one IPv6 network of 64 bits, which is what one
-    /// customer has; one more is closed with 1013. `None`, no limit: a whole office may be behind
-    /// one address.
+    /// The most WebSocket clients at a time from one IPv4 address or one IPv6 /64 network, the
+    /// smallest that a provider assigns. One more is closed with 1013.
+    ///
+    /// Defaults to `None`, no limit: a whole office may share one address.
     pub max_clients_per_address: Option<usize>,
-    /// Largest message a client may send, bytes; a larger one closes it with 1009, as does one
-    /// whose fragments take more than eight times as much. 4,096: room for a subscription to some
-    /// two hundred projects.
+    /// The largest message that a client may send, in bytes. A client that exceeds it, or sends a
+    /// message whose fragments take more than eight times as many bytes, is closed with 1009.
+    ///
+    /// Defaults to 4,096: enough for a subscription to about two hundred projects.
     pub max_message: usize,
-    /// Messages a second a client may send, sustained, and twice as many at once; more close it
-    /// with 1008. 20: more than a person can click. `None`: no limit.
+    /// The most messages per second that a client may send, with bursts of twice as many. A client
+    /// that exceeds it is closed with 1008. `None` is no limit.
+    ///
+    /// Defaults to 20: more than a person can click.
     pub max_rate: Option<u32>,
-    /// Time between two pings. 25 s: the shortest idle limit in common use at proxies is 60 s,
-    /// some have 30.
+    /// The time between two pings.
+    ///
+    /// Defaults to 25 s: proxies commonly close idle connections after 60 s, some after 30 s.
     pub ping_interval: Duration,
-    /// How long a client may show no sign of life before it is dropped. 60 s: two pings unanswered.
+    /// How long a client may send nothing, not even a pong, before it is closed with 1008.
+    ///
+    /// Defaults to 60 s: two unanswered pings.
     pub silence_limit: Duration,
-    /// Who may come in. [`Access::Local`]: everyone, and the server listens on loopback only.
+    /// Who may access the server.
+    ///
+    /// Defaults to [`Access::Local`]: everyone on this machine.
     pub access: Access,
-    pub(crate) base: Base,
+    pub(crate) base: BasePath,
     pub(crate) content_security_policy: Cow<'static, str>,
     pub(crate) open_paths: Vec<String>,
     pub(crate) routes: Routes,
-    pub(crate) checks: Checks,
+    pub(crate) checks: RequestChecks,
 }
 
 impl ServerConfig {
-    /// A server without the page, the stats socket, the API and the metrics: `/healthz` and
-    /// `/readyz` are all it answers, and routes of your own may replace those.
+    /// Creates settings without the dashboard, the stats socket, the API and the metrics. Only
+    /// `/healthz` and `/readyz` are served, and your routes can replace them.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let config = kentros::ServerConfig::bare().page("/", "text/plain", "hello");
     /// ```
     pub fn bare() -> Self {
         let mut config = Self::without_routes();
-        for (path, word) in [("/healthz", "ok"), ("/readyz", "ready")] {
-            let health = Route::Deferred(Arc::new(HealthRoute(word)));
+        for (path, text) in [("/healthz", "ok"), ("/readyz", "ready")] {
+            let health = Route::Deferred(Arc::new(HealthRoute(text)));
             config.routes.add(path, health, RouteOrigin::Default);
         }
         config
@@ -89,16 +105,16 @@ impl ServerConfig {
             ping_interval: Duration::from_secs(25),
             silence_limit: Duration::from_secs(60),
             access: Access::Local,
-            base: Base::default(),
+            base: BasePath::default(),
             content_security_policy: CONTENT_SECURITY_POLICY.into(),
-            // Probes have no token, and these two say nothing of what is served.
+            // Health probes have no token, and these responses reveal nothing.
             open_paths: vec!["/healthz".to_owned(), "/readyz".to_owned()],
             routes: Routes::default(),
-            checks: Checks::default(),
+            checks: RequestChecks::default(),
         }
     }
 
-    /// Serves `body` at `path`. A page at `/` replaces the dashboard.
+    /// Adds a static page. A page at `/` replaces the dashboard.
     #[must_use]
     pub fn page(
         mut self,
@@ -111,12 +127,15 @@ impl ServerConfig {
         self
     }
 
-    /// Serves what `compute` returns at `path`, to GET and HEAD: a [`Response`], or a `Result` of
-    /// one, whose error is a `Response` too or an [`Error`], which gives 500.
+    /// Adds a route whose responses are computed by `handler`, for GET and HEAD.
     ///
-    /// `compute` runs on a thread of its own and may wait: no other connection waits for it. 64
-    /// run at a time; more wait for one of them to end, and get 503 after a minute. A panic gives
-    /// 500.
+    /// `handler` returns a [`Response`], or a `Result` whose error is a `Response` or an [`Error`].
+    /// An `Error` is logged and becomes a 500 response, as does a panic.
+    ///
+    /// Each call runs on a thread of its own and may block. At most 64 calls run at a time; further
+    /// requests wait, and get 503 after a minute.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use kentros::{Response, ServerConfig};
@@ -132,16 +151,17 @@ impl ServerConfig {
     pub fn route<R: Into<Response>>(
         mut self,
         path: impl Into<String>,
-        compute: impl Fn(&Request) -> R + Send + Sync + 'static,
+        handler: impl Fn(&Request) -> R + Send + Sync + 'static,
     ) -> Self {
-        let compute = Arc::new(move |request: &Request| compute(request).into());
-        self.routes.add(path, Route::Computed(compute), RouteOrigin::Own);
+        let handler = Arc::new(move |request: &Request| handler(request).into());
+        self.routes.add(path, Route::Handler(handler), RouteOrigin::Own);
         self
     }
 
-    /// Serves a WebSocket at `path` and calls `on_message` with each message, on the client's own
-    /// thread. For state per client, or to decide who may connect, use
-    /// [`sessions`](Self::sessions).
+    /// Adds a WebSocket endpoint that calls `on_message` for each message, on the client's own
+    /// thread. To keep state per client, or to reject clients, use [`sessions`](Self::sessions).
+    ///
+    /// # Examples
     ///
     /// ```
     /// use kentros::{Incoming, ServerConfig};
@@ -159,19 +179,21 @@ impl ServerConfig {
         on_message: impl Fn(&Client, Incoming<'_>) + Send + Sync + 'static,
     ) -> Self {
         let on_message = Arc::new(on_message);
-        let accept = SessionFactory::Everyone(Arc::new(move |_| {
+        let factory = SessionFactory::Infallible(Arc::new(move |_| {
             Box::new(Callback(Arc::clone(&on_message)))
         }));
-        self.routes.add(path, Route::Socket(accept), RouteOrigin::Own);
+        self.routes.add(path, Route::Socket(factory), RouteOrigin::Own);
         self
     }
 
-    /// Serves a WebSocket at `path` whose clients each have a [`Session`] of their own.
+    /// Adds a WebSocket endpoint with a [`Session`] for each client.
     ///
-    /// `accept` sees the handshake's request and returns the session, or the response that refuses
-    /// it. It runs on the client's own thread, before the handshake is answered, and may wait: no
-    /// other connection waits for it. A panic gives 500. The server has checked the handshake, the
-    /// `Origin` and, where it has one, the token.
+    /// `accept` gets the handshake's request and returns the client's session, or the response that
+    /// rejects it. It runs on the client's own thread, before the handshake is answered, and may
+    /// block. A panic becomes a 500 response. The server has already checked the handshake, the
+    /// origin and, if there is one, the token.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use kentros::{Client, Hub, HubConfig, HubHandle, Incoming, Interest, Response, Server,
@@ -203,14 +225,16 @@ impl ServerConfig {
         path: impl Into<String>,
         accept: impl Fn(&Request) -> Result<S, Response> + Send + Sync + 'static,
     ) -> Self {
-        let accept =
-            SessionFactory::Decide(Arc::new(move |request| Ok(Box::new(accept(request)?))));
-        self.routes.add(path, Route::Socket(accept), RouteOrigin::Own);
+        let factory =
+            SessionFactory::Fallible(Arc::new(move |request| Ok(Box::new(accept(request)?))));
+        self.routes.add(path, Route::Socket(factory), RouteOrigin::Own);
         self
     }
 
-    /// Serves everything below `path`, behind a proxy that passes paths on unchanged: with
-    /// `/stats` the dashboard is at `/stats/`, the stats socket at `/stats/ws/stats`.
+    /// Sets the path below which everything is served, for a proxy that does not strip it. With
+    /// `/stats`, the dashboard is at `/stats/` and the stats socket at `/stats/ws/stats`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use kentros::ServerConfig;
@@ -218,62 +242,73 @@ impl ServerConfig {
     /// ```
     #[must_use]
     pub fn base(mut self, path: &str) -> Self {
-        self.base = Base::new(path);
+        self.base = BasePath::new(path);
         self
     }
 
-    /// Answers to one more host name, beside addresses and `localhost`: the name under which
-    /// browsers know the server, without a port. Requests for other names get 403, as a foreign
-    /// page can have its own name resolve to this machine (DNS rebinding).
+    /// Allows a host name in addition to IP addresses and `localhost`: the name in the server's
+    /// URL, without a port. Requests for other names get 403, as a protection against DNS
+    /// rebinding.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Invalid`](crate::ErrorKind::Invalid) if `name` is not a host name, or has a port.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let config = kentros::ServerConfig::default().allow_host("stats.example")?;
     /// # Ok::<(), kentros::Error>(())
     /// ```
-    ///
-    /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if that is no bare name.
     pub fn allow_host(mut self, name: &str) -> Result<Self, Error> {
-        self.checks.hosts.allow(name).map_err(|wanted| refused(name, &wanted))?;
+        self.checks.hosts.allow(name).map_err(|expected| invalid(name, &expected))?;
         Ok(self)
     }
 
-    /// Lets the pages of one more origin open WebSockets, beside the server's own pages; and
-    /// answers to its host.
+    /// Allows the pages of another origin to open WebSockets, and allows its host name.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Invalid`](crate::ErrorKind::Invalid) if `origin` is not a scheme, a host and an
+    /// optional port.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let config = kentros::ServerConfig::default().allow_origin("https://portal.example")?;
     /// # Ok::<(), kentros::Error>(())
     /// ```
-    ///
-    /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if that is no origin: scheme, host, and a port where
-    /// it is not the scheme's own.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, Error> {
-        self.checks.allow_origin(origin).map_err(|wanted| refused(origin, &wanted))?;
+        self.checks.allow_origin(origin).map_err(|expected| invalid(origin, &expected))?;
         Ok(self)
     }
 
-    /// Believes a proxy at this address, or in this network (`10.0.0.0/8`), about its visitors:
-    /// `X-Forwarded-For`, of which the last address that is no such proxy counts,
-    /// `X-Forwarded-Host` and `X-Forwarded-Proto`. Trust only a proxy that sets all three, or
-    /// removes them.
+    /// Trusts the `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` headers of a proxy
+    /// at this address or in this network, such as `10.0.0.0/8`.
+    ///
+    /// The client is the last address in `X-Forwarded-For` that is not a trusted proxy. Trust only
+    /// a proxy that sets or removes all three headers.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Invalid`](crate::ErrorKind::Invalid) if `network` is neither an IP address nor a
+    /// network.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let config = kentros::ServerConfig::default().trust_proxy("10.0.0.0/8")?;
     /// # Ok::<(), kentros::Error>(())
     /// ```
-    ///
-    /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if that is neither an address nor a network.
     pub fn trust_proxy(mut self, network: &str) -> Result<Self, Error> {
-        self.checks.proxies.trust(network).map_err(|wanted| refused(network, &wanted))?;
+        self.checks.proxies.trust(network).map_err(|expected| invalid(network, &expected))?;
         Ok(self)
     }
 
-    /// Sends this Content-Security-Policy with every response but the login form. The default lets
-    /// a page load scripts, styles and images and open WebSockets from this server only, and run
-    /// nothing inline.
+    /// Sets the Content-Security-Policy of every response except the login page. The default allows
+    /// scripts, styles, images and WebSockets from this server only, and no inline code.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let config = kentros::ServerConfig::bare()
@@ -285,8 +320,10 @@ impl ServerConfig {
         Self { content_security_policy: policy.into(), ..self }
     }
 
-    /// Asks for no token at this path, or below it with `/*`: for a route that checks its visitors
-    /// itself.
+    /// Requires no token at this path, or below it if it ends in `/*`. For routes that check access
+    /// themselves.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let config = kentros::ServerConfig::default().with_open_path("/public/*");
@@ -305,6 +342,8 @@ impl ServerConfig {
 
     /// Sets [`max_clients_per_address`](Self::max_clients_per_address).
     ///
+    /// # Examples
+    ///
     /// ```
     /// let config = kentros::ServerConfig::default().with_max_clients_per_address(20);
     /// ```
@@ -317,6 +356,8 @@ impl ServerConfig {
     }
 
     /// Sets [`max_message`](Self::max_message).
+    ///
+    /// # Examples
     ///
     /// ```
     /// let config = kentros::ServerConfig::bare().with_max_message(1 << 20).with_max_rate(None);
@@ -333,6 +374,8 @@ impl ServerConfig {
     }
 
     /// Sets [`ping_interval`](Self::ping_interval).
+    ///
+    /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
@@ -353,6 +396,8 @@ impl ServerConfig {
 
     /// Sets [`access`](Self::access).
     ///
+    /// # Examples
+    ///
     /// ```
     /// use kentros::{Access, ServerConfig, Token};
     /// let token = Token::new("6f1ed002ab5595859014ebf0951522d9")?;
@@ -365,6 +410,6 @@ impl ServerConfig {
     }
 }
 
-fn refused(given: &str, wanted: &str) -> Error {
-    Error::invalid(format!("{given:?}: {wanted}"))
+fn invalid(given: &str, expected: &str) -> Error {
+    Error::invalid(format!("{given:?}: {expected}"))
 }

@@ -1,19 +1,23 @@
-//! Hands connections over to a server.
+//! Handing connections over to a server.
 
 use std::fmt;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
-use super::event::{Adoption, Event};
-use super::http_loop::Connection;
+use super::http_event::{AdoptedConnection, HttpEvent};
+use super::http_loop::NewConnection;
 use super::keep_alive;
 use crate::poller::Waker;
 use crate::{Client, Error, Session};
 
-/// Hands connections over to a [`Server`](crate::Server), from any thread; clones reach the same
-/// server. The server owns them from then on: its limits and its shutdown apply.
+/// Hands connections over to a [`Server`](crate::Server), from any thread.
+///
+/// The server owns these connections: its limits apply to them, and its shutdown closes them.
+/// Clones refer to the same server.
+///
+/// # Examples
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -30,7 +34,7 @@ use crate::{Client, Error, Session};
 ///     }
 /// }
 ///
-/// /// A program that has parsed the request already answers the handshake itself.
+/// /// For a program that has already parsed the request: answers the handshake itself.
 /// fn upgrade(
 ///     connector: &Connector,
 ///     mut socket: TcpStream,
@@ -50,27 +54,29 @@ use crate::{Client, Error, Session};
 /// ```
 #[derive(Clone)]
 pub struct Connector {
-    connections: Sender<Connection>,
-    events: Sender<Event>,
+    connections: Sender<NewConnection>,
+    events: Sender<HttpEvent>,
     waker: Waker,
-    /// Only connections over loopback may be served.
-    local: bool,
+    /// Only loopback connections are allowed.
+    local_only: bool,
     silence_limit: Duration,
 }
 
 impl Connector {
     pub(super) fn new(
-        connections: Sender<Connection>,
-        events: Sender<Event>,
+        connections: Sender<NewConnection>,
+        events: Sender<HttpEvent>,
         waker: Waker,
-        local: bool,
+        local_only: bool,
         silence_limit: Duration,
     ) -> Self {
-        Self { connections, events, waker, local, silence_limit }
+        Self { connections, events, waker, local_only, silence_limit }
     }
 
-    /// Serves a connection whose request is still to be parsed: its routes, its WebSockets, its
-    /// errors. `already_read` is what has been read of it.
+    /// Serves a connection as if the server had accepted it. `already_read` is the part of the
+    /// request that has already been read.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # fn f(connector: &kentros::Connector, socket: std::net::TcpStream, head: Vec<u8>)
@@ -80,29 +86,33 @@ impl Connector {
     /// ```
     ///
     /// # Errors
-    /// [`Stopped`](crate::ErrorKind::Stopped) once the server has stopped,
-    /// [`Io`](crate::ErrorKind::Io) if the socket is not connected,
-    /// [`Invalid`](crate::ErrorKind::Invalid) if it comes from another machine and the server's
-    /// access is [`Access::Local`](crate::Access::Local).
+    ///
+    /// - [`Stopped`](crate::ErrorKind::Stopped) if the server has stopped.
+    /// - [`Io`](crate::ErrorKind::Io) if the socket is not connected.
+    /// - [`Invalid`](crate::ErrorKind::Invalid) if the connection comes from another machine and
+    ///   the server's access is [`Access::Local`](crate::Access::Local).
     pub fn serve(&self, socket: TcpStream, already_read: Vec<u8>) -> Result<(), Error> {
         let (peer, local) = self.prepare(&socket)?;
-        if self.local && !local.ip().to_canonical().is_loopback() {
+        if self.local_only && !local.ip().to_canonical().is_loopback() {
             return Err(Error::invalid(format!(
-                "{peer} comes from another machine, and no token is set: set \
-                 ServerConfig::access to Access::Token or Access::Open"
+                "cannot serve {peer} without a token: it connects from another machine. Set \
+                 ServerConfig::access to Access::Token, or to Access::Open to allow everyone"
             )));
         }
-        self.hand_over(Connection { socket, peer, already_read })
+        self.hand_over(NewConnection { socket, peer, already_read })
     }
 
-    /// Serves a connection whose WebSocket handshake has been answered already; see
-    /// [`accept_key`](crate::accept_key). `already_read` is what has been read behind the
-    /// handshake. Who may connect, and from which `Origin`, has been checked by the caller.
+    /// Serves a WebSocket whose handshake the caller has answered; see
+    /// [`accept_key`](crate::accept_key). `already_read` is what has been read after the handshake.
+    ///
+    /// The server does not check token, host and origin of this connection: the caller must.
     ///
     /// # Errors
-    /// [`Stopped`](crate::ErrorKind::Stopped) once the server has stopped,
-    /// [`Busy`](crate::ErrorKind::Busy) if the client limit is reached (the client is closed with
-    /// 1013), [`Io`](crate::ErrorKind::Io) if the socket is not connected.
+    ///
+    /// - [`Stopped`](crate::ErrorKind::Stopped) if the server has stopped.
+    /// - [`Busy`](crate::ErrorKind::Busy) if the client limit is reached. The client is closed with
+    ///   1013.
+    /// - [`Io`](crate::ErrorKind::Io) if the socket is not connected.
     pub fn adopt(
         &self,
         socket: TcpStream,
@@ -110,37 +120,35 @@ impl Connector {
         session: impl Session,
     ) -> Result<Client, Error> {
         let (peer, _) = self.prepare(&socket)?;
-        let unfit = |error| Error::io("cannot serve this connection", error);
-        socket.set_nonblocking(false).map_err(unfit)?;
-        socket.set_nodelay(true).map_err(unfit)?;
-        let (answer, answered) = bounded(1);
+        let failed = |error| Error::io("cannot serve this connection", error);
+        socket.set_nonblocking(false).map_err(failed)?;
+        socket.set_nodelay(true).map_err(failed)?;
+        let (result, adopted) = bounded(1);
         let session = Box::new(session);
-        let adoption = Adoption { socket, peer, already_read, session, answer };
-        if !Event::Adopt(adoption).send(&self.events, &self.waker) {
+        let connection = AdoptedConnection { socket, peer, already_read, session, result };
+        if !HttpEvent::Adopt(connection).send(&self.events, &self.waker) {
             return Err(Error::stopped());
         }
-        // It is dropped unanswered if the server stops meanwhile.
-        answered.recv().unwrap_or_else(|_| Err(Error::stopped()))
+        // Disconnected if the server stops meanwhile.
+        adopted.recv().unwrap_or_else(|_| Err(Error::stopped()))
     }
 
-    fn prepare(
-        &self,
-        socket: &TcpStream,
-    ) -> Result<(std::net::SocketAddr, std::net::SocketAddr), Error> {
-        let unfit = |error| Error::io("cannot serve this connection", error);
-        let addrs = (socket.peer_addr().map_err(unfit)?, socket.local_addr().map_err(unfit)?);
-        keep_alive(socket, self.silence_limit).map_err(|error| unfit(error.into()))?;
+    /// Sets keep-alive. Returns the peer's address and the local one.
+    fn prepare(&self, socket: &TcpStream) -> Result<(SocketAddr, SocketAddr), Error> {
+        let failed = |error| Error::io("cannot serve this connection", error);
+        let addrs = (socket.peer_addr().map_err(failed)?, socket.local_addr().map_err(failed)?);
+        keep_alive(socket, self.silence_limit).map_err(|error| failed(error.into()))?;
         Ok(addrs)
     }
 
-    pub(super) fn hand_over(&self, connection: Connection) -> Result<(), Error> {
+    pub(super) fn hand_over(&self, connection: NewConnection) -> Result<(), Error> {
         self.connections.send(connection).map_err(|_| Error::stopped())?;
         self.waker.wake();
         Ok(())
     }
 
     pub(super) fn stop(&self) {
-        Event::Stop.send(&self.events, &self.waker);
+        HttpEvent::Stop.send(&self.events, &self.waker);
     }
 }
 

@@ -1,7 +1,6 @@
-//! The thread `kentros-http`: every connection that is not yet a WebSocket client, by readiness,
-//! each under an absolute deadline; and the threads of those that are.
+//! The thread `kentros-http`: polls every connection that is not a WebSocket client yet, each with
+//! an absolute deadline, and manages the clients' threads.
 
-use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -10,17 +9,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::ServerConfig;
-use super::auth::gate::{Gate, Pass};
-use super::auth::lock::Form;
-use super::clients::{Clients, Most, Opening};
-use super::event::Event;
-use super::pending::{PendingRequest, Stage, Step, turn_away};
+use super::auth::login::LoginForm;
+use super::auth::request_guard::{Decision, RequestGuard};
+use super::clients::{ClientLimits, Clients, NewSession};
+use super::http_event::HttpEvent;
+use super::pending::{PendingRequest, RequestProgress, RequestStage, reject_at_once};
+use super::pending_table::PendingTable;
 use super::route_threads::RouteThreads;
-use super::routes::{DeferredRoute, MakeResponse, Outcome, RouteTable};
+use super::routes::{DeferredRoute, MakeResponse, RouteOutcome, RouteTable};
 use crate::connection::frame::Frame;
 use crate::connection::reader::{ConnectionLimits, LimitWarnings};
-use crate::http::base::Base;
-use crate::http::head::Head;
+use crate::http::base_path::BasePath;
+use crate::http::head::RequestHead;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::status;
@@ -28,21 +28,21 @@ use crate::poller::{Poller, Readiness};
 use crate::rate_limited::RateLimitedWarning;
 use crate::{HubHandle, limits};
 
-/// How long a request's head may take, from the connection on; a login form as long again.
-const HEAD: Duration = Duration::from_secs(5);
-/// How long a deferred response may take: stats that nobody listened to yet take a second or two.
-const DEFERRED: Duration = Duration::from_secs(4);
-/// How long a computed response may take.
-const COMPUTED: Duration = Duration::from_secs(60);
-/// How long the peer may take to read the response.
-const WRITE: Duration = Duration::from_secs(10);
-/// How long the peer has to close after its response.
-const DRAIN: Duration = Duration::from_secs(1);
-/// A head that has waited this long makes room for a new connection when there is none.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Time to read a request's head, from accept on, and as much again for a login form.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a deferred response. The first stats after a pause take a second or two.
+const DEFERRED_TIMEOUT: Duration = Duration::from_secs(4);
+/// Time for a route handler.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for the peer to read the response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the peer to close after the response.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// A request this old may be dropped in favor of a new connection.
+const EVICTION_AGE: Duration = Duration::from_millis(500);
 
-/// A connection to serve, and what has been read of it already.
-pub(super) struct Connection {
+/// A connection to serve.
+pub(super) struct NewConnection {
     pub(super) socket: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) already_read: Vec<u8>,
@@ -50,79 +50,72 @@ pub(super) struct Connection {
 
 pub(super) struct HttpLoop {
     hub: HubHandle,
-    base: Base,
-    gate: Gate,
+    base: BasePath,
+    guard: RequestGuard,
     routes: RouteTable,
     route_threads: RouteThreads,
     content_security_policy: Arc<str>,
     max_requests: usize,
-    poller: Poller,
-    /// New connections; bounded, so that the rest wait in the kernel.
-    connections: Receiver<Connection>,
-    events: Sender<Event>,
-    inbox: Receiver<Event>,
-    next: u64,
-    requests: HashMap<u64, PendingRequest>,
-    /// When each request must have got on; the first is the next to be ended.
-    deadlines: BTreeSet<(Instant, u64)>,
+    /// Bounded: the rest wait in the kernel's backlog.
+    connections: Receiver<NewConnection>,
+    events: Sender<HttpEvent>,
+    inbox: Receiver<HttpEvent>,
+    requests: PendingTable,
     clients: Clients,
     warnings: RequestWarnings,
 }
 
-/// The warnings about requests.
+/// Warnings about requests.
 #[derive(Default)]
 struct RequestWarnings {
-    busy: RateLimitedWarning,
-    late: RateLimitedWarning,
-    large: RateLimitedWarning,
-    form: RateLimitedWarning,
+    too_many_requests: RateLimitedWarning,
+    timed_out: RateLimitedWarning,
+    head_too_large: RateLimitedWarning,
+    form_too_large: RateLimitedWarning,
     wrong_token: RateLimitedWarning,
 }
 
 impl HttpLoop {
     /// # Errors
-    /// If the operating system has no random bytes to give.
+    /// If the operating system has no random bytes.
     pub(super) fn new(
         hub: HubHandle,
         config: ServerConfig,
         routes: RouteTable,
         poller: Poller,
-        connections: Receiver<Connection>,
-        (events, inbox): (Sender<Event>, Receiver<Event>),
+        connections: Receiver<NewConnection>,
+        (events, inbox): (Sender<HttpEvent>, Receiver<HttpEvent>),
     ) -> io::Result<Self> {
-        let gate = Gate::new(config.checks, config.access.token(), config.open_paths)?;
+        let guard = RequestGuard::new(config.checks, config.access.token(), config.open_paths)?;
         let connection_limits = ConnectionLimits {
             max_message: config.max_message,
             max_rate: config.max_rate,
             silence_limit: limits::time(config.silence_limit),
             warnings: LimitWarnings::default(),
         };
-        let most =
-            Most { clients: config.max_clients, per_address: config.max_clients_per_address };
+        let client_limits =
+            ClientLimits { total: config.max_clients, per_address: config.max_clients_per_address };
         let content_security_policy: Arc<str> = config.content_security_policy.into();
         let clients = Clients::new(
             hub.clone(),
             connection_limits,
             Arc::clone(&content_security_policy),
-            most,
+            client_limits,
             config.ping_interval,
             (events.clone(), poller.waker()),
         );
         Ok(Self {
             hub,
             base: config.base,
-            gate,
+            guard,
             routes,
             route_threads: RouteThreads::new(events.clone(), poller.waker()),
             content_security_policy,
             max_requests: limits::requests(),
-            poller,
             connections,
             events,
             inbox,
-            next: 0,
-            requests: HashMap::new(),
-            deadlines: BTreeSet::new(),
+            requests: PendingTable::new(poller),
             clients,
             warnings: RequestWarnings::default(),
         })
@@ -132,12 +125,12 @@ impl HttpLoop {
         loop {
             while let Ok(event) = self.inbox.try_recv() {
                 match event {
-                    Event::Deferred(id, response) => self.deferred(id, response),
-                    Event::Computed(id, response) => self.computed(id, &response),
-                    Event::Refused(client) => self.clients.refused(client),
-                    Event::Ended(client) => self.clients.ended(client),
-                    Event::Adopt(adoption) => self.clients.adopt(adoption),
-                    Event::Stop => {
+                    HttpEvent::DeferredReady(id, response) => self.deferred_ready(id, response),
+                    HttpEvent::HandlerDone(id, response) => self.handler_done(id, &response),
+                    HttpEvent::ClientRejected(client) => self.clients.rejected(client),
+                    HttpEvent::ClientEnded(client) => self.clients.ended(client),
+                    HttpEvent::Adopt(connection) => self.clients.adopt(connection),
+                    HttpEvent::Stop => {
                         self.requests.clear();
                         self.route_threads.stop();
                         let routes = self.route_threads.running();
@@ -147,137 +140,134 @@ impl HttpLoop {
             }
             for _ in 0..super::INBOX {
                 let Ok(connection) = self.connections.try_recv() else { break };
-                self.accept(connection);
+                self.add(connection);
             }
-            self.end_the_late(Instant::now());
+            self.end_overdue(Instant::now());
             self.clients.ping(Instant::now());
-            let next = self.deadlines.first().map(|&(deadline, _)| deadline);
+            let next = self.requests.next_deadline().map(|(deadline, _)| deadline);
             let next = next.into_iter().chain(self.clients.next_ping()).min();
-            // More connections wait, of which the waker has told already.
+            // The waker has already reported the connections that are left: do not wait.
             let next = if self.connections.is_empty() { next } else { Some(Instant::now()) };
-            for id in self.poller.wait(next) {
-                self.step(id);
+            for id in self.requests.wait(next) {
+                self.advance(id);
             }
         }
     }
 
-    fn accept(&mut self, connection: Connection) {
-        let Connection { socket, peer, already_read } = connection;
+    fn add(&mut self, connection: NewConnection) {
+        let NewConnection { socket, peer, .. } = &connection;
+        let peer = *peer;
         if let Err(error) = socket.set_nonblocking(true).and_then(|()| socket.set_nodelay(true)) {
-            log::debug!("{peer} has disconnected already: {error}");
+            log::debug!("{peer} has already disconnected: {error}");
             return;
         }
         let now = Instant::now();
         if self.requests.len() >= self.max_requests && !self.make_room(now) {
-            self.warnings.busy.warn(|| {
-                format!(
-                    "{} requests at a time are as many as may be: {peer} gets 503",
-                    self.max_requests
-                )
+            let limit = self.max_requests;
+            self.warnings.too_many_requests.warn(|| {
+                format!("the limit of {limit} concurrent requests is reached: {peer} gets 503")
             });
-            let busy = Response::line(status::UNAVAILABLE, "too many requests at a time");
-            return turn_away(&socket, &busy.bytes(&self.content_security_policy, false));
+            let busy = Response::line(
+                status::UNAVAILABLE,
+                "too many concurrent requests; try again later",
+            );
+            return reject_at_once(socket, &busy.bytes(&self.content_security_policy, false));
         }
-        let id = self.next;
-        self.next += 1;
-        if let Err(error) = self.poller.add(&socket, id, Readiness::Read) {
-            log::warn!("cannot await {peer}: {error}");
-            return;
+        match self.requests.insert(connection, now, READ_TIMEOUT) {
+            Ok(id) => self.advance(id),
+            Err(error) => log::warn!("cannot poll the connection of {peer}: {error}"),
         }
-        let deadline = now + HEAD;
-        self.deadlines.insert((deadline, id));
-        let stage = Stage::Head { unparsed: !already_read.is_empty(), bytes: already_read };
-        let request = PendingRequest { socket, peer, since: now, deadline, stage };
-        self.requests.insert(id, request);
-        self.step(id);
     }
 
-    /// Ends the request whose time is over first, where it has waited long or has its answer:
-    /// whoever drips its head or lingers after the answer must not keep others out.
+    /// Drops the request with the earliest deadline if it is old, or already has its response: a
+    /// peer that sends its head slowly, or does not close, must not keep others out.
     fn make_room(&mut self, now: Instant) -> bool {
-        let Some(&(_, id)) = self.deadlines.first() else { return false };
-        let Some(PendingRequest { since, stage, .. }) = self.requests.get(&id) else {
+        let Some((_, id)) = self.requests.next_deadline() else { return false };
+        let Some(PendingRequest { accepted, stage, .. }) = self.requests.get(id) else {
             return false;
         };
-        if now - *since < PATIENCE && !matches!(stage, Stage::Drain) {
+        if now - *accepted < EVICTION_AGE && !matches!(stage, RequestStage::Drain) {
             return false;
         }
         self.end(id);
         true
     }
 
-    /// Does what the socket's readiness allows.
-    fn step(&mut self, id: u64) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
-        match request.step() {
-            Step::Wait => {}
-            Step::Over => self.end(id),
-            Step::Whole(head, rest) => self.whole(id, head, rest),
-            Step::Login(form, body) => self.login(id, &form, &body),
-            Step::Refuse(response) => {
+    fn advance(&mut self, id: u64) {
+        let Some(request) = self.requests.get_mut(id) else { return };
+        match request.advance() {
+            RequestProgress::Waiting => {}
+            RequestProgress::Ended => self.end(id),
+            RequestProgress::Head(head, rest) => self.handle(id, head, rest),
+            RequestProgress::LoginForm(form, body) => self.log_in(id, &form, &body),
+            RequestProgress::Invalid(response) => {
                 if response.status() == status::HEAD_TOO_LARGE {
                     let peer = request.peer;
-                    self.warnings.large.warn(|| format!("{peer} gets {}", response.summary()));
+                    let summary = response.summary();
+                    self.warnings.head_too_large.warn(|| format!("{peer} gets {summary}"));
                 }
                 self.respond(id, &response, false);
             }
-            Step::Sent => self.stage(id, Stage::Drain, Readiness::Read, DRAIN),
+            RequestProgress::Sent => {
+                self.requests.set_stage(id, RequestStage::Drain, Readiness::Read, DRAIN_TIMEOUT);
+            }
         }
     }
 
-    /// A head is there: its way leads to an answer, to the hub or to a WebSocket.
-    fn whole(&mut self, id: u64, mut head: Head, rest: Vec<u8>) {
+    /// Checks and routes a request whose head is complete.
+    fn handle(&mut self, id: u64, mut head: RequestHead, rest: Vec<u8>) {
         let head_only = head.method() == "HEAD";
-        if let Err(response) = self.base.enter(&mut head) {
+        if let Err(response) = self.base.strip_from(&mut head) {
             return self.respond(id, &response, head_only);
         }
-        let Some(request) = self.requests.get_mut(&id) else { return };
-        let (from, pass) = self.gate.pass(request.peer, &head);
-        request.peer = from;
-        let own_page = match pass {
-            Pass::Through { own_page } => own_page,
-            Pass::Answer(response) => {
+        let Some(request) = self.requests.get_mut(id) else { return };
+        let (client_addr, decision) = self.guard.check(request.peer, &head);
+        request.peer = client_addr;
+        let origin_allowed = match decision {
+            Decision::Allow { origin_allowed } => origin_allowed,
+            Decision::Respond(response) => {
                 if response.status() == status::CONTENT_TOO_LARGE {
-                    self.warnings.form.warn(|| format!("{from} gets {}", response.summary()));
+                    let summary = response.summary();
+                    self.warnings.form_too_large.warn(|| format!("{client_addr} gets {summary}"));
                 }
                 return self.respond(id, &response, head_only);
             }
-            Pass::Wrong(response) => return self.wrong_token(id, &response, head_only),
-            Pass::Form(form) => {
-                self.stage(id, Stage::Form { form, bytes: rest }, Readiness::Read, HEAD);
-                return self.step(id);
+            Decision::WrongToken(response) => return self.wrong_token(id, &response, head_only),
+            Decision::ReadLoginForm(form) => {
+                let stage = RequestStage::ReadLoginForm { form, bytes: rest };
+                self.requests.set_stage(id, stage, Readiness::Read, READ_TIMEOUT);
+                return self.advance(id);
             }
         };
-        match self.routes.outcome(head, from, own_page) {
-            Outcome::Respond(response) => self.respond(id, &response, head_only),
-            Outcome::Defer(route, request) => self.defer(id, &route, &request, head_only),
-            Outcome::Compute(compute, request) => {
-                let stage = Stage::Computed { head_only };
-                self.stage(id, stage, Readiness::End, COMPUTED);
-                self.route_threads.compute(id, compute, request);
+        match self.routes.dispatch(head, client_addr, origin_allowed) {
+            RouteOutcome::Respond(response) => self.respond(id, &response, head_only),
+            RouteOutcome::Defer(route, request) => self.defer(id, &route, &request, head_only),
+            RouteOutcome::RunHandler(handler, request) => {
+                let stage = RequestStage::AwaitHandler { head_only };
+                self.requests.set_stage(id, stage, Readiness::End, HANDLER_TIMEOUT);
+                self.route_threads.run(id, handler, request);
             }
-            Outcome::Upgrade(answer, begin) => {
-                let opening = Opening::Begin(begin(&self.hub));
-                self.upgrade(id, &answer, opening, rest);
+            RouteOutcome::Upgrade(accept, create_session) => {
+                let session = NewSession::Ready(create_session(&self.hub));
+                self.upgrade(id, &accept, session, rest);
             }
-            Outcome::Decide(answer, decide, request) => {
-                self.upgrade(id, &answer, Opening::Decide(decide, request), rest);
+            RouteOutcome::TryUpgrade(accept, create_session, request) => {
+                self.upgrade(id, &accept, NewSession::Create(create_session, request), rest);
             }
         }
     }
 
-    /// A login form is there.
-    fn login(&mut self, id: u64, form: &Form, body: &[u8]) {
-        match self.gate.login(form, body, &self.base) {
+    fn log_in(&mut self, id: u64, form: &LoginForm, body: &[u8]) {
+        match self.guard.log_in(form, body, &self.base) {
             Ok(response) => self.respond(id, &response, false),
             Err(response) => self.wrong_token(id, &response, false),
         }
     }
 
-    /// Guessing is told; nobody is kept waiting for it, as a token is too long to be guessed.
+    /// Responds without a delay: a token is too long to guess.
     fn wrong_token(&mut self, id: u64, response: &Response, head_only: bool) {
-        if let Some(PendingRequest { peer, .. }) = self.requests.get(&id) {
-            self.warnings.wrong_token.warn(|| format!("{peer} showed a wrong token"));
+        if let Some(PendingRequest { peer, .. }) = self.requests.get(id) {
+            self.warnings.wrong_token.warn(|| format!("{peer} sent a wrong token"));
         }
         self.respond(id, response, head_only);
     }
@@ -289,32 +279,32 @@ impl HttpLoop {
         request: &Request,
         head_only: bool,
     ) {
-        let (events, waker) = (self.events.clone(), self.poller.waker());
-        let stage = Stage::Deferred { route: Arc::clone(route), head_only };
-        self.stage(id, stage, Readiness::End, DEFERRED);
+        let (events, waker) = (self.events.clone(), self.requests.waker());
+        let stage = RequestStage::AwaitDeferred { route: Arc::clone(route), head_only };
+        self.requests.set_stage(id, stage, Readiness::End, DEFERRED_TIMEOUT);
         let respond = move |response| {
-            Event::Deferred(id, response).send(&events, &waker);
+            HttpEvent::DeferredReady(id, response).send(&events, &waker);
         };
         if let Err(response) = route.request(request, &self.hub, Box::new(respond)) {
             self.respond(id, &response, head_only);
         }
     }
 
-    /// A deferred response is there. The peer may have gone, or the time may be over.
-    fn deferred(&mut self, id: u64, response: MakeResponse) {
-        if let Some(PendingRequest { stage: Stage::Deferred { head_only, .. }, .. }) =
-            self.requests.get(&id)
+    /// Sends a deferred response, unless the peer has disconnected or the request has timed out.
+    fn deferred_ready(&mut self, id: u64, response: MakeResponse) {
+        if let Some(PendingRequest {
+            stage: RequestStage::AwaitDeferred { head_only, .. }, ..
+        }) = self.requests.get(id)
         {
             let head_only = *head_only;
             self.respond(id, &response(), head_only);
         }
     }
 
-    /// A computed response is there.
-    fn computed(&mut self, id: u64, response: &Response) {
-        self.route_threads.ended(id);
-        if let Some(PendingRequest { stage: Stage::Computed { head_only }, .. }) =
-            self.requests.get(&id)
+    fn handler_done(&mut self, id: u64, response: &Response) {
+        self.route_threads.finished(id);
+        if let Some(PendingRequest { stage: RequestStage::AwaitHandler { head_only }, .. }) =
+            self.requests.get(id)
         {
             self.respond(id, response, *head_only);
         }
@@ -325,81 +315,74 @@ impl HttpLoop {
     }
 
     fn write(&mut self, id: u64, bytes: Vec<u8>) {
-        self.stage(id, Stage::Write { bytes, sent: 0 }, Readiness::Write, WRITE);
-        self.step(id);
+        let stage = RequestStage::Write { bytes, sent: 0 };
+        self.requests.set_stage(id, stage, Readiness::Write, WRITE_TIMEOUT);
+        self.advance(id);
     }
 
-    fn stage(&mut self, id: u64, stage: Stage, interest: Readiness, within: Duration) {
-        let Some(request) = self.requests.get_mut(&id) else { return };
-        self.deadlines.remove(&(request.deadline, id));
-        request.deadline = Instant::now() + within;
-        request.stage = stage;
-        self.deadlines.insert((request.deadline, id));
-        let _ = self.poller.change(&request.socket, id, interest);
-    }
-
-    /// The connection becomes a client with a thread of its own. `early` came with the handshake.
-    fn upgrade(&mut self, id: u64, answer: &[u8], opening: Opening, early: Vec<u8>) {
-        let Some(PendingRequest { peer, .. }) = self.requests.get(&id) else { return };
-        if let Err(why) = self.clients.room(*peer) {
-            // Accepted only to be closed: a browser shows a Close, but no status.
+    /// Turns the connection into a client with a thread of its own. `early` was received along with
+    /// the handshake.
+    fn upgrade(&mut self, id: u64, accept: &[u8], session: NewSession, early: Vec<u8>) {
+        let Some(PendingRequest { peer, .. }) = self.requests.get(id) else { return };
+        if let Err(why) = self.clients.check_limits(*peer) {
+            // Accept and close: browsers expose the code of a Close frame, but no HTTP status.
             let close = Frame::close(1013, why);
-            return self.write(id, [answer, close.bytes()].concat());
+            return self.write(id, [accept, close.bytes()].concat());
         }
-        let Some(PendingRequest { socket, peer, .. }) = self.take(id) else { return };
-        self.clients.serve(socket, peer, &Frame::raw(answer), opening, early);
+        let Some(PendingRequest { socket, peer, .. }) = self.requests.remove(id) else { return };
+        self.clients.start(socket, peer, &Frame::raw(accept), session, early);
     }
 
-    fn take(&mut self, id: u64) -> Option<PendingRequest> {
-        let request = self.requests.remove(&id)?;
-        self.deadlines.remove(&(request.deadline, id));
-        self.poller.remove(&request.socket);
-        Some(request)
-    }
-
+    /// Closes the connection.
     fn end(&mut self, id: u64) {
-        self.take(id);
-        self.route_threads.forget(id);
+        self.requests.remove(id);
+        self.route_threads.cancel(id);
     }
 
-    fn end_the_late(&mut self, now: Instant) {
-        while let Some(&(deadline, id)) = self.deadlines.first() {
+    fn end_overdue(&mut self, now: Instant) {
+        while let Some((deadline, id)) = self.requests.next_deadline() {
             if deadline > now {
                 return;
             }
-            let Some(PendingRequest { stage, .. }) = self.requests.get(&id) else { return };
-            // It may be this thread that is late, on a busy machine: what has come in time counts.
-            if !matches!(stage, Stage::Deferred { .. } | Stage::Computed { .. }) {
-                self.step(id);
-                if self.deadlines.first() != Some(&(deadline, id)) {
+            let Some(PendingRequest { stage, .. }) = self.requests.get(id) else { return };
+            // On a busy machine this thread may be late: what the peer sent in time counts.
+            if !matches!(
+                stage,
+                RequestStage::AwaitDeferred { .. } | RequestStage::AwaitHandler { .. }
+            ) {
+                self.advance(id);
+                if self.requests.next_deadline() != Some((deadline, id)) {
                     continue;
                 }
             }
-            let Some(PendingRequest { peer, stage, .. }) = self.requests.get(&id) else { return };
-            match stage {
-                Stage::Head { .. } | Stage::Form { .. } => {
-                    self.warnings.late.warn(|| {
-                        format!("{peer} took more than five seconds for its request: it gets 408")
-                    });
-                    let late = Response::line(
-                        status::REQUEST_TIMEOUT,
-                        "the request's head, or its form, took more than five seconds",
-                    );
-                    self.respond(id, &late, false);
-                }
-                Stage::Deferred { route, head_only } => {
-                    let (response, head_only) = (route.timeout(&self.hub), *head_only);
-                    self.respond(id, &response, head_only);
-                }
-                Stage::Computed { head_only } => {
-                    let head_only = *head_only;
-                    self.route_threads.forget(id);
-                    let late = "the response was not there in time: try again later";
-                    let late = Response::line(status::UNAVAILABLE, late);
-                    self.respond(id, &late, head_only);
-                }
-                _ => self.end(id),
+            self.time_out(id);
+        }
+    }
+
+    fn time_out(&mut self, id: u64) {
+        let Some(PendingRequest { peer, stage, .. }) = self.requests.get(id) else { return };
+        match stage {
+            RequestStage::ReadHead { .. } | RequestStage::ReadLoginForm { .. } => {
+                self.warnings.timed_out.warn(|| {
+                    format!("{peer} did not send its request within 5 seconds: it gets 408")
+                });
+                let response = Response::line(
+                    status::REQUEST_TIMEOUT,
+                    "timed out: the request took more than 5 seconds to arrive",
+                );
+                self.respond(id, &response, false);
             }
+            RequestStage::AwaitDeferred { route, head_only } => {
+                let (response, head_only) = (route.timeout(&self.hub), *head_only);
+                self.respond(id, &response, head_only);
+            }
+            RequestStage::AwaitHandler { head_only } => {
+                let head_only = *head_only;
+                self.route_threads.cancel(id);
+                let response = Response::line(status::UNAVAILABLE, "timed out; try again later");
+                self.respond(id, &response, head_only);
+            }
+            RequestStage::Write { .. } | RequestStage::Drain => self.end(id),
         }
     }
 }

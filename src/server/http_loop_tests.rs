@@ -1,4 +1,4 @@
-//! The loop on its own, without its thread.
+//! Tests of the loop without its thread.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,14 +12,14 @@ use super::*;
 use crate::{Hub, HubConfig};
 
 #[test]
-fn whoever_is_turned_away_reads_why_though_its_request_was_not_looked_at() {
+fn a_peer_rejected_at_once_can_read_the_response() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     for _ in 0..20 {
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         peer.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let (socket, _) = listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        turn_away(&socket, &Response::line(status::UNAVAILABLE, "too many").bytes("", false));
+        reject_at_once(&socket, &Response::line(status::UNAVAILABLE, "too many").bytes("", false));
         drop(socket);
         let mut answer = String::new();
         peer.read_to_string(&mut answer).unwrap();
@@ -28,7 +28,7 @@ fn whoever_is_turned_away_reads_why_though_its_request_was_not_looked_at() {
 }
 
 #[test]
-fn a_front_that_comes_late_still_takes_what_came_in_time() {
+fn a_request_that_arrived_in_time_is_served_after_its_deadline() {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let (connected, accepted) = bounded(1);
     let (poller, config) = (Poller::new().unwrap(), ServerConfig::default());
@@ -41,9 +41,9 @@ fn a_front_that_comes_late_still_takes_what_came_in_time() {
     {
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, addr) = listener.accept().unwrap();
-        http.accept(Connection { socket, peer: addr, already_read: Vec::new() });
+        http.add(NewConnection { socket, peer: addr, already_read: Vec::new() });
         peer.write_all(head.as_bytes()).unwrap();
-        http.end_the_late(Instant::now() + HEAD);
+        http.end_overdue(Instant::now() + READ_TIMEOUT);
         let mut answer = [0; 12];
         peer.read_exact(&mut answer).unwrap();
         assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));

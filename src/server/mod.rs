@@ -1,15 +1,17 @@
-//! The server: one port for the page, the endpoints and the WebSockets.
+//! The server: one port for pages, endpoints and WebSockets.
 
-mod accept;
+mod acceptor;
 mod access;
 pub(crate) mod auth;
+mod client_thread;
 mod clients;
 mod config;
 mod connector;
-mod event;
 mod health;
+mod http_event;
 mod http_loop;
 mod pending;
+mod pending_table;
 mod pings;
 mod route_threads;
 pub(crate) mod routes;
@@ -24,25 +26,29 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use rustix::net::sockopt;
 
-use crate::http::response::is_value;
+use crate::http::response::is_header_value;
 use crate::poller::Poller;
 use crate::{Error, HubHandle, limits, threads};
 
-use accept::Accept;
+use acceptor::Acceptor;
 use http_loop::HttpLoop;
 
 pub use access::Access;
 pub use config::ServerConfig;
 pub use connector::Connector;
 
-/// Connections that may wait to be taken up; the kernel holds the rest.
+/// The most accepted connections that wait for the HTTP loop.
 const INBOX: usize = 256;
 
-/// Connections the kernel holds, where it lets us. The 128 of the standard library are fewer than
-/// reconnect at once after a restart, and each that is dropped tries again a second later.
+/// The kernel's backlog, if it allows that many. With the standard library's 128, clients that all
+/// reconnect after a restart overflow it, and each dropped connection is retried a second later.
 const BACKLOG: i32 = 4096;
 
-/// A server in front of a hub. It runs until [`shutdown`](Self::shutdown) or until it is dropped.
+/// An HTTP and WebSocket server for a hub's clients.
+///
+/// The server runs until [`shutdown`](Self::shutdown) is called or until it is dropped.
+///
+/// # Examples
 ///
 /// ```
 /// use kentros::{Hub, HubConfig, Server, ServerConfig};
@@ -57,22 +63,24 @@ const BACKLOG: i32 = 4096;
 #[must_use = "a server stops when it is dropped"]
 pub struct Server {
     addr: SocketAddr,
-    /// None where connections are handed over.
+    /// `None` if connections are handed over.
     listener: Option<Arc<TcpListener>>,
     connector: Connector,
-    /// Dropped to end the accept thread where it waits for descriptors.
+    /// Dropped to wake the accept thread while it waits to retry.
     stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Listens on `addr` and serves what `config` says, in front of `hub`.
+    /// Starts a server that listens on `addr`.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io) if it cannot listen there: the address is in use, is not this
-    /// machine's, or needs privileges. [`Invalid`](crate::ErrorKind::Invalid) if other machines can
-    /// reach it and [`config.access`](ServerConfig::access) is [`Access::Local`], or if a route's
-    /// path cannot be used. The message names the address or the path.
+    ///
+    /// - [`Io`](crate::ErrorKind::Io) if it cannot listen on `addr`: the address is in use, does
+    ///   not belong to this machine, or requires privileges.
+    /// - [`Invalid`](crate::ErrorKind::Invalid) if other machines can reach `addr` and
+    ///   [`config.access`](ServerConfig::access) is [`Access::Local`], or if the path of a route is
+    ///   invalid, duplicate or reserved.
     pub fn bind(
         addr: impl ToSocketAddrs,
         hub: HubHandle,
@@ -81,11 +89,14 @@ impl Server {
         Self::from_listener(listen(addr, &config.access)?, hub, config)
     }
 
-    /// Serves on a listener that exists already: one with options of your own, or one that was
-    /// handed down to this process.
+    /// Starts a server on an existing listener, such as one with special options or one inherited
+    /// from another process.
     ///
     /// # Errors
-    /// Like [`bind`](Self::bind).
+    ///
+    /// As for [`bind`](Self::bind).
+    ///
+    /// # Examples
     ///
     /// ```
     /// use std::net::TcpListener;
@@ -101,27 +112,35 @@ impl Server {
         hub: HubHandle,
         config: ServerConfig,
     ) -> Result<Self, Error> {
-        let unfit = |error| Error::io("cannot serve on this listener", error);
-        let addr = listener.local_addr().map_err(unfit)?;
-        // The thread that accepts waits in it.
-        listener.set_nonblocking(false).map_err(unfit)?;
+        let unusable = |error| Error::io("cannot use the listener", error);
+        let addr = listener.local_addr().map_err(unusable)?;
+        // The accept thread blocks in accept(2).
+        listener.set_nonblocking(false).map_err(unusable)?;
         let base = config.base.as_str().to_owned();
-        config.access.may_listen(&[addr])?;
+        config.access.check_listen(&[addr])?;
         keep_alive(&listener, limits::time(config.silence_limit))
-            .map_err(|error| Error::io("cannot set keep-alive", error.into()))?;
+            .map_err(|error| Error::io("cannot set TCP keep-alive", error.into()))?;
         let mut server = Self::without_listener(hub, config)?;
         let (stop, stopped) = bounded(0);
         let listener = Arc::new(listener);
-        let accept = Accept::new(Arc::clone(&listener), server.connector.clone(), stopped);
+        let acceptor = Acceptor::new(Arc::clone(&listener), server.connector.clone(), stopped);
         (server.addr, server.listener, server.stop) = (addr, Some(listener), Some(stop));
-        let accept = threads::spawn("kentros-accept", || accept.run()).map_err(failed)?;
-        server.threads.push(accept);
+        let thread = threads::spawn("kentros-accept", || acceptor.run()).map_err(start_failed)?;
+        server.threads.push(thread);
         log::info!("listening on http://{addr}{base}");
         Ok(server)
     }
 
-    /// A server that is handed its connections by a program with a listener of its own; see
-    /// [`connector`](Self::connector).
+    /// Starts a server without a listener, for a program that accepts connections itself and hands
+    /// them over; see [`connector`](Self::connector).
+    ///
+    /// # Errors
+    ///
+    /// - [`Invalid`](crate::ErrorKind::Invalid) if the path of a route is invalid, duplicate or
+    ///   reserved.
+    /// - [`Io`](crate::ErrorKind::Io) if the operating system has no thread or descriptor left.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use std::net::TcpListener;
@@ -133,7 +152,7 @@ impl Server {
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// std::thread::spawn(move || {
     ///     for socket in listener.incoming().flatten() {
-    ///         // Nothing of it has been read yet.
+    ///         // Nothing has been read from the socket yet.
     ///         if connector.serve(socket, Vec::new()).is_err_and(|error| error.is_stopped()) {
     ///             return;
     ///         }
@@ -141,51 +160,48 @@ impl Server {
     /// });
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    ///
-    /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if a route's path cannot be used,
-    /// [`Io`](crate::ErrorKind::Io) if the operating system has no thread or descriptor to give.
     pub fn without_listener(hub: HubHandle, mut config: ServerConfig) -> Result<Self, Error> {
         let possible = limits::clients();
         if config.max_clients > possible {
             log::warn!(
-                "max_clients is {}, more than this process can have: the limit is {possible}",
+                "max_clients lowered from {} to {possible}, the most that this process can serve \
+                 (see `ulimit -n`)",
                 config.max_clients
             );
             config.max_clients = possible;
         }
         let routes = std::mem::take(&mut config.routes).table(config.access.token().is_some())?;
         config.open_paths.iter().try_for_each(|path| routes::check_path(path))?;
-        if !is_value(&config.content_security_policy) {
+        if !is_header_value(&config.content_security_policy) {
             return Err(Error::invalid("the Content-Security-Policy has control characters"));
         }
-        let local = config.access == Access::Local;
+        let local_only = config.access == Access::Local;
         let silence_limit = limits::time(config.silence_limit);
-        let poller = Poller::new().map_err(failed)?;
+        let poller = Poller::new().map_err(start_failed)?;
         let waker = poller.waker();
-        let (handed, connections) = bounded(INBOX);
+        let (sender, connections) = bounded(INBOX);
         let (events, inbox) = unbounded();
-        let connector = Connector::new(handed, events.clone(), waker, local, silence_limit);
+        let connector = Connector::new(sender, events.clone(), waker, local_only, silence_limit);
         let http = HttpLoop::new(hub, config, routes, poller, connections, (events, inbox))
-            .map_err(failed)?;
-        let http = threads::spawn("kentros-http", || http.run()).map_err(failed)?;
+            .map_err(start_failed)?;
+        let http = threads::spawn("kentros-http", || http.run()).map_err(start_failed)?;
         let addr = SocketAddr::from(([0, 0, 0, 0], 0));
         Ok(Self { addr, listener: None, connector, stop: None, threads: vec![http] })
     }
 
-    /// Hands connections over to this server.
+    /// Returns a [`Connector`], which hands connections over to this server.
     pub fn connector(&self) -> Connector {
         self.connector.clone()
     }
 
-    /// The address it listens on, with the real port if 0 was asked for; `0.0.0.0:0` for a server
-    /// without a listener.
+    /// Returns the address that the server listens on. If it was bound to port 0, the port is the
+    /// assigned one. Without a listener, the address is `0.0.0.0:0`.
     pub fn local_addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Stops listening, closes each WebSocket client with 1001, and returns once every thread has
-    /// ended: within five seconds, whatever the clients do. Dropping the server does the same.
+    /// Stops listening, closes every WebSocket client with 1001, and waits until every thread has
+    /// ended, at most five seconds. Dropping the server does the same.
     pub fn shutdown(self) {
         drop(self);
     }
@@ -200,52 +216,51 @@ impl Drop for Server {
         }
         self.connector.stop();
         for thread in self.threads.drain(..) {
-            // A panic has been logged by the thread itself.
+            // The thread has already logged a panic.
             let _ = thread.join();
         }
     }
 }
 
-fn failed(error: io::Error) -> Error {
+fn start_failed(error: io::Error) -> Error {
     Error::io("cannot start the server", error)
 }
 
 fn listen(addr: impl ToSocketAddrs, access: &Access) -> Result<TcpListener, Error> {
     let addrs: Vec<SocketAddr> = addr
         .to_socket_addrs()
-        .map_err(|error| Error::io("cannot find the address to listen on", error))?
+        .map_err(|error| Error::io("cannot resolve the address to listen on", error))?
         .collect();
-    access.may_listen(&addrs)?;
+    access.check_listen(&addrs)?;
     let names: Vec<String> = addrs.iter().map(ToString::to_string).collect();
     let cannot = |error: io::Error| {
         let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => " (another program has this port: choose another one)",
-            io::ErrorKind::AddrNotAvailable => " (no interface of this machine has this address)",
-            io::ErrorKind::PermissionDenied => " (ports below 1024 take extra rights)",
+            io::ErrorKind::AddrInUse => "choose another port",
+            io::ErrorKind::AddrNotAvailable => "no interface of this machine has this address",
+            io::ErrorKind::PermissionDenied => "ports below 1024 require privileges",
             _ => "",
         };
-        Error::io(format!("cannot listen on {}{hint}", names.join(", ")), error)
+        Error::io_with_hint(format!("cannot listen on {}", names.join(", ")), error, hint)
     };
     let listener = TcpListener::bind(addrs.as_slice()).map_err(cannot)?;
     rustix::net::listen(&listener, BACKLOG).map_err(|error| cannot(error.into()))?;
     Ok(listener)
 }
 
-/// Has the kernel end a connection, or every connection of a listener, whose peer has acknowledged nothing for
-/// `limit`: also one that we have closed, which nobody here watches any more. Linux hands a
-/// listener's options on to what it accepts.
+/// Makes the kernel end a connection whose peer has acknowledged nothing for `limit`, even after we
+/// have closed it. On Linux, accepted connections inherit the options of their listener.
 ///
-/// Pings keep a live connection from ever being idle for so long that the kernel probes it.
-fn keep_alive(listener: impl AsFd + Copy, limit: Duration) -> rustix::io::Result<()> {
-    // tcp(7): idle time and interval are whole seconds, 32,767 at most.
+/// The kernel never probes a live connection: pings keep it from being idle that long.
+fn keep_alive(socket: impl AsFd + Copy, limit: Duration) -> rustix::io::Result<()> {
+    // tcp(7): idle time and interval are whole seconds, at most 32,767.
     let seconds = |n: u64| Duration::from_secs(n.clamp(1, 32_767));
-    sockopt::set_tcp_keepidle(listener, seconds(limit.as_secs() / 2))?;
-    sockopt::set_tcp_keepintvl(listener, seconds(limit.as_secs() / 6))?;
-    sockopt::set_tcp_keepcnt(listener, 3)?;
-    // The kernel reckons with it in signed milliseconds.
+    sockopt::set_tcp_keepidle(socket, seconds(limit.as_secs() / 2))?;
+    sockopt::set_tcp_keepintvl(socket, seconds(limit.as_secs() / 6))?;
+    sockopt::set_tcp_keepcnt(socket, 3)?;
+    // The kernel stores it as signed milliseconds.
     let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).min(i32::MAX as u32);
-    sockopt::set_tcp_user_timeout(listener, millis)?;
-    sockopt::set_socket_keepalive(listener, true)
+    sockopt::set_tcp_user_timeout(socket, millis)?;
+    sockopt::set_socket_keepalive(socket, true)
 }
 
 #[cfg(test)]
@@ -255,7 +270,7 @@ mod tests {
     use super::*;
     use crate::{Hub, HubConfig};
 
-    /// Keep-alive, its idle time, its interval, its probes, and the user timeout.
+    /// Keep-alive: enabled, idle time, interval, number of probes; and the user timeout.
     fn options(socket: impl AsFd) -> (bool, u64, u64, u32, u32) {
         (
             sockopt::socket_keepalive(&socket).unwrap(),
@@ -267,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_gives_a_connection_up_at_the_limit_of_silence() {
+    fn the_kernel_ends_a_connection_at_the_silence_limit() {
         let hub = Hub::spawn(HubConfig::default()).unwrap();
         let server = Server::bind("127.0.0.1:0", hub.handle(), ServerConfig::default()).unwrap();
         assert_eq!(options(server.listener.as_ref().unwrap()), (true, 30, 10, 3, 60_000));
@@ -281,7 +296,7 @@ mod tests {
             keep_alive(&listener, limit).unwrap();
             let _peer = TcpStream::connect(addr).unwrap();
             let (socket, _) = listener.accept().unwrap();
-            assert_eq!(options(socket), kept, "what is accepted has what the listener has");
+            assert_eq!(options(socket), kept, "accepted connections inherit the options");
         }
     }
 }

@@ -1,122 +1,139 @@
-//! One connection from its acceptance to the end of its answer, or to its WebSocket.
+//! A connection from accept until its response is sent, or until it becomes a WebSocket.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::auth::lock::Form;
+use super::auth::login::LoginForm;
 use super::routes::DeferredRoute;
-use crate::http::head::{Head, MAX_HEAD};
+use crate::http::head::{MAX_HEAD, RequestHead};
 use crate::http::response::Response;
 
-/// A connection that is no WebSocket client yet.
+/// A connection that is not a WebSocket client yet.
 pub(super) struct PendingRequest {
     pub(super) socket: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) since: Instant,
+    pub(super) accepted: Instant,
     pub(super) deadline: Instant,
-    pub(super) stage: Stage,
+    pub(super) stage: RequestStage,
 }
 
-pub(super) enum Stage {
-    /// What has come of the head; `unparsed` until all of that has been looked at.
-    Head { bytes: Vec<u8>, unparsed: bool },
-    /// What has come of a login form.
-    Form { form: Form, bytes: Vec<u8> },
-    /// Another thread has the response, sooner or later.
-    Deferred { route: Arc<dyn DeferredRoute>, head_only: bool },
-    /// A thread computes the response, or will.
-    Computed { head_only: bool },
-    /// What is left of the response.
-    Write { bytes: Vec<u8>, sent: usize },
-    /// The response is out and our half is shut: the peer must have time to read it.
+pub(super) enum RequestStage {
+    /// `unparsed` is true while some of `bytes` has not been parsed.
+    ReadHead {
+        bytes: Vec<u8>,
+        unparsed: bool,
+    },
+    ReadLoginForm {
+        form: LoginForm,
+        bytes: Vec<u8>,
+    },
+    /// Waits for the response of a deferred route.
+    AwaitDeferred {
+        route: Arc<dyn DeferredRoute>,
+        head_only: bool,
+    },
+    /// Waits for a handler's thread.
+    AwaitHandler {
+        head_only: bool,
+    },
+    Write {
+        bytes: Vec<u8>,
+        sent: usize,
+    },
+    /// The response is sent and our half is closed: waits until the peer has read it.
     Drain,
 }
 
-/// What a step left.
-pub(super) enum Step {
-    /// Wait for readiness.
-    Wait,
-    /// The connection is over.
-    Over,
-    /// The head is whole.
-    Whole(Head, Vec<u8>),
-    /// The login form is whole.
-    Login(Form, Vec<u8>),
-    /// Give this response.
-    Refuse(Response),
-    /// The response is out.
+/// The result of [`PendingRequest::advance`].
+pub(super) enum RequestProgress {
+    /// Waits for readiness.
+    Waiting,
+    /// The connection has ended.
+    Ended,
+    /// The head is complete; the bytes are those after it.
+    Head(RequestHead, Vec<u8>),
+    /// The login form is complete.
+    LoginForm(LoginForm, Vec<u8>),
+    /// The request is invalid and gets this response.
+    Invalid(Response),
+    /// The response is sent.
     Sent,
 }
 
 impl PendingRequest {
-    /// Does what the socket's readiness allows.
-    pub(super) fn step(&mut self) -> Step {
+    /// Reads or writes as much as the socket allows without blocking.
+    pub(super) fn advance(&mut self) -> RequestProgress {
         let mut buffer = [0; 2048];
         match &mut self.stage {
-            Stage::Head { bytes, unparsed } => loop {
+            RequestStage::ReadHead { bytes, unparsed } => loop {
                 if std::mem::take(unparsed) {
-                    match Head::parse(bytes) {
+                    match RequestHead::parse(bytes) {
                         Ok(None) => {}
                         Ok(Some(head)) => {
                             let rest = bytes.split_off(head.length.min(bytes.len()));
-                            return Step::Whole(head, rest);
+                            return RequestProgress::Head(head, rest);
                         }
-                        Err(response) => return Step::Refuse(response),
+                        Err(response) => return RequestProgress::Invalid(response),
                     }
                 }
                 match self.socket.read(&mut buffer) {
-                    Ok(0) => return Step::Over,
+                    Ok(0) => return RequestProgress::Ended,
                     Ok(n) => bytes.extend_from_slice(buffer.get(..n).unwrap_or_default()),
-                    Err(error) => return paused(&error),
+                    Err(error) => return waiting_or_ended(&error),
                 }
                 *unparsed = true;
             },
-            Stage::Form { form, bytes } => {
+            RequestStage::ReadLoginForm { form, bytes } => {
                 while bytes.len() < form.length {
                     match self.socket.read(&mut buffer) {
-                        Ok(0) => return Step::Over,
+                        Ok(0) => return RequestProgress::Ended,
                         Ok(n) => bytes.extend_from_slice(buffer.get(..n).unwrap_or_default()),
-                        Err(error) => return paused(&error),
+                        Err(error) => return waiting_or_ended(&error),
                     }
                 }
                 bytes.truncate(form.length);
-                Step::Login(std::mem::take(form), std::mem::take(bytes))
+                RequestProgress::LoginForm(std::mem::take(form), std::mem::take(bytes))
             }
-            // Only the end of the connection is awaited.
-            Stage::Deferred { .. } | Stage::Computed { .. } => Step::Over,
-            Stage::Write { bytes, sent } => loop {
+            // In these stages the poller reports only the end of the connection.
+            RequestStage::AwaitDeferred { .. } | RequestStage::AwaitHandler { .. } => {
+                RequestProgress::Ended
+            }
+            RequestStage::Write { bytes, sent } => loop {
                 let rest = bytes.get(*sent..).unwrap_or_default();
                 if rest.is_empty() {
-                    // Only our half: closing with unread input would take the answer with it.
+                    // Only our half: closing a socket with unread input resets the connection, and
+                    // the peer loses the response.
                     let _ = self.socket.shutdown(Shutdown::Write);
-                    return Step::Sent;
+                    return RequestProgress::Sent;
                 }
                 match self.socket.write(rest) {
                     Ok(n) => *sent += n,
-                    Err(error) => return paused(&error),
+                    Err(error) => return waiting_or_ended(&error),
                 }
             },
-            Stage::Drain => match self.socket.read(&mut buffer) {
-                Ok(0) => Step::Over,
-                Ok(_) => Step::Wait,
-                Err(error) => paused(&error),
+            RequestStage::Drain => match self.socket.read(&mut buffer) {
+                Ok(0) => RequestProgress::Ended,
+                Ok(_) => RequestProgress::Waiting,
+                Err(error) => waiting_or_ended(&error),
             },
         }
     }
 }
 
-fn paused(error: &io::Error) -> Step {
+/// After EINTR, too, the poller reports the socket again.
+fn waiting_or_ended(error: &io::Error) -> RequestProgress {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Step::Wait,
-        _ => Step::Over,
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => RequestProgress::Waiting,
+        _ => RequestProgress::Ended,
     }
 }
 
-/// Answers a connection that nobody can wait for. It fits at once; but whoever closes a socket
-/// whose input is unread resets the connection, and the answer is lost.
-pub(super) fn turn_away(mut socket: &TcpStream, response: &[u8]) {
+/// Sends a response to a connection that cannot be kept. The response fits the socket's buffer.
+/// Reads the request: closing a socket with unread input resets the connection, and the peer loses
+/// the response.
+pub(super) fn reject_at_once(mut socket: &TcpStream, response: &[u8]) {
     let _ = socket.write(response);
     let _ = socket.shutdown(Shutdown::Write);
     let mut input = [0; 2048];

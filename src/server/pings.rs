@@ -1,16 +1,16 @@
-//! When each client is pinged: pure, no sockets and no clock.
+//! When each client is pinged. Pure: no sockets, no clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Whoever is due within this part of the interval is pinged at once, so that ten thousand clients
-/// wake the thread a hundred times in an interval and not ten thousand times.
-const TOGETHER: u32 = 100;
+/// Clients due within this fraction of the interval are pinged together: ten thousand clients wake
+/// the thread a hundred times per interval, not ten thousand times.
+const BATCHES_PER_INTERVAL: u32 = 100;
 
-/// So many may be gone and still wait for their turn.
-const GONE: usize = 1024;
+/// The most disconnected clients in the queue, beyond the number of connected ones.
+const MAX_STALE: usize = 1024;
 
-/// Clients in the order in which they are due: the interval is the same for all.
+/// Clients in the order in which they are due: all have the same interval.
 #[derive(Debug)]
 pub(super) struct Pings {
     interval: Duration,
@@ -22,33 +22,33 @@ impl Pings {
         Self { interval, due: VecDeque::new() }
     }
 
-    /// A client to be pinged from now on, an interval after `now` for the first time.
+    /// Adds a client, whose first ping is due one interval after `now`.
     pub(super) fn add(&mut self, client: u64, now: Instant) {
         self.due.push_back((now + self.interval, client));
     }
 
-    /// Forgets those who are gone, where they are more than the `connected` ones: where clients come
-    /// and go by the thousand, those of a whole interval would wait here.
-    pub(super) fn tidy(&mut self, connected: usize, is_connected: impl Fn(u64) -> bool) {
-        if self.due.len() > 2 * connected + GONE {
+    /// Removes disconnected clients if there are too many: with thousands of short connections,
+    /// those of a whole interval would accumulate.
+    pub(super) fn compact(&mut self, connected: usize, is_connected: impl Fn(u64) -> bool) {
+        if self.due.len() > 2 * connected + MAX_STALE {
             self.due.retain(|&(_, client)| is_connected(client));
         }
     }
 
-    /// When [`send`](Self::send) should be called next.
+    /// When to call [`send`](Self::send) next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.front().map(|&(due, _)| due)
     }
 
-    /// Has `ping` called for each client that is due, once the first of them is; `false` from it
-    /// means that the client is gone.
+    /// Once the first client is due, calls `ping` for each client in its batch. `ping` returns
+    /// `false` if the client has disconnected.
     pub(super) fn send(&mut self, now: Instant, mut ping: impl FnMut(u64) -> bool) {
         if self.next().is_none_or(|due| due > now) {
             return;
         }
-        let soon = now + self.interval / TOGETHER;
+        let batch_end = now + self.interval / BATCHES_PER_INTERVAL;
         while let Some(&(due, client)) = self.due.front()
-            && due <= soon
+            && due <= batch_end
         {
             self.due.pop_front();
             if ping(client) {
@@ -64,7 +64,7 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(25);
 
-    /// Who is pinged at this moment.
+    /// The clients that are pinged at this moment.
     fn pinged(pings: &mut Pings, at: Instant) -> Vec<u64> {
         let mut pinged = Vec::new();
         pings.send(at, |client| {
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_pinged_each_interval_from_its_arrival_on() {
+    fn a_client_is_pinged_once_per_interval() {
         let start = Instant::now();
         let mut pings = Pings::new(INTERVAL);
         assert_eq!(pings.next(), None);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_are_due_at_about_the_same_time_are_pinged_together() {
+    fn clients_due_at_about_the_same_time_are_pinged_together() {
         let start = Instant::now();
         let mut pings = Pings::new(INTERVAL);
         for client in 0..1000 {
@@ -98,19 +98,19 @@ mod tests {
     }
 
     #[test]
-    fn those_who_come_and_go_within_an_interval_do_not_pile_up() {
+    fn short_connections_do_not_accumulate() {
         let start = Instant::now();
         let mut pings = Pings::new(INTERVAL);
         for client in 0..100_000 {
             pings.add(client, start);
-            pings.tidy(1, |id| id == 0);
-            assert!(pings.due.len() <= 2 + GONE);
+            pings.compact(1, |id| id == 0);
+            assert!(pings.due.len() <= 2 + MAX_STALE);
         }
         assert!(pinged(&mut pings, start + INTERVAL).contains(&0));
     }
 
     #[test]
-    fn whoever_is_gone_is_forgotten() {
+    fn a_disconnected_client_is_removed() {
         let start = Instant::now();
         let mut pings = Pings::new(INTERVAL);
         pings.add(7, start);

@@ -1,12 +1,14 @@
-//! Which path leads to what.
+//! Routes: from paths to pages, handlers and WebSockets.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::auth::lock::LOGIN;
-use crate::http::head::Head;
+use super::auth::authenticator::TOKEN_SUBPROTOCOL;
+use super::auth::login::LOGIN_PATH;
+use crate::http::head::RequestHead;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::status;
@@ -17,7 +19,7 @@ use crate::{Error, HubHandle, Session};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Routes {
     entries: Vec<RouteEntry>,
-    /// Below this path there are built-in routes only.
+    /// Only built-in routes may have a path below this one.
     reserved_folder: Option<&'static str>,
 }
 
@@ -28,67 +30,68 @@ struct RouteEntry {
     origin: RouteOrigin,
 }
 
-/// Whose route it is.
+/// Who added a route, and whether it can be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RouteOrigin {
-    /// The embedder's.
+    /// Added by the embedder.
     Own,
-    /// Built in; a route of the embedder's at its path replaces it.
+    /// Built in; the embedder may replace it.
     Default,
-    /// Built in; no other route may have its path.
+    /// Built in; the embedder may not replace it.
     Reserved,
 }
 
-/// What a path leads to.
+/// What is served at a path.
 #[derive(Clone)]
 pub(crate) enum Route {
     Page { content_type: Cow<'static, str>, body: Cow<'static, [u8]> },
     Socket(SessionFactory),
-    Computed(Compute),
+    Handler(RouteHandler),
     Deferred(Arc<dyn DeferredRoute>),
 }
 
-/// Makes the session of a client that connects.
+/// Creates the session of a client that connects.
 #[derive(Clone)]
 pub(crate) enum SessionFactory {
-    /// Every client, without a look at its request; called on the HTTP thread.
-    Everyone(Begin),
-    /// Or refuses it; called on the client's own thread.
-    Decide(Decide),
+    /// For every client. Called on the HTTP thread.
+    Infallible(CreateSession),
+    /// Based on the request, which it may reject. Called on the client's thread.
+    Fallible(TryCreateSession),
 }
 
-pub(crate) type Begin = Arc<dyn Fn(&HubHandle) -> Box<dyn Session> + Send + Sync>;
-pub(crate) type Decide = Arc<dyn Fn(&Request) -> Result<Box<dyn Session>, Response> + Send + Sync>;
+pub(crate) type CreateSession = Arc<dyn Fn(&HubHandle) -> Box<dyn Session> + Send + Sync>;
+pub(crate) type TryCreateSession =
+    Arc<dyn Fn(&Request) -> Result<Box<dyn Session>, Response> + Send + Sync>;
 
-/// Computes a response. Called on a thread of its own.
-pub(crate) type Compute = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
+/// Computes a response, on a thread of its own.
+pub(crate) type RouteHandler = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
 
-/// A route that is answered later by whichever thread has the answer. It is asked on the HTTP
-/// thread, so it must not wait.
+/// A route whose response comes later, from another thread. Called on the HTTP thread, so it must
+/// not block.
 pub(crate) trait DeferredRoute: Send + Sync {
     /// # Errors
-    /// The response, where it is known at once.
+    /// The response, if it is known at once.
     fn request(&self, request: &Request, hub: &HubHandle, respond: Respond)
     -> Result<(), Response>;
 
-    /// The response when there was none in time.
+    /// The response if none came in time.
     fn timeout(&self, hub: &HubHandle) -> Response;
 }
 
-/// Called once, from any thread. The response is made on the HTTP thread.
+/// Sends the response of a deferred route. Called once, from any thread.
 pub(crate) type Respond = Box<dyn FnOnce(MakeResponse) + Send>;
+/// Makes the response, on the HTTP thread.
 pub(crate) type MakeResponse = Box<dyn FnOnce() -> Response + Send>;
 
-/// What a request leads to.
-pub(crate) enum Outcome {
-    /// The response is known.
+/// How a request is answered.
+pub(crate) enum RouteOutcome {
     Respond(Response),
-    Compute(Compute, Request),
+    RunHandler(RouteHandler, Request),
     Defer(Arc<dyn DeferredRoute>, Request),
-    /// A WebSocket for everyone: the bytes that accept it, and its session.
-    Upgrade(Vec<u8>, Begin),
-    /// A WebSocket that may be refused.
-    Decide(Vec<u8>, Decide, Request),
+    /// A WebSocket: the bytes that accept the handshake, and its session.
+    Upgrade(Vec<u8>, CreateSession),
+    /// A WebSocket that the embedder may reject.
+    TryUpgrade(Vec<u8>, TryCreateSession, Request),
 }
 
 impl Routes {
@@ -96,50 +99,50 @@ impl Routes {
         self.entries.push(RouteEntry { path: path.into(), route, origin });
     }
 
-    /// Lets no other route replace the built-in one at this path.
+    /// Makes the built-in route at this path irreplaceable.
     pub(crate) fn reserve(&mut self, path: &str) {
         for entry in self.entries.iter_mut().filter(|entry| entry.path == path) {
             entry.origin = RouteOrigin::Reserved;
         }
     }
 
-    /// Lets no other route be below this path.
+    /// Reserves all paths below this one.
     pub(crate) fn reserve_below(&mut self, folder: &'static str) {
         self.reserved_folder = Some(folder);
     }
 
-    /// The table of these routes. With a `login`, its path is reserved.
+    /// Builds the table. `login` reserves the path of the login page.
     ///
     /// # Errors
-    /// If a path of the embedder's is none, is there twice or is reserved.
+    /// If a path of the embedder's is invalid, duplicate or reserved.
     pub(crate) fn table(self, login: bool) -> Result<RouteTable, Error> {
         let mut table = RouteTable::default();
         let (own, built_in): (Vec<_>, Vec<_>) =
             self.entries.into_iter().partition(|entry| entry.origin == RouteOrigin::Own);
         for entry in built_in {
-            // A default may come before a reserved one of the same path; the last one counts.
+            // The last one counts: a reserved route may follow a default one of the same path.
             table.0.insert(entry.path, (entry.route, entry.origin));
         }
         for RouteEntry { path, route, origin } in own {
             check_path(&path)?;
             let below = self.reserved_folder.is_some_and(|folder| path.starts_with(folder));
-            let taken = table.0.get(&path).map(|(_, origin)| *origin);
-            match taken.or(below.then_some(RouteOrigin::Reserved)) {
+            let existing = table.0.get(&path).map(|(_, origin)| *origin);
+            match existing.or(below.then_some(RouteOrigin::Reserved)) {
                 Some(RouteOrigin::Own) => {
                     return Err(Error::invalid(format!(
-                        "the path {path} has two routes: remove one of them"
+                        "duplicate route {path}: remove one of the two"
                     )));
                 }
                 Some(RouteOrigin::Reserved) => {
                     return Err(Error::invalid(format!(
-                        "the path {path} is reserved for a built-in route: choose another path, \
+                        "route path {path} is reserved for a built-in route: choose another path, \
                          or start from ServerConfig::bare"
                     )));
                 }
-                _ if login && path == LOGIN => {
+                _ if login && path == LOGIN_PATH => {
                     return Err(Error::invalid(format!(
-                        "the path {path} is reserved for the login form of Access::Token: choose \
-                         another path"
+                        "route path {path} is reserved for the login page of Access::Token: \
+                         choose another path"
                     )));
                 }
                 Some(RouteOrigin::Default) | None => {}
@@ -150,37 +153,37 @@ impl Routes {
     }
 }
 
-/// Refuses what is no path of a route.
+/// Checks that `path` can be the path of a route.
 pub(super) fn check_path(path: &str) -> Result<(), Error> {
     let why = if !path.starts_with('/') {
-        "it must begin with a slash"
+        "it must start with a slash"
     } else if path.contains(['?', '#']) || path.chars().any(|c| c.is_whitespace() || c.is_control())
     {
-        "it must have no query, fragment or blank"
+        "it must not contain a query, a fragment or whitespace"
     } else if !path.is_ascii() {
-        "write it percent-encoded, as browsers send it"
+        "percent-encode non-ASCII characters, as browsers do"
     } else if path.strip_suffix("/*").unwrap_or(path).contains('*') {
-        "an asterisk may only be its last part, as in /files/*"
+        "an asterisk is only allowed as the last segment, as in /files/*"
     } else {
         return Ok(());
     };
-    Err(Error::invalid(format!("{path:?} is not a path of a route: {why}")))
+    Err(Error::invalid(format!("invalid route path {path:?}: {why}")))
 }
 
 /// Whether `route`, an exact path or one that ends in `/*`, matches this path.
-pub(super) fn matches(route: &str, path: &str) -> bool {
+pub(super) fn path_matches(route: &str, path: &str) -> bool {
     match route.strip_suffix('*') {
         Some(folder) => path.starts_with(folder),
         None => path == route,
     }
 }
 
-/// Routes by their paths.
+/// The routes by path.
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable(HashMap<String, (Route, RouteOrigin)>);
 
 impl RouteTable {
-    /// The route of a path: the exact one, else that of the nearest folder.
+    /// Finds the route of a path: the exact one, else the longest one that ends in `/*`.
     fn find(&self, path: &str) -> Option<(String, &Route)> {
         let exact = self.0.get(path).map(|(route, _)| (path.to_owned(), route));
         exact.or_else(|| {
@@ -192,41 +195,45 @@ impl RouteTable {
         })
     }
 
-    /// Where a request leads; `own_page` unless it comes from a page that may open no WebSocket.
-    pub(crate) fn outcome(
+    /// Routes a request. `origin_allowed` is false for a page that may not open WebSockets.
+    pub(crate) fn dispatch(
         &self,
-        head: Head,
-        peer: std::net::SocketAddr,
-        own_page: bool,
-    ) -> Outcome {
+        head: RequestHead,
+        peer: SocketAddr,
+        origin_allowed: bool,
+    ) -> RouteOutcome {
         let Some((found, route)) = self.find(head.path()) else {
-            return Outcome::Respond(Response::line(status::NOT_FOUND, "nothing is here"));
+            return RouteOutcome::Respond(Response::line(status::NOT_FOUND, "not found"));
         };
         let is_get = matches!(head.method(), "GET" | "HEAD");
         match route {
-            Route::Socket(accept) => match upgrade::accept(&head, own_page) {
-                Ok(answer) => match accept {
-                    SessionFactory::Everyone(begin) => Outcome::Upgrade(answer, Arc::clone(begin)),
-                    SessionFactory::Decide(decide) => {
-                        let request = Request::new(head, peer, &found);
-                        Outcome::Decide(answer, Arc::clone(decide), request)
-                    }
-                },
-                Err(response) => Outcome::Respond(response),
-            },
+            Route::Socket(factory) => {
+                match upgrade::accept(&head, origin_allowed, TOKEN_SUBPROTOCOL) {
+                    Ok(accept) => match factory {
+                        SessionFactory::Infallible(create) => {
+                            RouteOutcome::Upgrade(accept, Arc::clone(create))
+                        }
+                        SessionFactory::Fallible(create) => {
+                            let request = Request::new(head, peer, &found);
+                            RouteOutcome::TryUpgrade(accept, Arc::clone(create), request)
+                        }
+                    },
+                    Err(response) => RouteOutcome::Respond(response),
+                }
+            }
             _ if !is_get => {
-                let why = "only GET and HEAD are answered here";
+                let why = "method not allowed: use GET or HEAD";
                 let response = Response::line(status::METHOD_NOT_ALLOWED, why);
-                Outcome::Respond(response.with_header("Allow", "GET, HEAD"))
+                RouteOutcome::Respond(response.with_header("Allow", "GET, HEAD"))
             }
             Route::Page { content_type, body } => {
-                Outcome::Respond(Response::page(content_type.clone(), body.clone()))
+                RouteOutcome::Respond(Response::page(content_type.clone(), body.clone()))
             }
-            Route::Computed(compute) => {
-                Outcome::Compute(Arc::clone(compute), Request::new(head, peer, &found))
+            Route::Handler(handler) => {
+                RouteOutcome::RunHandler(Arc::clone(handler), Request::new(head, peer, &found))
             }
             Route::Deferred(route) => {
-                Outcome::Defer(Arc::clone(route), Request::new(head, peer, &found))
+                RouteOutcome::Defer(Arc::clone(route), Request::new(head, peer, &found))
             }
         }
     }
@@ -237,7 +244,7 @@ impl fmt::Debug for Route {
         f.write_str(match self {
             Self::Page { .. } => "Page",
             Self::Socket(_) => "Socket",
-            Self::Computed(_) => "Computed",
+            Self::Handler(_) => "Handler",
             Self::Deferred(_) => "Deferred",
         })
     }
@@ -260,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_path_comes_first_and_then_the_nearest_folder() {
+    fn an_exact_path_wins_and_then_the_longest_folder() {
         use RouteOrigin::{Default, Own};
         let paths = [("/a", Own), ("/*", Default), ("/a/*", Own), ("/a/b/*", Own), ("/a/b/c", Own)];
         let table = table(&paths, false).unwrap();
@@ -279,12 +286,12 @@ mod tests {
             assert_eq!(found(path).as_deref(), Some(expected), "{path}");
         }
         assert_eq!(found("x"), None);
-        assert!(matches("/a/*", "/a/b") && matches("/a", "/a"));
-        assert!(!matches("/a/*", "/a") && !matches("/a", "/a/"));
+        assert!(path_matches("/a/*", "/a/b") && path_matches("/a", "/a"));
+        assert!(!path_matches("/a/*", "/a") && !path_matches("/a", "/a/"));
     }
 
     #[test]
-    fn a_path_that_is_none_or_is_taken_is_refused_by_its_name() {
+    fn an_invalid_duplicate_or_reserved_path_is_rejected_by_name() {
         use RouteOrigin::{Default, Own, Reserved};
         for (paths, login) in [
             (&[("relative", Own)][..], false),

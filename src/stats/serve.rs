@@ -14,7 +14,7 @@ impl Default for ServerConfig {
         let mut config = Self::bare();
         #[cfg(feature = "dashboard")]
         super::dashboard::add_pages(&mut config.routes);
-        let accept = SessionFactory::Everyone(Arc::new(|hub| Box::new(StatsSession::new(hub))));
+        let accept = SessionFactory::Infallible(Arc::new(|hub| Box::new(StatsSession::new(hub))));
         config.routes.add(STATS_SOCKET_PATH, Route::Socket(accept), RouteOrigin::Reserved);
         config.routes.reserve("/healthz");
         config.routes.reserve_below("/api/v1/");

@@ -109,7 +109,7 @@ fn the_login_sets_a_cookie_that_opens_and_is_not_the_token() {
     let addr = served.addr();
     let wrong = log_in(addr, "token=6f1ed002ab5595859014ebf0951522d8", "");
     assert_eq!((wrong.status, wrong.field("set-cookie")), (401, ""));
-    assert!(wrong.body.contains("That is not the token."), "{wrong:?}");
+    assert!(wrong.body.contains("Wrong token."), "{wrong:?}");
     let answer = log_in(addr, &format!("token={TOKEN}"), &format!("Origin: http://{addr}\r\n"));
     assert_eq!((answer.status, answer.field("location")), (303, "./"), "{answer:?}");
     let (cookie, attributes) = answer.field("set-cookie").split_once("; ").unwrap();
@@ -340,7 +340,7 @@ fn a_browser_logs_in_and_after_a_restart_again() {
         page.eval("setTimeout(() => document.querySelector('button').click()); 0");
     };
     submit(&mut page, "not-the-token-at-all");
-    let wrong = "document.querySelector('.wrong')?.textContent === 'That is not the token.'";
+    let wrong = "document.querySelector('.wrong')?.textContent === 'Wrong token.'";
     page.arrive("the refusal", wrong);
     submit(&mut page, TOKEN);
     let live = "document.getElementById('link-text')?.textContent === 'Live'";

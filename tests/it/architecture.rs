@@ -189,7 +189,17 @@ const LAYERS: &[&[&str]] = &[
     &["server"],
     &["hub"],
     &["connection", "http"],
-    &["counters", "error", "interest", "limits", "message", "poller", "rate_limited", "threads"],
+    &[
+        "counters",
+        "error",
+        "interest",
+        "limits",
+        "message",
+        "poller",
+        "rate_limited",
+        "retry",
+        "threads",
+    ],
 ];
 
 fn layer(module: &str) -> usize {

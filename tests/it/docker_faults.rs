@@ -98,7 +98,7 @@ fn hangs(kind: Kind) {
     engine.hang(true);
     // Every one of these readings comes in time.
     let error = until(&engine, &mut source, "an error", failed).unwrap_err();
-    assert!(error.contains("does not answer"), "{kind:?}: {error}");
+    assert!(error.contains("does not respond"), "{kind:?}: {error}");
     assert!(read(&mut source).is_err());
     engine.hang(false);
     assert!(is_quarter(until_cpu(&engine, &mut source, &[&id]).cpu(&id)), "{kind:?}");
@@ -112,7 +112,7 @@ fn an_engine_that_accepts_nobody_is_an_error_in_time() {
     let host: DockerHost = format!("unix://{}", path.display()).parse().unwrap();
     let mut source = DockerSource::new(host);
     let error = read(&mut source).unwrap_err();
-    assert!(error.contains("does not answer"), "{error}");
+    assert!(error.contains("does not respond"), "{error}");
     std::fs::remove_file(&path).unwrap();
 }
 

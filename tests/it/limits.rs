@@ -154,11 +154,11 @@ fn each_limit_has_one_line_in_the_log_however_often_it_is_hit() {
     assert_eq!(running.ended().code(), Some(0));
     let lines: Vec<String> = running.lines.iter().filter(|line| line.contains("WARN")).collect();
     for part in [
-        "the limit of 2 clients from one address is reached: 127.0.0.1",
+        "the limit of 2 clients per address is reached: 127.0.0.1",
         "the limit of 3 clients is reached: 203.0.113.8",
         "431 Request Header Fields Too Large",
         "rejected a subscription to more than 256 projects",
-        "more than five seconds",
+        "did not send its request within 5 seconds",
         "more than 20 messages a second",
     ] {
         let found = lines.iter().filter(|line| line.contains(part)).count();
@@ -242,7 +242,7 @@ fn no_more_clients_than_descriptors_are_promised() {
     command.stderr(std::process::Stdio::piped());
     let running = Running::start(command);
     assert!(
-        running.line("WARN").contains("the limit is 48"),
+        running.line("WARN").contains("lowered from 500 to 48"),
         "128 less 64 reserved and 16 requests"
     );
     let addr = running.addr();

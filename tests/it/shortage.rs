@@ -64,7 +64,7 @@ fn without_a_descriptor_for_one_more_it_rests_and_takes_up_again_when_there_are_
     served.find("container_stats");
     running.limit(Resource::Nofile, Some(running.descriptors() + 2));
     let silent: Vec<TcpStream> = (0..10).map(|_| dial(addr)).collect();
-    let line = running.line("cannot accept connections for now");
+    let line = running.line("cannot accept connections");
     assert!(line.contains("ERROR") && line.contains("Too many open files"), "{line}");
     let (begun, before) = (Instant::now(), running.cpu());
     while begun.elapsed() < Duration::from_secs(1) {
@@ -89,7 +89,7 @@ fn without_a_thread_for_one_more_it_is_told_1013_and_the_next_is_served_when_the
     for _ in 0..5 {
         assert_eq!(client(addr).closed().0, 1013);
     }
-    assert!(running.line("no thread for one more client").contains("WARN"));
+    assert!(running.line("cannot spawn a thread for a new client").contains("WARN"));
     assert_eq!(get(addr, "/healthz").status, 200);
     served.find("container_stats");
     running.limit(Resource::As, None);

@@ -94,9 +94,9 @@ fn a_token_is_given_once_and_no_error_repeats_it() {
     assert_ne!(serve(&[], &[]).access, serve(&[], &[env]).access);
     assert!(!format!("{:?}", serve(&[], &[env])).contains(TOKEN));
     let cases: [(&[&str], Pairs<'_>, &str); 9] = [
-        (&["--token", "fifteen-letters"], &[], "--token: a token has at least 16 characters"),
-        (&["--token", "6f1ed002ab55 9585"], &[], "--token: a token is of letters"),
-        (&[], &[("KENTROS_TOKEN", "")], "KENTROS_TOKEN: a token has at least 16 characters"),
+        (&["--token", "fifteen-letters"], &[], "--token: a token must have at least 16 characters"),
+        (&["--token", "6f1ed002ab55 9585"], &[], "--token: a token may contain only"),
+        (&[], &[("KENTROS_TOKEN", "")], "KENTROS_TOKEN: a token must have at least 16 characters"),
         (&[], &[("KENTROS_TOKEN_FILE", "")], "KENTROS_TOKEN_FILE \"\": the token cannot be read"),
         (&["--token-file", "/nowhere/t"], &[], "--token-file \"/nowhere/t\": the token cannot"),
         (&["--token-file", "/nowhere/t"], &[env], "--token-file \"/nowhere/t\": the token cannot"),
@@ -179,9 +179,12 @@ fn what_cannot_be_read_is_named_with_what_it_may_be() {
         (&["stats", "--url", "http://a"], "--url \"http://a\": a stats socket is wanted"),
         (&["--max-clients", "0"], "--max-clients \"0\": a number of clients from 1 to 12000"),
         (&["--max-clients-per-address", "-1"], "--max-clients-per-address \"-1\": a number"),
-        (&["--allow-origin", "null"], "--allow-origin \"null\": an origin is wanted"),
-        (&["--allow-host", "a,b:80"], "--allow-host \"b:80\": a name without a port"),
-        (&["--trust-proxy", "nginx"], "--trust-proxy \"nginx\": an address or a network"),
+        (&["--allow-origin", "null"], "--allow-origin \"null\": expected an origin"),
+        (&["--allow-host", "a,b:80"], "--allow-host \"b:80\": expected a host name without a port"),
+        (
+            &["--trust-proxy", "nginx"],
+            "--trust-proxy \"nginx\": expected an IP address or a network",
+        ),
         (&["stats", "--no-auth"], "--no-auth has a meaning only without a command"),
         (&["--once"], "--once has a meaning only after kentros stats"),
         (&["stats", "--demo", "3"], "--demo has a meaning only without a command"),

@@ -1,6 +1,6 @@
 //! The ureq connector: Unix sockets by our own transport, TCP by ureq's.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -23,6 +23,7 @@ use ureq::unversioned::transport::{
 
 use super::connection::EngineEndpoint;
 use super::host::{DockerHost, EngineAddress};
+use crate::retry;
 
 /// Connects to the engine and ignores the authority of the request's URL.
 #[derive(Debug)]
@@ -180,12 +181,7 @@ impl Transport for UnixTransport {
             self.read_limit = limit(timeout);
         }
         let input = self.buffers.input_append_buf();
-        let read = loop {
-            match stream.read(input) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
+        let read = retry::read(stream, input);
         let amount = read.map_err(|error| or_timeout(error, timeout))?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)

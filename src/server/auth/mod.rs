@@ -1,5 +1,10 @@
-//! Who may come in: the token and the checks of every request.
+//! Access control: host, origin and token checks, and the login.
+//!
+//! [`request_guard`] runs every check on a request; [`authenticator`] checks the token.
 
-pub(crate) mod gate;
-pub(crate) mod lock;
+pub(crate) mod authenticator;
+pub(crate) mod login;
+pub(crate) mod request_guard;
+mod secret;
+mod session_cookie;
 pub(crate) mod token;

@@ -1,4 +1,4 @@
-//! The thread `kentros-accept`: takes connections and passes them on, and does nothing else.
+//! The thread `kentros-accept`: accepts connections and passes them to the HTTP loop.
 
 use std::io;
 use std::net::TcpListener;
@@ -8,19 +8,20 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use super::Connector;
-use super::http_loop::Connection;
+use super::http_loop::NewConnection;
 
-/// How long to wait where the kernel has no descriptor or no memory for a connection: trying at
-/// once would burn a core, and connections wait in the backlog meanwhile.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Time between attempts when the kernel has no descriptor or memory for a connection. Retrying at
+/// once would occupy a core; connections wait in the backlog meanwhile.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-pub(super) struct Accept {
+pub(super) struct Acceptor {
     listener: Arc<TcpListener>,
     connector: Connector,
+    /// Disconnected at shutdown; nothing is sent.
     stopped: Receiver<()>,
 }
 
-impl Accept {
+impl Acceptor {
     pub(super) fn new(
         listener: Arc<TcpListener>,
         connector: Connector,
@@ -30,12 +31,12 @@ impl Accept {
     }
 
     pub(super) fn run(self) {
-        let mut troubled = false;
+        let mut failing = false;
         loop {
             match self.listener.accept() {
                 Ok((socket, peer)) => {
-                    troubled = false;
-                    let connection = Connection { socket, peer, already_read: Vec::new() };
+                    failing = false;
+                    let connection = NewConnection { socket, peer, already_read: Vec::new() };
                     if self.connector.hand_over(connection).is_err() {
                         return;
                     }
@@ -44,14 +45,12 @@ impl Accept {
                     log::debug!("no longer listening: {error}");
                     return;
                 }
-                // The peer gave up before it was taken: accept(2) says so for that one alone.
-                Err(error) if is_of_one_peer(&error) => {}
+                Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut troubled, true) {
-                        log::error!("cannot accept connections for now: {error}");
+                    if !std::mem::replace(&mut failing, true) {
+                        log::error!("cannot accept connections: {error}; retrying");
                     }
-                    // Nothing is ever sent: it disconnects at the stop.
-                    let _ = self.stopped.recv_timeout(PAUSE);
+                    let _ = self.stopped.recv_timeout(RETRY_DELAY);
                 }
             }
         }
@@ -62,7 +61,8 @@ impl Accept {
     }
 }
 
-fn is_of_one_peer(error: &io::Error) -> bool {
+/// Whether accept(2) failed because the peer disconnected first, or a signal came.
+fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }

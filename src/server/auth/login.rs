@@ -1,0 +1,92 @@
+//! The login page and its form.
+
+use percent_encoding::percent_decode_str;
+
+use crate::http::head::RequestHead;
+use crate::http::response::Response;
+use crate::http::status;
+
+/// The path of the login page.
+pub(crate) const LOGIN_PATH: &str = "/login";
+/// The largest form, bytes: a percent-encoded token has at most 1,536.
+const MAX_FORM: usize = 4096;
+
+const PAGE: &str = include_str!("login.html");
+/// The page's Content-Security-Policy: its own style sheet, by SHA-256, and no script.
+const PAGE_POLICY: &str = "default-src 'none'; \
+    style-src 'sha256-cM2p7slgd0x3rBjcNyPZLzMIrCOm+8RDtjgIit2yf34='; img-src data:; \
+    base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// Placeholder in the page for an error.
+const ERROR_PLACEHOLDER: &str = "<!-- error -->";
+
+/// A login form whose body is still to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LoginForm {
+    /// Length of the body, bytes.
+    pub(crate) length: usize,
+    /// Whether the browser connected over HTTPS.
+    pub(crate) https: bool,
+    /// The query of the page that the browser asked for before the login.
+    pub(crate) query: String,
+}
+
+impl LoginForm {
+    /// # Errors
+    /// The response to a form without a length, or with too large a body.
+    pub(crate) fn from_head(head: &RequestHead, https: bool) -> Result<Self, Response> {
+        let no_length =
+            || Response::line(status::LENGTH_REQUIRED, "the form has no Content-Length");
+        if head.header("transfer-encoding").is_some() {
+            return Err(no_length());
+        }
+        let length = head
+            .header("content-length")
+            .filter(|length| length.bytes().all(|b| b.is_ascii_digit()))
+            .ok_or_else(no_length)?;
+        match length.parse() {
+            Ok(length) if length <= MAX_FORM => {
+                Ok(Self { length, https, query: head.query().to_owned() })
+            }
+            _ => Err(Response::line(
+                status::CONTENT_TOO_LARGE,
+                &format!("the login form is larger than {MAX_FORM} bytes"),
+            )),
+        }
+    }
+}
+
+/// The field `token` of a form (`application/x-www-form-urlencoded`).
+pub(crate) fn token_field(body: &[u8]) -> Option<String> {
+    let body = std::str::from_utf8(body).ok()?;
+    let value = body.split('&').find_map(|field| field.strip_prefix("token="))?.replace('+', " ");
+    // Trimmed: a pasted token often ends in a space.
+    Some(percent_decode_str(&value).decode_utf8().ok()?.trim().to_owned())
+}
+
+pub(crate) fn login_page() -> Response {
+    page(status::OK, "")
+}
+
+pub(crate) fn wrong_token_page() -> Response {
+    page(status::UNAUTHORIZED, "<p class=\"wrong\" role=\"alert\">Wrong token.</p>")
+}
+
+// Both redirects are relative: a proxy may serve the page below a path of its own.
+
+pub(crate) fn redirect_to_login(head: &RequestHead) -> Response {
+    let depth = head.path().matches('/').count().saturating_sub(1);
+    Response::line(status::SEE_OTHER, "log in at /login")
+        .with_header("Location", format!("{}login{}", "../".repeat(depth), head.query()))
+}
+
+pub(crate) fn redirect_after_login(form: &LoginForm) -> Response {
+    Response::line(status::SEE_OTHER, "logged in")
+        .with_header("Location", format!("./{}", form.query))
+}
+
+fn page(status: u16, error: &str) -> Response {
+    Response::new(status, "text/html; charset=utf-8", PAGE.replace(ERROR_PLACEHOLDER, error))
+        .with_header("Content-Security-Policy", PAGE_POLICY)
+        // With `no-referrer`, browsers would send the form with `Origin: null`.
+        .with_header("Referrer-Policy", "same-origin")
+}
