@@ -1,4 +1,4 @@
-//! Below a path, behind the proxies of the README: its own snippets, in nginx and in Caddy.
+//! A base path behind a proxy: the snippets for nginx and Caddy in `docs/deployment.md`.
 
 use std::fs;
 use std::io;
@@ -99,10 +99,10 @@ fn get(addr: SocketAddr, path: &str) -> Answer {
     ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"))
 }
 
-/// The block of this language in the README.
+/// The block of this language in the deployment guide.
 fn snippet(language: &str) -> String {
-    let (_, after) =
-        include_str!("../../README.md").split_once(&format!("```{language}\n")).unwrap();
+    let guide = include_str!("../../docs/deployment.md");
+    let (_, after) = guide.split_once(&format!("```{language}\n")).unwrap();
     after.split_once("```").unwrap().0.to_owned()
 }
 

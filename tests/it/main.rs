@@ -20,6 +20,7 @@ mod docker_real;
 mod docker_scale;
 mod docker_source;
 mod docker_watch;
+mod documentation;
 mod engine_restart;
 mod examples;
 mod fake_engine;

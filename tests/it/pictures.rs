@@ -1,5 +1,5 @@
-//! Takes the README's pictures anew, from a real run on a real engine with nothing else on it:
-//! `DOCKER_HOST=... cargo test --test it pictures -- --ignored`, then `pngquant` makes them small.
+//! Takes the README's screenshots, from a real run on a real engine that runs nothing else:
+//! `DOCKER_HOST=... cargo test --test it pictures -- --ignored`. Make them smaller with `pngquant`.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::real_engine::{RealContainer, RealEngine};
 const HEALTHY: &str = "--health-cmd true --health-interval 3s";
 const UNHEALTHY: &str = "--health-cmd false --health-interval 1s --health-retries 1";
 
-/// Project, service, limits, health check, what it does; the first serves the others.
+/// Project, service, limits, health check and script. The others fetch from the first.
 const CAST: [(&str, &str, &str, &str, &str); 12] = [
     ("shop", "web", "-m 128m --cpus 0.5", HEALTHY, "serve 4; hold 23; work 900 0.3"),
     ("shop", "api", "-m 512m --cpus 1", HEALTHY, "hold 212; (fetch 0.3 &); work 4000 0.3"),
@@ -55,7 +55,7 @@ const CAST: [(&str, &str, &str, &str, &str); 12] = [
     ),
 ];
 
-/// What the scripts above are made of: sizes in MiB, times in seconds.
+/// The functions of the scripts above. Sizes are in MiB, times in seconds.
 const SCRIPT: &str = "
     serve() { dd if=/dev/urandom of=/page bs=1M count=$1; httpd -p 80 -h /; }
     hold() { dd if=/dev/zero of=/dev/shm/held bs=1M count=$1; }
@@ -72,10 +72,10 @@ const SCRIPT: &str = "
 ";
 
 #[test]
-#[ignore = "takes the README's pictures"]
-fn of_a_real_run() {
-    let browser = Browser::find("of_a_real_run").expect("a browser");
-    let engine = RealEngine::find("of_a_real_run").expect("an engine");
+#[ignore = "takes the screenshots of the README"]
+fn screenshots_of_a_real_run() {
+    let browser = Browser::find("screenshots_of_a_real_run").expect("a browser");
+    let engine = RealEngine::find("screenshots_of_a_real_run").expect("an engine");
     let [reads, writes] = io_limits(&engine);
     let mut address = String::from("WEB=");
     let mut containers: Vec<RealContainer> = Vec::new();
@@ -103,11 +103,11 @@ fn of_a_real_run() {
             format!("{state} === 'exited' || /\\b\\d{{2,3}}(\\.\\d)?MB|GB/.test({traffic})");
         page.until(&container.name, &there);
     }
-    // On a machine that does much else it gets little.
+    // On a busy machine it gets little CPU.
     let worker = &containers[4];
     page.until("a busy worker", &format!("parseFloat({}) > 20", cell(&worker.id, "cpu .left")));
-    // Two minutes make whole lines.
-    for points in (10..=110).step_by(10) {
+    // The charts show two minutes: about 100 samples of an engine that needs 1.1 s for each.
+    for points in (10..=90).step_by(10) {
         let line = "document.querySelector('#summary .cpu .line').getAttribute('d')";
         page.until("a line", &format!("{line}?.match(/L/g)?.length > {points}"));
     }
@@ -119,7 +119,7 @@ fn of_a_real_run() {
     }
 }
 
-/// Limits nobody reaches, on the engine's disk: Linux counts a container's I/O where it has some.
+/// I/O limits that no container reaches: without a limit, Linux does not count the I/O.
 fn io_limits(engine: &RealEngine) -> [String; 2] {
     let root = engine.docker(&["info", "--format", "{{.DockerRootDir}}"]);
     let args = ["-vno", "SOURCE", "--target", root.trim()];

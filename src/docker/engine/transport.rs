@@ -175,7 +175,7 @@ impl Transport for UnixTransport {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let timeout = timeout.for_read();
-        let mut stream = &self.socket.0;
+        let stream = &self.socket.0;
         if self.read_limit != limit(timeout) {
             stream.set_read_timeout(limit(timeout))?;
             self.read_limit = limit(timeout);
