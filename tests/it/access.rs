@@ -1,4 +1,4 @@
-//! Who may come in: by the token, by the name of the server, by the page.
+//! Access control: the token, the login, allowed hosts, allowed origins and trusted proxies.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -15,30 +15,30 @@ use crate::devtools::{Browser, Page};
 use crate::harness::{Served, dial};
 use crate::raw::{Answer, ask, get, handshake_with, read_head};
 
-const TOKEN: &str = "6f1ed002ab5595859014ebf0951522d9";
-/// In base64url.
+pub(crate) const TOKEN: &str = "6f1ed002ab5595859014ebf0951522d9";
+/// `TOKEN` in base64url.
 const ENCODED: &str = "NmYxZWQwMDJhYjU1OTU4NTkwMTRlYmYwOTUxNTIyZDk";
 
-fn locked() -> ServerConfig {
+fn token_config() -> ServerConfig {
     let mut config = ServerConfig::default();
     config.access = Access::Token(Token::new(TOKEN).unwrap());
     config
 }
 
-/// A server that wants the token, and has something to show.
-fn serve(config: ServerConfig) -> Served {
+/// A server with this configuration that samples the demo.
+fn serve_demo(config: ServerConfig) -> Served {
     let served = Served::with(HubConfig::default(), config);
     let source = DemoSource::new(3);
     served.handle().start_stats_streamer(Duration::from_millis(50), source).unwrap();
     served
 }
 
-fn get_with(addr: SocketAddr, path: &str, field: &str) -> Answer {
+fn get_with_header(addr: SocketAddr, path: &str, field: &str) -> Answer {
     ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n{field}\r\n\r\n"))
 }
 
-/// The head of the answer to a handshake with this field.
-fn shake(addr: SocketAddr, field: &str) -> String {
+/// Sends a WebSocket handshake with one more header, and returns the response head.
+fn try_handshake(addr: SocketAddr, field: &str) -> String {
     let mut stream = dial(addr);
     stream.write_all(handshake_with(field).as_bytes()).unwrap();
     read_head(&mut stream)
@@ -55,8 +55,8 @@ fn log_in(addr: SocketAddr, body: &str, field: &str) -> Answer {
 }
 
 #[test]
-fn without_the_token_nothing_is_served_but_the_health_and_the_login() {
-    let served = serve(locked());
+fn without_the_token_only_health_checks_and_the_login_page_are_served() {
+    let served = serve_demo(token_config());
     let addr = served.addr();
     for path in ["/healthz", "/readyz", "/login"] {
         assert_eq!(get(addr, path).status, 200, "{path}");
@@ -69,43 +69,45 @@ fn without_the_token_nothing_is_served_but_the_health_and_the_login() {
             assert_eq!(answer.status, 401, "{path}{query}");
             assert!(answer.field("www-authenticate").starts_with("Bearer"), "{answer:?}");
         }
-        let wrong = get_with(addr, path, "Authorization: Bearer 6f1ed002ab5595859014ebf0951522d8");
+        let wrong =
+            get_with_header(addr, path, "Authorization: Bearer 6f1ed002ab5595859014ebf0951522d8");
         assert_eq!(wrong.status, 401, "{path}");
-        let browser = get_with(addr, path, "Accept: text/html,application/xhtml+xml");
+        let browser = get_with_header(addr, path, "Accept: text/html,application/xhtml+xml");
         assert_eq!(browser.status, 303, "{path}");
         assert!(browser.field("location").ends_with("login"), "{browser:?}");
     }
-    let refused = shake(addr, "Origin: http://localhost:9001");
+    let refused = try_handshake(addr, "Origin: http://localhost:9001");
     assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
     assert_eq!(served.handle().client_count(), 0);
     let twice = format!("Authorization: Bearer {TOKEN}\r\nAuthorization: Bearer {TOKEN}");
-    assert_eq!(get_with(addr, "/metrics", &twice).status, 400);
+    assert_eq!(get_with_header(addr, "/metrics", &twice).status, 400);
 }
 
 #[test]
 fn with_the_token_everything_is_served() {
-    let served = serve(locked());
+    let served = serve_demo(token_config());
     let addr = served.addr();
     let bearer = format!("Authorization: Bearer {TOKEN}");
     for path in ["/", "/app.js", "/metrics", "/api/v1/stats", "/api/v1/projects"] {
-        assert_eq!(get_with(addr, path, &bearer).status, 200, "{path}");
+        assert_eq!(get_with_header(addr, path, &bearer).status, 200, "{path}");
     }
-    let head = shake(addr, &bearer);
+    let head = try_handshake(addr, &bearer);
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    let head = shake(addr, &format!("Sec-WebSocket-Protocol: kentros.bearer.{ENCODED}, kentros"));
+    let head =
+        try_handshake(addr, &format!("Sec-WebSocket-Protocol: kentros.bearer.{ENCODED}, kentros"));
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert!(head.contains("\r\nSec-WebSocket-Protocol: kentros\r\n"), "{head}");
-    let head = shake(addr, &format!("Sec-WebSocket-Protocol: kentros.bearer.{ENCODED}"));
+    let head = try_handshake(addr, &format!("Sec-WebSocket-Protocol: kentros.bearer.{ENCODED}"));
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    assert!(!head.contains(ENCODED), "the token is not repeated: {head}");
-    // The right token does not make a foreign page ours.
-    let head = shake(addr, &format!("{bearer}\r\nOrigin: http://evil.example"));
+    assert!(!head.contains(ENCODED), "the response must not contain the token: {head}");
+    // A valid token does not lift the check of the origin.
+    let head = try_handshake(addr, &format!("{bearer}\r\nOrigin: http://evil.example"));
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
 }
 
 #[test]
-fn the_login_sets_a_cookie_that_opens_and_is_not_the_token() {
-    let served = serve(locked());
+fn login_sets_a_cookie_that_grants_access_and_does_not_contain_the_token() {
+    let served = serve_demo(token_config());
     let addr = served.addr();
     let wrong = log_in(addr, "token=6f1ed002ab5595859014ebf0951522d8", "");
     assert_eq!((wrong.status, wrong.field("set-cookie")), (401, ""));
@@ -116,14 +118,18 @@ fn the_login_sets_a_cookie_that_opens_and_is_not_the_token() {
     assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");
     assert!(!cookie.contains(TOKEN) && !cookie.contains(ENCODED), "{cookie}");
     let field = format!("Cookie: theme=dark; {cookie}");
-    assert_eq!(get_with(addr, "/api/v1/stats", &field).status, 200);
-    assert!(shake(addr, &field).starts_with("HTTP/1.1 101 "));
-    let other = serve(locked());
-    assert_eq!(get_with(other.addr(), "/api/v1/stats", &field).status, 401, "of another server");
+    assert_eq!(get_with_header(addr, "/api/v1/stats", &field).status, 200);
+    assert!(try_handshake(addr, &field).starts_with("HTTP/1.1 101 "));
+    let other = serve_demo(token_config());
+    assert_eq!(
+        get_with_header(other.addr(), "/api/v1/stats", &field).status,
+        401,
+        "another server's cookie is not valid here"
+    );
 
     let foreign = log_in(addr, &format!("token={TOKEN}"), "Origin: http://evil.example\r\n");
     assert_eq!((foreign.status, foreign.field("set-cookie")), (403, ""));
-    // It may come in pieces, and what follows it is nothing to us.
+    // The form may arrive in parts, and bytes after it are ignored.
     let mut stream = dial(addr);
     let body = format!("token={TOKEN}");
     let form = format!(
@@ -138,8 +144,8 @@ fn the_login_sets_a_cookie_that_opens_and_is_not_the_token() {
 }
 
 #[test]
-fn a_login_that_does_not_come_is_told_408() {
-    let served = serve(locked());
+fn a_login_body_that_never_arrives_gets_408() {
+    let served = serve_demo(token_config());
     let mut stream = dial(served.addr());
     let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\ntoken=";
     stream.write_all(head.as_bytes()).unwrap();
@@ -147,27 +153,28 @@ fn a_login_that_does_not_come_is_told_408() {
 }
 
 #[test]
-fn behind_a_proxy_that_is_believed_the_cookie_is_secure_and_the_page_ours() {
-    let served =
-        serve(locked().trust_proxy("127.0.0.1").unwrap().allow_host("stats.example").unwrap());
+fn behind_a_trusted_proxy_the_cookie_is_secure_and_the_origin_is_accepted() {
+    let served = serve_demo(
+        token_config().trust_proxy("127.0.0.1").unwrap().allow_host("stats.example").unwrap(),
+    );
     let addr = served.addr();
     let forwarded = "X-Forwarded-Host: stats.example\r\nX-Forwarded-Proto: https\r\n\
         Origin: https://stats.example\r\n";
     let answer = log_in(addr, &format!("token={TOKEN}"), forwarded);
     assert!(answer.field("set-cookie").ends_with("; SameSite=Strict; Secure"), "{answer:?}");
     let bearer = format!("Authorization: Bearer {TOKEN}\r\n{}", forwarded.trim_end());
-    assert!(shake(addr, &bearer).starts_with("HTTP/1.1 101 "));
+    assert!(try_handshake(addr, &bearer).starts_with("HTTP/1.1 101 "));
     let unknown = bearer.replace("stats.example", "evil.example");
-    assert!(shake(addr, &unknown).starts_with("HTTP/1.1 403 "));
-    // Another server believes nobody.
-    let other = serve(locked());
+    assert!(try_handshake(addr, &unknown).starts_with("HTTP/1.1 403 "));
+    // A server without trusted proxies ignores these headers.
+    let other = serve_demo(token_config());
     let answer = log_in(other.addr(), &format!("token={TOKEN}"), "X-Forwarded-Proto: https\r\n");
     assert!(!answer.field("set-cookie").contains("Secure"), "{answer:?}");
-    assert!(shake(other.addr(), &bearer).starts_with("HTTP/1.1 403 "));
+    assert!(try_handshake(other.addr(), &bearer).starts_with("HTTP/1.1 403 "));
 }
 
 #[test]
-fn a_foreign_name_is_refused_with_what_would_allow_it() {
+fn an_unknown_host_gets_403_and_a_hint_at_the_allowed_hosts() {
     let served = Served::with(
         HubConfig::default(),
         ServerConfig::default().allow_host("stats.example").unwrap(),
@@ -182,24 +189,27 @@ fn a_foreign_name_is_refused_with_what_would_allow_it() {
         let answer = at(host);
         assert_eq!(answer.status, 403, "{host}");
         assert!(answer.body.contains("allowed hosts"), "{answer:?}");
-        assert!(!answer.body.contains("--"), "the program's words: {answer:?}");
+        assert!(
+            !answer.body.contains("--"),
+            "no command-line flags in a library response: {answer:?}"
+        );
     }
     for path in ["/ws/stats", "/api/v1/stats", "/metrics", "/healthz"] {
         let answer =
             ask(served.addr(), &format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
         assert_eq!(answer.status, 403, "{path}");
     }
-    // A rebound page is of the same origin, as the browser sees it.
+    // DNS rebinding: the browser sees the page's host and ours as one origin.
     let rebound = handshake_with("Origin: http://evil.example:9001")
         .replace("Host: localhost:9001", "Host: evil.example:9001");
     assert_eq!(served.ask(&rebound).status, 403);
 }
 
 #[test]
-fn pages_of_an_allowed_origin_may_connect() {
+fn pages_from_an_allowed_origin_can_connect() {
     let config = ServerConfig::default().allow_origin("https://portal.example").unwrap();
     let served = Served::with(HubConfig::default(), config);
-    let origin = |origin: &str| shake(served.addr(), &format!("Origin: {origin}"));
+    let origin = |origin: &str| try_handshake(served.addr(), &format!("Origin: {origin}"));
     for allowed in ["https://portal.example", "https://Portal.example:443", "http://localhost:9001"]
     {
         assert!(origin(allowed).starts_with("HTTP/1.1 101 "), "{allowed}");
@@ -218,7 +228,7 @@ fn pages_of_an_allowed_origin_may_connect() {
 }
 
 #[test]
-fn other_machines_are_let_in_only_where_that_is_said() {
+fn a_public_address_requires_a_token_or_explicit_open_access() {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let bind = |access: Access| {
         let mut config = ServerConfig::default();
@@ -227,7 +237,7 @@ fn other_machines_are_let_in_only_where_that_is_said() {
     };
     let error = bind(Access::Local).unwrap_err();
     assert!(error.is_invalid() && error.to_string().contains("0.0.0.0:0"), "{error}");
-    assert!(!error.to_string().contains("--"), "the program's words: {error}");
+    assert!(!error.to_string().contains("--"), "no command-line flags in a library error: {error}");
     bind(Access::Open).unwrap().shutdown();
     bind(Access::Token(Token::new(TOKEN).unwrap())).unwrap().shutdown();
 
@@ -236,7 +246,7 @@ fn other_machines_are_let_in_only_where_that_is_said() {
     for part in ["0.0.0.0:0", "--token-file", "KENTROS_TOKEN_FILE", "--no-auth"] {
         assert!(err.contains(part), "{part}: {err}");
     }
-    assert!(!err.contains("Access"), "the library's words: {err}");
+    assert!(!err.contains("Access"), "no library types in the program's error: {err}");
     for (args, variable) in [(&["--no-auth"][..], None), (&[], Some(("KENTROS_TOKEN", TOKEN)))] {
         let mut command = kentros(&[&["--demo", "1", "--addr", "0.0.0.0:0"], args].concat());
         command.envs(variable);
@@ -246,11 +256,11 @@ fn other_machines_are_let_in_only_where_that_is_said() {
 }
 
 #[test]
-fn an_empty_token_is_no_open_door() {
+fn an_empty_token_is_an_error() {
     let cases =
         [("KENTROS_TOKEN", "KENTROS_TOKEN: a token"), ("KENTROS_TOKEN_FILE", "_FILE \"\": ")];
     for (name, part) in cases {
-        // Where it counts as none at all, this address is refused, in other words.
+        // If it counted as no token, this address would be rejected with another error.
         let mut command = kentros(&["--demo", "1", "--addr", "0.0.0.0:0"]);
         command.env(name, "");
         let (status, _, err) = run(command);
@@ -260,7 +270,7 @@ fn an_empty_token_is_no_open_door() {
 }
 
 #[test]
-fn the_token_is_in_no_line_of_the_log_at_any_level() {
+fn the_token_is_never_logged_at_any_level() {
     let file = env::temp_dir().join(format!("kentros-token-{}", process::id()));
     fs::write(&file, format!("{TOKEN}\n")).unwrap();
     for (flags, variable, value) in [
@@ -274,20 +284,25 @@ fn the_token_is_in_no_line_of_the_log_at_any_level() {
         let mut running = Running::start(command);
         let addr = running.addr();
         let bearer = format!("Authorization: Bearer {TOKEN}");
-        assert_eq!(get_with(addr, "/api/v1/stats", &bearer).status, 200);
-        // Whatever goes wrong with it.
+        assert_eq!(get_with_header(addr, "/api/v1/stats", &bearer).status, 200);
+        // Requests that fail in every way that involves the token.
         let wrong = format!("{TOKEN}x");
-        assert_eq!(get_with(addr, "/", &format!("Authorization: Bearer {wrong}")).status, 401);
-        assert_eq!(get_with(addr, &format!("/?token={TOKEN}"), "A: b").status, 401);
-        assert_eq!(get_with(addr, &format!("/{TOKEN}"), &bearer).status, 404);
-        assert_eq!(get_with(addr, "/", &format!("{bearer}\r\n{bearer}")).status, 400);
-        assert_eq!(get_with(addr, "/", &format!("{bearer}\r\n{TOKEN} : x")).status, 400);
+        assert_eq!(
+            get_with_header(addr, "/", &format!("Authorization: Bearer {wrong}")).status,
+            401
+        );
+        assert_eq!(get_with_header(addr, &format!("/?token={TOKEN}"), "A: b").status, 401);
+        assert_eq!(get_with_header(addr, &format!("/{TOKEN}"), &bearer).status, 404);
+        assert_eq!(get_with_header(addr, "/", &format!("{bearer}\r\n{bearer}")).status, 400);
+        assert_eq!(get_with_header(addr, "/", &format!("{bearer}\r\n{TOKEN} : x")).status, 400);
         assert_eq!(log_in(addr, &format!("token={wrong}"), "").status, 401);
         let answer = log_in(addr, &format!("token={TOKEN}"), "");
         let cookie = answer.field("set-cookie").split(['=', ';']).nth(1).unwrap().to_owned();
         let offer = format!("Sec-WebSocket-Protocol: kentros, kentros.bearer.{ENCODED}");
-        assert!(shake(addr, &offer).starts_with("HTTP/1.1 101 "));
-        assert!(shake(addr, &format!("{bearer}\r\nOrigin: null")).starts_with("HTTP/1.1 403 "));
+        assert!(try_handshake(addr, &offer).starts_with("HTTP/1.1 101 "));
+        assert!(
+            try_handshake(addr, &format!("{bearer}\r\nOrigin: null")).starts_with("HTTP/1.1 403 ")
+        );
         running.signal(Signal::TERM);
         assert_eq!(running.ended().code(), Some(0));
         let lines: Vec<String> = running.lines.iter().collect();
@@ -302,8 +317,8 @@ fn the_token_is_in_no_line_of_the_log_at_any_level() {
 }
 
 #[test]
-fn kentros_stats_shows_the_token_to_a_hub_that_wants_it() {
-    let served = serve(locked());
+fn kentros_stats_sends_the_token_of_its_environment() {
+    let served = serve_demo(token_config());
     let url = format!("ws://{}/ws/stats", served.addr());
     let args = ["stats", "--once", "--json", "--url", &url];
     let mut command = kentros(&args);
@@ -322,39 +337,40 @@ fn kentros_stats_shows_the_token_to_a_hub_that_wants_it() {
 }
 
 #[test]
-fn a_browser_logs_in_and_after_a_restart_again() {
-    let Some(browser) = Browser::find("a_browser_logs_in_and_after_a_restart_again") else {
+fn a_browser_logs_in_and_must_log_in_again_after_a_restart() {
+    let Some(browser) = Browser::find("a_browser_logs_in_and_must_log_in_again_after_a_restart")
+    else {
         return;
     };
-    let served = serve(locked());
+    let served = serve_demo(token_config());
     let addr = served.addr();
     let mut page = browser.page();
     page.goto(&format!("http://{addr}/?sort=-cpu"));
     assert_eq!(page.eval("location.pathname"), "/login");
     let styled = "getComputedStyle(document.querySelector('button')).fontWeight";
-    assert_eq!(page.eval(styled), "600", "the style's hash is that of the policy");
+    assert_eq!(page.eval(styled), "600", "the policy allows the page's style by its hash");
     assert_eq!(page.complaints(), Vec::<String>::new());
     let submit = |page: &mut Page, token: &str| {
         page.eval(&format!("document.querySelector('#token').value = '{token}'; 0"));
-        // Once this call has its answer: the page is left then.
+        // The click leaves the page, so it must come after this call has returned.
         page.eval("setTimeout(() => document.querySelector('button').click()); 0");
     };
     submit(&mut page, "not-the-token-at-all");
     let wrong = "document.querySelector('.wrong')?.textContent === 'Wrong token.'";
-    page.arrive("the refusal", wrong);
+    page.arrive("the error message", wrong);
     submit(&mut page, TOKEN);
     let live = "document.getElementById('link-text')?.textContent === 'Live'";
     page.arrive("the dashboard", live);
     assert_eq!(page.eval("location.pathname + location.search"), "/?sort=-cpu");
-    assert_eq!(page.eval("document.cookie"), "", "no script sees the cookie");
-    // It loads again without another login.
+    assert_eq!(page.eval("document.cookie"), "", "scripts cannot read the cookie");
+    // The cookie holds for the next load.
     page.goto(&format!("http://{addr}/"));
     page.arrive("the dashboard again", live);
 
     served.server.shutdown();
     served.hub.shutdown();
     let hub = Hub::spawn(HubConfig::default()).unwrap();
-    let _again = Server::bind(addr, hub.handle(), locked()).unwrap();
+    let _again = Server::bind(addr, hub.handle(), token_config()).unwrap();
     page.arrive(
         "the login",
         "location.pathname === '/login' && document.readyState === 'complete'",
@@ -365,17 +381,17 @@ fn a_browser_logs_in_and_after_a_restart_again() {
 }
 
 #[test]
-fn a_page_shows_the_token_as_a_subprotocol() {
-    let Some(browser) = Browser::find("a_page_shows_the_token_as_a_subprotocol") else { return };
-    // A page of another server, from an origin that is allowed.
+fn a_page_can_send_the_token_as_a_subprotocol() {
+    let Some(browser) = Browser::find("a_page_can_send_the_token_as_a_subprotocol") else { return };
+    // A page of another server, whose origin is allowed.
     let portal = Served::with(
         HubConfig::default(),
         ServerConfig::default().page("/", "text/html", "<!doctype html><title>portal</title>"),
     );
     let origin = format!("http://{}", portal.addr());
-    let served = serve(locked().allow_origin(&origin).unwrap());
+    let served = serve_demo(token_config().allow_origin(&origin).unwrap());
     let mut page = browser.page();
-    // Its own policy would let it connect to itself alone.
+    // Its own content security policy allows connections to its own server only.
     page.call("Page.setBypassCSP", serde_json::json!({"enabled": true}));
     page.goto(&origin);
     let connect = |protocols: &str| {
@@ -391,7 +407,8 @@ fn a_page_shows_the_token_as_a_subprotocol() {
     let both = connect(&format!("['kentros', 'kentros.bearer.{ENCODED}']"));
     assert_eq!(page.eval(&both), "kentros");
     assert_eq!(page.eval(&connect("['kentros']")), "refused");
-    // Browsers want one of those that they offered, and the token is none to repeat.
+    // A browser needs one of its subprotocols in the response, and the server never returns the
+    // token.
     let alone = connect(&format!("['kentros.bearer.{ENCODED}']"));
     assert_eq!(page.eval(&alone), "refused");
     let wrong = connect(&format!("['kentros', 'kentros.bearer.{ENCODED}x']"));

@@ -1,4 +1,4 @@
-//! What the hub sends, to whom, and what it counts.
+//! Broadcasts, retained messages, counters, and sessions that register their clients.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ fn a_broadcast_reaches_every_client_once() {
 }
 
 #[test]
-fn a_burst_of_200_is_200_frames_of_one_document_each_in_order() {
+fn a_burst_of_200_messages_arrives_as_200_frames_in_order() {
     let served = Served::new();
     let mut stream = served.raw_client();
     for n in 0..200 {
@@ -36,14 +36,14 @@ fn a_burst_of_200_is_200_frames_of_one_document_each_in_order() {
     }
     for n in 0..200 {
         let (first, payload) = read_frame(&mut stream).unwrap();
-        assert_eq!(first, 0x81, "a whole text frame");
+        assert_eq!(first, 0x81, "a text message in one frame");
         let document: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!(document["payload"], n);
     }
 }
 
 #[test]
-fn frames_of_every_length_arrive_as_they_were_sent() {
+fn payloads_of_every_frame_length_arrive_whole() {
     let served = Served::new();
     let mut client = served.client();
     let lengths = [0, 1, 60, 61, 62, 63, 64, 65_400, 65_470, 65_535, 65_536, 3_000_000];
@@ -54,7 +54,7 @@ fn frames_of_every_length_arrive_as_they_were_sent() {
 }
 
 #[test]
-fn what_is_newest_reaches_a_later_client_at_once_and_in_order() {
+fn retained_messages_reach_a_new_client_at_once_and_in_order() {
     let served = Served::new();
     let handle = served.handle();
     for n in 0..3 {
@@ -74,11 +74,11 @@ fn what_is_newest_reaches_a_later_client_at_once_and_in_order() {
         (&json!("state"), &json!("shop"), &two),
         (&json!("state"), &json!("blog"), &two),
     ];
-    assert_eq!(kinds, wanted, "events of the past are past");
+    assert_eq!(kinds, wanted, "other messages are not retained");
 }
 
 #[test]
-fn what_is_cleared_reaches_no_later_client_and_no_key_is_taken_for_another() {
+fn clear_latest_removes_retained_messages_by_exact_key_only() {
     let served = Served::new();
     let handle = served.handle();
     handle.broadcast(&Message::new("state", 1).latest()).unwrap();
@@ -87,7 +87,7 @@ fn what_is_cleared_reaches_no_later_client_and_no_key_is_taken_for_another() {
     let message = Message::new("state", 4).latest();
     handle.broadcast_to_subscribers("blog", &message).unwrap();
     handle.broadcast(&Message::new("state", 5).project("shop").latest_of("own")).unwrap();
-    handle.broadcast(&Message::new("state", 6).latest_of("own too")).unwrap();
+    handle.broadcast(&Message::new("state", 6).latest_of("another key")).unwrap();
     let numbers = || {
         let mut client = served.client();
         handle.broadcast(&Message::new("end", ())).unwrap();
@@ -102,13 +102,13 @@ fn what_is_cleared_reaches_no_later_client_and_no_key_is_taken_for_another() {
     handle.clear_latest("own").unwrap();
     assert_eq!(numbers(), [1, 2, 3, 4, 6]);
     handle.clear_latest("state").unwrap();
-    assert_eq!(numbers(), [3, 6], "of every project and of none");
+    assert_eq!(numbers(), [3, 6], "cleared for every project and for none");
     handle.clear_latest("state shop").unwrap();
     assert_eq!(numbers(), [6]);
 }
 
 #[test]
-fn however_much_is_newest_whoever_connects_gets_all_of_it() {
+fn a_new_client_gets_all_retained_messages_even_beyond_its_queue_limit() {
     const TOPICS: usize = 300;
     let mut config = HubConfig::default();
     config.queue_messages = 4;
@@ -126,13 +126,13 @@ fn however_much_is_newest_whoever_connects_gets_all_of_it() {
 }
 
 #[test]
-fn the_count_of_clients_is_exact() {
+fn client_count_is_exact() {
     let served = Served::new();
     let handle = served.handle();
     let mut clients = Vec::new();
     for n in 1..=20 {
         clients.push(served.client());
-        assert_eq!(handle.client_count(), n, "whoever is connected is counted");
+        assert_eq!(handle.client_count(), n, "a client is counted once it is connected");
     }
     for (n, client) in clients.drain(..10).enumerate() {
         if n % 2 == 0 {
@@ -146,7 +146,7 @@ fn the_count_of_clients_is_exact() {
 }
 
 #[test]
-fn the_counters_are_what_the_receivers_count() {
+fn delivered_counts_exactly_what_clients_receive() {
     let served = Served::new();
     let handle = served.handle();
     let mut clients: Vec<Ws> = (0..9).map(|_| served.client()).collect();
@@ -155,14 +155,14 @@ fn the_counters_are_what_the_receivers_count() {
             client.subscribe(["shop", "blog"][n % 3 - 1]);
         }
     }
-    // The hub has counted its answers too.
+    // After this response the hub has counted its replies to the subscriptions too.
     assert_eq!(served.get("/healthz").status, 200);
     let before = handle.counters();
     for n in 0..100 {
         handle.broadcast(&numbered(n)).unwrap();
         handle.broadcast_to_subscribers("shop", &numbered(n)).unwrap();
-        handle.broadcast_to_subscribers("nobody", &numbered(n)).unwrap();
-        // Two messages for each client.
+        handle.broadcast_to_subscribers("no subscribers", &numbered(n)).unwrap();
+        // A snapshot is two messages for each client.
         handle.publish_snapshot(one_each(&["shop"], 1)).unwrap();
     }
     handle.broadcast(&Message::new("end", ())).unwrap();
@@ -177,7 +177,7 @@ fn the_counters_are_what_the_receivers_count() {
 }
 
 #[test]
-fn what_is_no_json_is_refused_and_goes_to_nobody() {
+fn a_payload_that_is_not_json_is_rejected_and_not_sent() {
     let served = Served::new();
     let handle = served.handle();
     let mut client = served.client();
@@ -194,7 +194,8 @@ fn what_is_no_json_is_refused_and_goes_to_nobody() {
     served.client().subscribe("shop");
 }
 
-/// A client of a room that it enters and leaves by a word.
+/// A session that obeys its client's text messages: `enter` and `leave` register and unregister
+/// the client with the hub.
 #[derive(Clone)]
 struct Visitor {
     hub: HubHandle,
@@ -202,7 +203,7 @@ struct Visitor {
 }
 
 impl Visitor {
-    /// A server whose `/room` is the room, and the events of all its clients.
+    /// A server with these sessions at `/room`, and the events of all of them.
     fn serve() -> (Served, Receiver<(&'static str, u64)>) {
         let (events, heard) = unbounded();
         let served = Served::of_hub(HubConfig::default(), |hub| {
@@ -222,10 +223,10 @@ impl Session for Visitor {
         match message {
             Incoming::Text("enter") => self.hub.register(client).unwrap(),
             Incoming::Text("leave") => self.hub.unregister(client).unwrap(),
-            Incoming::Text("close") => client.close(4000, &"as you wish ".repeat(20)),
-            Incoming::Text("panic") => panic!("a session of the tests panics"),
-            Incoming::Text("last words") => {
-                client.send_text("so long").unwrap();
+            Incoming::Text("close") => client.close(4000, &"as requested ".repeat(20)),
+            Incoming::Text("panic") => panic!("test: the session panics"),
+            Incoming::Text("send and close") => {
+                client.send_text("goodbye").unwrap();
                 client.close(1000, "");
                 assert!(client.send_text("too late").unwrap_err().is_stopped());
             }
@@ -240,36 +241,36 @@ impl Session for Visitor {
 }
 
 #[test]
-fn a_session_decides_whether_its_client_hears_the_hub() {
+fn a_session_registers_and_unregisters_its_client_with_the_hub() {
     let (served, _heard) = Visitor::serve();
     let handle = served.handle();
     let mut client = served.client_at("/room");
-    let say = |client: &mut Ws, word: &str| {
+    let send_and_wait = |client: &mut Ws, word: &str| {
         client.send_frame(Frame::text(word));
-        // Done once the next is answered.
+        // Messages are handled in order: after the echo, `word` has taken effect.
         client.send_frame(Frame::text("{\"type\":\"echo\"}"));
         client.all_until("echo")
     };
     assert_eq!(handle.client_count(), 0);
     handle.broadcast(&numbered(1)).unwrap();
-    assert!(say(&mut client, "enter").is_empty(), "it was not in the room");
-    say(&mut client, "enter");
+    assert!(send_and_wait(&mut client, "enter").is_empty(), "it was not registered");
+    send_and_wait(&mut client, "enter");
     handle.broadcast(&numbered(2)).unwrap();
     assert_eq!(client.expect("n")["payload"], 2);
     served.until_clients(1);
-    say(&mut client, "leave");
-    say(&mut client, "leave");
+    send_and_wait(&mut client, "leave");
+    send_and_wait(&mut client, "leave");
     served.until_clients(0);
     handle.broadcast(&numbered(3)).unwrap();
     handle.broadcast(&numbered(4)).unwrap();
-    assert!(say(&mut client, "enter").is_empty(), "it had left");
+    assert!(send_and_wait(&mut client, "enter").is_empty(), "it was unregistered");
     served.until_clients(1);
     client.close();
     served.until_clients(0);
 }
 
 #[test]
-fn a_session_may_echo_close_and_panic_and_only_that_client_notices() {
+fn echo_close_or_panic_in_a_session_affects_only_its_own_client() {
     let (served, heard) = Visitor::serve();
     let mut clients: Vec<Ws> = (0..4).map(|_| served.client_at("/room")).collect();
     let binary = Frame::binary(vec![0_u8, 159, 146, 150]);
@@ -280,9 +281,9 @@ fn a_session_may_echo_close_and_panic_and_only_that_client_notices() {
     clients[2].send_frame(Frame::text("close"));
     let (code, reason) = clients[2].closed();
     assert_eq!(code, 4000);
-    assert!(reason.starts_with("as you wish ") && reason.len() == 123, "{reason:?}");
-    clients[3].send_frame(Frame::text("last words"));
-    assert_eq!(clients[3].frame(), Frame::text("so long"));
+    assert!(reason.starts_with("as requested ") && reason.len() == 123, "{reason:?}");
+    clients[3].send_frame(Frame::text("send and close"));
+    assert_eq!(clients[3].frame(), Frame::text("goodbye"));
     assert_eq!(clients[3].closed().0, 1000);
     clients[0].send_frame(Frame::text("still here"));
     assert_eq!(clients[0].frame(), Frame::text("still here"));
@@ -292,41 +293,38 @@ fn a_session_may_echo_close_and_panic_and_only_that_client_notices() {
         let (event, client) = heard.recv_timeout(GUARD).unwrap();
         events.entry(client).or_default().push(event);
     }
-    assert_eq!(events.len(), 4, "no two clients have one id");
+    assert_eq!(events.len(), 4, "every client has its own id");
     assert!(events.values().all(|events| events == &["open", "close"]), "{events:?}");
 }
 
-/// A session that panics at this event.
+/// A session that registers its client and panics in this callback.
 #[derive(Clone)]
 struct Panics(&'static str, HubHandle);
 
 impl Panics {
-    fn at(&self, event: &str) {
-        assert!(self.0 != event, "a session of the tests panics at its {event}");
+    fn panic_in(&self, event: &str) {
+        assert!(self.0 != event, "test: the session panics in {event}()");
     }
 }
 
 impl Session for Panics {
     fn open(&mut self, client: &Client) {
         self.1.register(client).unwrap();
-        self.at("open");
+        self.panic_in("open");
     }
 
     fn message(&mut self, _: &Client, _: Incoming<'_>) {
-        self.at("message");
+        self.panic_in("message");
     }
 
     fn close(&mut self, _: &Client, _: CloseReason) {
-        self.at("close");
+        self.panic_in("close");
     }
 }
 
 #[test]
-fn wherever_a_session_panics_its_client_alone_ends_and_nothing_is_left_of_it() {
-    if !alone(
-        "broadcast::wherever_a_session_panics_its_client_alone_ends_and_nothing_is_left_of_it",
-        &[],
-    ) {
+fn a_panic_in_a_session_ends_only_its_client_and_leaks_nothing() {
+    if !alone("broadcast::a_panic_in_a_session_ends_only_its_client_and_leaks_nothing", &[]) {
         return;
     }
     let events = ["open", "message", "close"];
@@ -354,20 +352,5 @@ fn wherever_a_session_panics_its_client_alone_ends_and_nothing_is_left_of_it() {
         assert_eq!(good.expect("n")["payload"], n);
     }
     served.until_clients(1);
-    until("nothing is left", || belongings() == before);
-}
-
-#[test]
-fn a_closure_is_a_socket_whose_clients_the_hub_does_not_know() {
-    let config = ServerConfig::default().websocket("/ws/echo", |client, message| {
-        if let Incoming::Text(text) = message {
-            let _ = client.send_text(text);
-        }
-    });
-    let served = Served::with(HubConfig::default(), config);
-    let mut client = served.client_at("/ws/echo");
-    client.send_frame(Frame::text("hello"));
-    assert_eq!(client.frame(), Frame::text("hello"));
-    assert_eq!(served.handle().client_count(), 0, "nobody registered it");
-    served.client().subscribe("the stats socket is there all the same");
+    until("no descriptor and no thread is left", || belongings() == before);
 }

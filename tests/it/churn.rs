@@ -1,4 +1,4 @@
-//! Clients that come and go by the ten thousand leave nothing behind.
+//! A hundred thousand clients connect and disconnect and leave nothing behind.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -10,58 +10,58 @@ use rustix::net::sockopt;
 use crate::harness::{GUARD, Served, alone, belongings, memory, tcp_socket, uninterrupted, until};
 use crate::raw::{handshake, masked, read_close, read_head};
 
-/// As the promise has it.
+/// Clients in each of the two rounds, as `tests/README.md` promises.
 const CLIENTS: usize = 50_000;
-const COMERS: u8 = 4;
-/// The ways to go.
+/// Threads that connect clients.
+const THREADS: u8 = 4;
+/// The number of ways in which a client disconnects.
 const WAYS: usize = 5;
 
 #[test]
-#[ignore = "half a minute of both cores: .ci/run has it alone"]
-fn two_rounds_of_fifty_thousand_clients_end_with_the_same_threads_descriptors_and_memory() {
-    let name =
-        "two_rounds_of_fifty_thousand_clients_end_with_the_same_threads_descriptors_and_memory";
-    // With one heap for all threads, what the process has is what it holds.
+#[ignore = "uses both cores for half a minute: .ci/run runs it alone"]
+fn fifty_thousand_clients_leak_no_threads_descriptors_or_memory() {
+    let name = "fifty_thousand_clients_leak_no_threads_descriptors_or_memory";
+    // With one heap for all threads, no freed memory stays in the heaps of ended threads.
     if !alone(&format!("churn::{name}"), &["env", "MALLOC_ARENA_MAX=1"]) {
         return;
     }
     let served = Served::new();
     let idle = belongings();
-    let unburdened =
-        || until("no thread and no descriptor is left of them", || belongings() == idle);
-    // More at a time than a round has, each with every way to go: the C library keeps the stacks of
-    // 40 MiB of threads that ended for the next ones, with all of them that was ever touched.
+    let wait_until_idle = || until("no descriptor and no thread is left", || belongings() == idle);
+    // Warm up with more clients at a time than a round has, in every way of disconnecting: the C
+    // library caches up to 40 MiB of stacks of ended threads, with every page that was touched.
     for turn in 0..WAYS {
-        let crowd: Vec<_> = (0..200).map(|_| come(Ipv4Addr::LOCALHOST, served.addr())).collect();
-        crowd.into_iter().enumerate().for_each(|(n, stream)| go(stream, n + turn));
-        unburdened();
+        let clients: Vec<_> =
+            (0..200).map(|_| connect(Ipv4Addr::LOCALHOST, served.addr())).collect();
+        clients.into_iter().enumerate().for_each(|(n, stream)| disconnect(stream, n + turn));
+        wait_until_idle();
     }
     let round = || {
         thread::scope(|scope| {
-            for comer in 0..COMERS {
+            for thread in 0..THREADS {
                 let addr = served.addr();
-                scope.spawn(move || come_and_go(addr, comer));
+                scope.spawn(move || connect_and_disconnect(addr, thread));
             }
         });
-        unburdened();
+        wait_until_idle();
         memory()
     };
     let (first, second) = (round(), round());
-    println!("{first} bytes, then {second}");
+    println!("memory: {first} bytes after round 1, {second} after round 2");
     assert!(second <= first + first / 10, "{first} bytes, then {second}");
     assert_eq!(served.handle().client_count(), 0);
 }
 
-/// One client after the other, each with another way to go.
-fn come_and_go(addr: SocketAddr, comer: u8) {
-    for n in 0..CLIENTS / usize::from(COMERS) {
-        go(come(Ipv4Addr::new(127, 0, 1, comer + 1), addr), n);
+/// One thread's clients, one after the other, each with the next way of disconnecting.
+fn connect_and_disconnect(addr: SocketAddr, thread: u8) {
+    for n in 0..CLIENTS / usize::from(THREADS) {
+        disconnect(connect(Ipv4Addr::new(127, 0, 1, thread + 1), addr), n);
     }
 }
 
-/// Connects from this address: each has ports of its own, of which a closed connection keeps one
-/// for a minute.
-fn come(from: Ipv4Addr, addr: SocketAddr) -> TcpStream {
+/// Connects from this address. A closed connection blocks its port for a minute, so each thread
+/// uses an address, and with it ports, of its own.
+fn connect(from: Ipv4Addr, addr: SocketAddr) -> TcpStream {
     let socket = tcp_socket();
     rustix::net::bind(&socket, &SocketAddr::from((from, 0))).unwrap();
     rustix::net::connect(&socket, &addr).unwrap();
@@ -72,33 +72,33 @@ fn come(from: Ipv4Addr, addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Leaves, in the way of this number.
-fn go(mut stream: TcpStream, n: usize) {
+/// Disconnects in the n-th way.
+fn disconnect(mut stream: TcpStream, n: usize) {
     match n % WAYS {
-        // A Close, and to the end.
+        // A clean Close.
         0 | 1 => {
             stream.write_all(&masked(0x88, &1000_u16.to_be_bytes())).unwrap();
             assert_eq!(read_close(&mut stream), 1000);
         }
-        // A violation.
+        // A protocol violation.
         2 => {
             stream.write_all(&masked(0x83, b"")).unwrap();
             assert_eq!(read_close(&mut stream), 1002);
         }
-        // A reset, with what it asked for unread.
+        // A reset, with a reply unread.
         3 => {
             let request = br#"{"type":"subscribe","payload":["a","b"]}"#;
             stream.write_all(&masked(0x81, request)).unwrap();
             sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
         }
-        // Half a frame, and the end.
+        // The end of the stream in the middle of a frame.
         _ => {
             stream.write_all(&[0x81, 0xfe, 1]).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
             match uninterrupted(|| stream.read(&mut [0])) {
                 Ok(0) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-                other => panic!("an end was due, not {other:?}"),
+                other => panic!("expected the end of the stream, not {other:?}"),
             }
         }
     }

@@ -92,7 +92,7 @@ fn next(stream: &mut TcpStream) -> Value {
 }
 
 #[test]
-fn in_the_chat_each_room_hears_its_own_members_only() {
+fn chat_messages_stay_in_their_room() {
     let Some(chat) = Example::start("chat") else { return };
     let mut ann = chat.client("/ws/chat/kitchen?name=ann");
     assert_eq!(ann.expect("joined")["payload"], "ann");
@@ -107,7 +107,11 @@ fn in_the_chat_each_room_hears_its_own_members_only() {
     assert_eq!(said["payload"], json!({"name": "böb", "text": "hello"}));
     assert_eq!(said["project_id"], "kitchen");
     ann.send_frame(Frame::text("hello yourself"));
-    assert_eq!(bob.expect("said")["payload"]["text"], "hello yourself", "not his own words");
+    assert_eq!(
+        bob.expect("said")["payload"]["text"],
+        "hello yourself",
+        "bob does not receive his own message"
+    );
     bob.close();
     assert_eq!(ann.expect("left")["payload"], "böb");
 
@@ -117,7 +121,7 @@ fn in_the_chat_each_room_hears_its_own_members_only() {
 }
 
 #[test]
-fn the_chat_asks_for_a_name_and_for_text() {
+fn the_chat_requires_a_name_and_accepts_text_only() {
     let Some(chat) = Example::start("chat") else { return };
     for query in ["", "?name=", "?nickname=ann"] {
         let refused = chat.refusal(&format!("/ws/chat/kitchen{query}"), "X-Test: 1");
@@ -130,7 +134,7 @@ fn the_chat_asks_for_a_name_and_for_text() {
 }
 
 #[test]
-fn progress_refuses_unknown_users_and_projects_of_others() {
+fn progress_refuses_unknown_users_and_projects_without_access() {
     let Some(progress) = Example::start("progress") else { return };
     for field in ["X-Test: 1", "Authorization: Bearer wrong", "Cookie: token=wrong"] {
         let refused = progress.refusal("/ws/progress/shop", field);
@@ -197,7 +201,7 @@ fn sensors_serves_its_own_page_route_and_websocket_and_nothing_else() {
         serde_json::from_str::<Value>(&answer.body).unwrap()["uptime"].as_f64().unwrap()
     };
     let first = read();
-    until("another reading", || read() > first);
+    until("the uptime rises", || read() > first);
 
     let mut client = sensors.client("/ws/sensors");
     let mut uptime = || client.expect("sensors")["payload"]["uptime"].as_f64().unwrap();
@@ -212,12 +216,12 @@ fn sensors_serves_its_own_page_route_and_websocket_and_nothing_else() {
 }
 
 #[test]
-fn a_program_with_its_own_listener_serves_its_pages_and_passes_websockets_on() {
+fn own_listener_serves_its_own_pages_and_hands_over_websockets() {
     let Some(example) = Example::start("own_listener") else { return };
     assert!(get(example.addr, "/").body.contains("echo.js"));
     let script = get(example.addr, "/echo.js");
     assert_eq!((script.status, script.field("server")), (200, ""));
-    assert_eq!(get(example.addr, "/healthz").status, 404, "not kentros's pages");
+    assert_eq!(get(example.addr, "/healthz").status, 404, "kentros's own pages are not served");
 
     let mut client = example.client("/ws/echo");
     client.send_frame(Frame::text("hello"));
@@ -251,7 +255,7 @@ fn a_custom_source_shows_processes_with_their_rates() {
 }
 
 #[test]
-fn embed_publishes_values_and_messages_of_its_own() {
+fn embed_publishes_its_own_values_and_messages() {
     let Some(example) = Example::start("embed") else { return };
     let mut client = example.client("/ws/stats");
     assert!(client.find("clients")["payload"].is_number());
@@ -260,7 +264,7 @@ fn embed_publishes_values_and_messages_of_its_own() {
 }
 
 #[test]
-fn the_echo_returns_messages_and_shows_them_on_its_page() {
+fn echo_dashboard_returns_messages_and_shows_them_on_its_page() {
     let Some(example) = Example::start("echo_dashboard") else { return };
     assert!(get(example.addr, "/").body.contains("<h1>Echo</h1>"));
     let mut page = example.client("/ws/stats");
@@ -271,11 +275,13 @@ fn the_echo_returns_messages_and_shows_them_on_its_page() {
     assert_eq!(shown["payload"]["text"], "hello");
     let id = shown["payload"]["client"].to_string();
     client.close();
-    until("the client is off the list", || page.find("clients")["payload"].get(&id).is_none());
+    until("the client is removed from the list", || {
+        page.find("clients")["payload"].get(&id).is_none()
+    });
 }
 
 #[test]
-fn two_processes_listen_on_one_port() {
+fn reuse_port_lets_two_processes_share_a_port() {
     let Some(first) = Example::start("reuse_port") else { return };
     let second = Example::start_at("reuse_port", &first.addr.to_string()).unwrap();
     assert_eq!(first.addr, second.addr);

@@ -1,4 +1,4 @@
-//! `kentros healthcheck`: the status tells how the server is.
+//! `kentros healthcheck`: exits with status 0 if the server is healthy, 1 if not.
 
 use std::net::TcpListener;
 
@@ -6,7 +6,7 @@ use crate::binary::{Running, kentros, run};
 use crate::harness::nowhere;
 
 #[test]
-fn it_asks_the_server_that_the_same_settings_start() {
+fn healthcheck_finds_the_server_through_the_same_settings() {
     let mut server = kentros(&["--no-auth", "--docker-host", "unix:///nowhere/kentros.sock"]);
     server.env("KENTROS_ADDR", "0.0.0.0:0").env("KENTROS_BASE", "/stats");
     let running = Running::start(server);
@@ -17,20 +17,20 @@ fn it_asks_the_server_that_the_same_settings_start() {
         run(command)
     };
     assert_eq!(healthcheck(&[]), (0, String::new(), String::new()));
-    let (status, _, words) = healthcheck(&["--ready"]);
-    assert_eq!(status, 1, "no engine answers");
-    assert!(words.contains("503") && words.contains("/nowhere/kentros.sock"), "{words}");
-    let (status, _, words) = healthcheck(&["--base", "/elsewhere"]);
+    let (status, _, stderr) = healthcheck(&["--ready"]);
+    assert_eq!(status, 1, "the engine is unreachable");
+    assert!(stderr.contains("503") && stderr.contains("/nowhere/kentros.sock"), "{stderr}");
+    let (status, _, stderr) = healthcheck(&["--base", "/elsewhere"]);
     assert_eq!(status, 1);
-    assert!(words.contains("404"), "{words}");
+    assert!(stderr.contains("404"), "{stderr}");
 }
 
 #[test]
-fn one_who_says_nothing_of_use_is_not_well() {
+fn healthcheck_fails_if_the_port_is_closed_or_is_not_http() {
     let (_socket, addr) = nowhere();
-    let (status, _, words) = run(kentros(&["healthcheck", "--addr", &addr.to_string()]));
+    let (status, _, stderr) = run(kentros(&["healthcheck", "--addr", &addr.to_string()]));
     assert_eq!(status, 1);
-    assert!(words.contains(&addr.to_string()), "{words}");
+    assert!(stderr.contains(&addr.to_string()), "{stderr}");
 
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = other.local_addr().unwrap().to_string();
@@ -38,7 +38,7 @@ fn one_who_says_nothing_of_use_is_not_well() {
         let (mut stream, _) = other.accept().unwrap();
         std::io::Write::write_all(&mut stream, b"SSH-2.0-other\r\n").unwrap();
     });
-    let (status, _, words) = run(kentros(&["healthcheck", "--addr", &addr]));
-    assert_eq!(status, 1, "{words}");
+    let (status, _, stderr) = run(kentros(&["healthcheck", "--addr", &addr]));
+    assert_eq!(status, 1, "{stderr}");
     answers.join().unwrap();
 }

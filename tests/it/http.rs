@@ -1,4 +1,4 @@
-//! What the port answers beside the WebSocket.
+//! HTTP: the dashboard, health checks, JSON API and metrics.
 
 use std::io::{Read, Write};
 
@@ -18,18 +18,18 @@ fn json(answer: &Answer) -> Value {
 }
 
 #[test]
-fn the_dashboard_and_its_parts_are_served_with_their_types() {
+fn the_dashboard_and_its_assets_are_served_with_their_content_types() {
     let served = Served::new();
-    let parts = [
+    let assets = [
         ("/", "text/html"),
         ("/app.js", "text/javascript"),
         ("/model.js", "text/javascript"),
         ("/style.css", "text/css"),
     ];
-    for (path, kind) in parts {
+    for (path, content_type) in assets {
         let answer = served.get(path);
         assert_eq!(answer.status, 200, "{path}");
-        assert!(answer.field("content-type").starts_with(kind), "{path}: {answer:?}");
+        assert!(answer.field("content-type").starts_with(content_type), "{path}: {answer:?}");
         assert_eq!(answer.field("content-length"), answer.body.len().to_string());
         assert!(answer.body.len() > 100, "{path}");
     }
@@ -41,7 +41,7 @@ fn the_dashboard_and_its_parts_are_served_with_their_types() {
 }
 
 #[test]
-fn every_answer_tells_browsers_to_be_strict() {
+fn every_response_has_the_security_headers() {
     let served = Served::new();
     let addr = served.addr();
     let requests = [
@@ -72,7 +72,7 @@ fn every_answer_tells_browsers_to_be_strict() {
 }
 
 #[test]
-fn head_gets_the_fields_of_get_and_no_body() {
+fn head_gets_the_headers_of_get_and_no_body() {
     let served = Served::new();
     for path in ["/", "/healthz", "/nothing"] {
         let head = served.ask(&format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
@@ -83,7 +83,7 @@ fn head_gets_the_fields_of_get_and_no_body() {
 }
 
 #[test]
-fn only_get_and_head_are_answered() {
+fn methods_other_than_get_and_head_get_405() {
     let served = Served::new();
     for path in ["/", "/healthz", "/api/v1/stats"] {
         let request =
@@ -92,14 +92,6 @@ fn only_get_and_head_are_answered() {
         assert_eq!(answer.status, 405, "{path}");
         assert_eq!(answer.field("allow"), "GET, HEAD", "{path}");
     }
-}
-
-#[test]
-fn a_page_of_ones_own_takes_the_dashboards_place() {
-    let config = ServerConfig::default().page("/", "text/plain", "mine");
-    let served = Served::with(HubConfig::default(), config);
-    assert_eq!(served.get("/").body, "mine");
-    assert_eq!(served.get("/app.js").status, 200);
 }
 
 #[test]
@@ -115,7 +107,7 @@ fn a_large_page_reaches_a_slow_reader_whole() {
 }
 
 #[test]
-fn health_is_of_the_process_and_ends_with_the_hub() {
+fn healthz_returns_200_until_the_hub_stops() {
     let Served { server, hub } = Served::new();
     let addr = server.local_addr();
     assert_eq!(get(addr, "/healthz").status, 200);
@@ -126,7 +118,7 @@ fn health_is_of_the_process_and_ends_with_the_hub() {
 }
 
 #[test]
-fn ready_is_as_the_source_is_and_says_why_not() {
+fn readyz_returns_the_error_of_the_sources_health_check() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     assert_eq!(served.get("/readyz").status, 200);
@@ -136,15 +128,12 @@ fn ready_is_as_the_source_is_and_says_why_not() {
     assert_eq!(answer.status, 503);
     assert_eq!(answer.body, "no engine at unix:///nowhere: start it\n");
     assert_eq!(script.call(), Call::HealthCheck);
-    assert_eq!(served.get("/healthz").status, 200, "the process is well all the same");
+    assert_eq!(served.get("/healthz").status, 200, "the process itself is healthy");
 }
 
 #[test]
-fn while_somebody_listens_ready_is_what_the_last_reading_was() {
-    let served = Served::new();
-    let script = Script::start(&served.handle());
-    let mut client = served.client();
-    assert_eq!(script.call(), Call::Start);
+fn with_a_client_connected_readyz_reports_the_last_reading() {
+    let (served, script, mut client) = Script::with_client();
     script.read(Reading::Fails("the engine hangs"));
     client.find("engine_status");
     let answer = served.get("/readyz");
@@ -152,11 +141,11 @@ fn while_somebody_listens_ready_is_what_the_last_reading_was() {
     script.read(Reading::Rows(one_each(&["shop"], 1)));
     client.find("container_stats");
     assert_eq!(served.get("/readyz").status, 200);
-    assert_eq!(script.calls.try_recv().ok(), None, "nothing more is asked of the engine");
+    assert_eq!(script.calls.try_recv().ok(), None, "no health check is made");
 }
 
 #[test]
-fn the_endpoints_give_what_is_on_the_wire() {
+fn the_json_api_returns_the_messages_of_the_websocket() {
     let served = Served::new();
     let handle = served.handle();
     let mut client = served.client();
@@ -175,23 +164,23 @@ fn the_endpoints_give_what_is_on_the_wire() {
 }
 
 #[test]
-fn the_first_to_ask_for_stats_has_them_sampled() {
+fn a_stats_request_starts_the_sampling() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut stream = dial(served.addr());
     stream.write_all(b"GET /api/v1/stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    assert_eq!(script.call(), Call::Start, "nobody has listened so far");
+    assert_eq!(script.call(), Call::Start, "no client was connected before");
     let interest = script.read(Reading::Rows(one_each(&["shop"], 1)));
     assert_eq!(interest, Interest::all());
     let answer = json(&Answer::read(stream));
     assert_eq!(answer["type"], "container_stats");
     assert_eq!(answer["payload"]["shop-web"]["memory_usage"], 1);
-    // Whoever asks counts as a listener for a while.
+    // A request counts as a client for a while, so sampling goes on.
     script.read(Reading::Rows(one_each(&["shop"], 2)));
 }
 
 #[test]
-fn without_a_source_whoever_asks_for_stats_is_told_so() {
+fn stats_without_a_source_get_503() {
     let served = Served::new();
     let answer = served.get("/api/v1/stats");
     assert_eq!(answer.status, 503);
@@ -200,7 +189,7 @@ fn without_a_source_whoever_asks_for_stats_is_told_so() {
 }
 
 #[test]
-fn the_demo_is_marked_and_its_endpoints_answer() {
+fn the_json_api_serves_the_demo() {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let server = Server::bind("127.0.0.1:0", hub.handle(), ServerConfig::default()).unwrap();
     let interval = std::time::Duration::from_millis(50);
@@ -216,7 +205,7 @@ fn the_demo_is_marked_and_its_endpoints_answer() {
 }
 
 #[test]
-fn one_projects_stats_have_an_address_of_their_own() {
+fn each_project_has_a_stats_url() {
     let served = Served::new();
     served.handle().publish_snapshot(one_each(&["blog", "shop", "a b"], 7)).unwrap();
     let stats = json(&served.get("/api/v1/projects/shop/stats"));
@@ -230,7 +219,7 @@ fn one_projects_stats_have_an_address_of_their_own() {
 }
 
 #[test]
-fn the_metrics_have_a_line_for_each_known_figure_and_the_hubs_own() {
+fn metrics_have_one_line_for_each_known_value() {
     let served = Served::new();
     let _client = served.client();
     served.handle().publish_snapshot(one_each(&["shop"], 7)).unwrap();
@@ -239,11 +228,15 @@ fn the_metrics_have_a_line_for_each_known_figure_and_the_hubs_own() {
     assert_eq!(answer.status, 200);
     assert!(answer.field("content-type").starts_with("text/plain; version=0.0.4"), "{answer:?}");
     let lines: Vec<&str> = answer.body.lines().filter(|line| !line.starts_with('#')).collect();
-    let of = |name: &str| -> Vec<&&str> { lines.iter().filter(|l| l.starts_with(name)).collect() };
-    let memory = of("container_memory_working_set_bytes{");
+    let lines_of =
+        |name: &str| -> Vec<&&str> { lines.iter().filter(|l| l.starts_with(name)).collect() };
+    let memory = lines_of("container_memory_working_set_bytes{");
     assert_eq!(memory.len(), 1, "{lines:#?}");
     assert!(memory[0].contains("container_label_com_docker_compose_project=\"shop\""));
     assert!(memory[0].ends_with(" 7"), "{memory:?}");
-    assert!(of("container_network_receive_bytes_total").is_empty(), "unknown is no line");
+    assert!(
+        lines_of("container_network_receive_bytes_total").is_empty(),
+        "no line for an unknown value"
+    );
     assert!(lines.contains(&"kentros_clients 1"), "{lines:#?}");
 }

@@ -1,4 +1,5 @@
-//! Limits: the last one allowed is served, the next gets its code, and the log says so once.
+//! Limits: the last client or message allowed is accepted, the next is rejected with its code, and
+//! each limit is logged once.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -7,68 +8,70 @@ use kentros::{Access, Client, HubConfig, Incoming, Message, ServerConfig, Token}
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::binary::{Running, kentros};
+use crate::access::TOKEN;
+use crate::binary::{Running, demo_with_128_descriptors, kentros};
 use crate::harness::{Served, Warnings, Ws, alone, dial, until};
 use crate::raw::{Answer, ask, handshake_with, read_close, read_head};
 
-/// A server whose visitors say themselves where they come from.
-fn believing(most: usize) -> Served {
+/// A server that trusts the client addresses of a proxy on loopback.
+fn trusting(max_per_address: usize) -> Served {
     let mut config = ServerConfig::default().trust_proxy("127.0.0.1").unwrap();
-    config.max_clients_per_address = Some(most);
+    config.max_clients_per_address = Some(max_per_address);
     Served::with(HubConfig::default(), config)
 }
 
-/// Connects from there: the connection, and the code of its Close where there is no room.
-fn from(served: &Served, address: &str) -> (std::net::TcpStream, Option<u16>) {
+/// Connects with this forwarded address. Returns the connection, and the Close code if the client
+/// is rejected.
+fn connect_from(served: &Served, address: &str) -> (std::net::TcpStream, Option<u16>) {
     let mut stream = dial(served.addr());
     let fields = format!("X-Forwarded-For: {address}");
     stream.write_all(handshake_with(&fields).as_bytes()).unwrap();
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
-    let ask = crate::raw::masked(0x81, br#"{"type":"subscribe","payload":"shop"}"#);
-    stream.write_all(&ask).unwrap();
+    let subscribe = crate::raw::masked(0x81, br#"{"type":"subscribe","payload":"shop"}"#);
+    stream.write_all(&subscribe).unwrap();
     let (first, payload) = crate::raw::read_frame(&mut stream).unwrap();
     let code = (first == 0x88).then(|| u16::from_be_bytes([payload[0], payload[1]]));
     (stream, code)
 }
 
 #[test]
-fn of_one_address_there_are_so_many_clients_and_of_another_as_many_again() {
-    let served = believing(2);
-    let (first, none) = from(&served, "203.0.113.7");
-    assert_eq!(none, None);
-    let (_second, none) = from(&served, "203.0.113.7");
-    assert_eq!(none, None);
+fn the_limit_per_address_counts_each_address_separately() {
+    let served = trusting(2);
+    let (first, rejected) = connect_from(&served, "203.0.113.7");
+    assert_eq!(rejected, None);
+    let (_second, rejected) = connect_from(&served, "203.0.113.7");
+    assert_eq!(rejected, None);
     for _ in 0..3 {
-        assert_eq!(from(&served, "203.0.113.7").1, Some(1013));
+        assert_eq!(connect_from(&served, "203.0.113.7").1, Some(1013));
     }
-    // What comes before the last address is anyone's word.
-    assert_eq!(from(&served, "6.6.6.6, 203.0.113.7").1, Some(1013));
-    let (_other, none) = from(&served, "203.0.113.8");
-    assert_eq!(none, None);
-    // All of one IPv6 network are one.
-    let _six: Vec<_> = ["2001:db8::1", "2001:db8::2"].map(|a| from(&served, a)).into();
-    assert_eq!(from(&served, "2001:db8::3:4:5:6").1, Some(1013));
-    assert_eq!(from(&served, "2001:db8:0:1::1").1, None);
+    // Only the last address comes from the trusted proxy.
+    assert_eq!(connect_from(&served, "6.6.6.6, 203.0.113.7").1, Some(1013));
+    let (_other, rejected) = connect_from(&served, "203.0.113.8");
+    assert_eq!(rejected, None);
+    // An IPv6 /64 network counts as one address.
+    let _ipv6: Vec<_> = ["2001:db8::1", "2001:db8::2"].map(|a| connect_from(&served, a)).into();
+    assert_eq!(connect_from(&served, "2001:db8::3:4:5:6").1, Some(1013));
+    assert_eq!(connect_from(&served, "2001:db8:0:1::1").1, None);
 
     drop(first);
-    // The server learns of the end a moment later.
-    until("a place", || from(&served, "203.0.113.7").1.is_none());
+    // The server notices the disconnect a moment later.
+    until("a free place", || connect_from(&served, "203.0.113.7").1.is_none());
 }
 
 #[test]
-fn who_is_no_trusted_proxy_counts_under_its_own_address_whatever_it_says() {
+fn forwarded_addresses_of_an_untrusted_peer_are_ignored() {
     let mut config = ServerConfig::default();
     config.max_clients_per_address = Some(2);
     let served = Served::with(HubConfig::default(), config);
-    let (_first, none) = from(&served, "203.0.113.7");
-    assert_eq!(none, None);
-    let (_second, none) = from(&served, "203.0.113.8");
-    assert_eq!(none, None);
-    assert_eq!(from(&served, "203.0.113.9").1, Some(1013));
+    let (_first, rejected) = connect_from(&served, "203.0.113.7");
+    assert_eq!(rejected, None);
+    let (_second, rejected) = connect_from(&served, "203.0.113.8");
+    assert_eq!(rejected, None);
+    assert_eq!(connect_from(&served, "203.0.113.9").1, Some(1013));
 }
 
 #[test]
-fn a_client_may_have_so_many_subscriptions_and_no_more() {
+fn a_subscription_beyond_the_limit_is_rejected() {
     let mut config = HubConfig::default();
     config.max_subscriptions = 3;
     let served = Served::with(config, ServerConfig::default());
@@ -76,29 +79,33 @@ fn a_client_may_have_so_many_subscriptions_and_no_more() {
     assert_eq!(client.subscribe(json!(["a", "b", "c"])), json!(["a", "b", "c"]));
     client.send("subscribe", "d");
     assert_eq!(client.expect("error")["payload"]["code"], "too_many_subscriptions");
-    assert_eq!(client.subscribe("a"), json!(["a", "b", "c"]), "nothing changed");
+    assert_eq!(
+        client.subscribe("a"),
+        json!(["a", "b", "c"]),
+        "the rejected request changed nothing"
+    );
     client.send("unsubscribe", "a");
     assert_eq!(client.expect("unsubscribed")["payload"], json!(["b", "c"]));
     assert_eq!(client.subscribe("d"), json!(["b", "c", "d"]));
 }
 
 #[test]
-fn a_head_may_have_64_fields_and_no_more() {
+fn a_request_head_may_have_at_most_64_fields() {
     let served = Served::new();
-    // The handshake has five.
-    let more = |n: usize| handshake_with(&vec!["A: b"; n].join("\r\n"));
+    // The handshake itself has five.
+    let with_more = |n: usize| handshake_with(&vec!["A: b"; n].join("\r\n"));
     let mut stream = dial(served.addr());
-    stream.write_all(more(59).as_bytes()).unwrap();
+    stream.write_all(with_more(59).as_bytes()).unwrap();
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
-    assert_eq!(served.ask(&more(60)).status, 431);
+    assert_eq!(served.ask(&with_more(60)).status, 431);
 }
 
 #[test]
-fn twice_the_rate_may_come_at_once_and_no_more() {
+fn a_burst_of_twice_the_rate_is_accepted_and_no_more() {
     let mut config = ServerConfig::default();
-    // The next one would be earned only a second later.
+    // The next message would be allowed a second later.
     config.max_rate = Some(1);
-    // An echo answers on the client's own thread, so before the Close.
+    // The echo is queued by the client's own thread, so before the Close.
     let echo = |client: &Client, message: Incoming<'_>| {
         if let Incoming::Text(text) = message {
             let _ = client.send_text(text);
@@ -112,7 +119,7 @@ fn twice_the_rate_may_come_at_once_and_no_more() {
 }
 
 #[test]
-fn each_limit_has_one_line_in_the_log_however_often_it_is_hit() {
+fn each_limit_is_logged_once_however_often_it_is_hit() {
     const HITS: usize = 5;
     let args = ["--demo", "1", "--addr", "127.0.0.1:0", "--max-clients", "3"];
     let args = [&args[..], &["--max-clients-per-address", "2"]].concat();
@@ -129,13 +136,13 @@ fn each_limit_has_one_line_in_the_log_however_often_it_is_hit() {
     };
     let mut clients: Vec<Ws> = (0..2).map(|_| Ws::over(dial(addr), addr, "/ws/stats")).collect();
     for _ in 0..HITS {
-        let mut one_more = Ws::over(dial(addr), addr, "/ws/stats");
-        assert_eq!(one_more.closed().0, 1013);
+        let mut rejected = Ws::over(dial(addr), addr, "/ws/stats");
+        assert_eq!(rejected.closed().0, 1013);
     }
     let _third = connect("203.0.113.7");
     for _ in 0..HITS {
         assert_eq!(read_close(&mut connect("203.0.113.8")), 1013);
-        // A fault, and no limit.
+        // A malformed request hits no limit.
         assert_eq!(ask(addr, "nonsense\r\n\r\n").status, 400);
         let large = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(20_000));
         assert_eq!(ask(addr, &large).status, 431);
@@ -168,9 +175,9 @@ fn each_limit_has_one_line_in_the_log_however_often_it_is_hit() {
 }
 
 #[test]
-fn each_limit_of_a_single_client_has_one_line_in_the_log_too() {
+fn each_limit_of_a_single_client_is_logged_once() {
     const HITS: u64 = 3;
-    if !alone("limits::each_limit_of_a_single_client_has_one_line_in_the_log_too", &[]) {
+    if !alone("limits::each_limit_of_a_single_client_is_logged_once", &[]) {
         return;
     }
     let warnings = Warnings::of_this_process();
@@ -190,14 +197,14 @@ fn each_limit_of_a_single_client_has_one_line_in_the_log_too() {
     }
 
     let mut config = ServerConfig::default();
-    config.access = Access::Token(Token::new("6f1ed002ab5595859014ebf0951522d9").unwrap());
+    config.access = Access::Token(Token::new(TOKEN).unwrap());
     let served = Served::with(HubConfig::default(), config);
     for _ in 0..HITS {
         let form = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4097\r\n\r\n";
         assert_eq!(served.ask(form).status, 413);
     }
 
-    // More than the kernel takes for a client that does not read.
+    // More than the kernel buffers for a client that does not read.
     let flood = |served: &Served| {
         let _clients: Vec<Ws> = (0..HITS).map(|_| served.narrow_client()).collect();
         served.until_clients(3);
@@ -233,17 +240,11 @@ fn each_limit_of_a_single_client_has_one_line_in_the_log_too() {
 }
 
 #[test]
-fn no_more_clients_than_descriptors_are_promised() {
-    let mut command = std::process::Command::new("sh");
-    command
-        .args(["-c", "ulimit -n 128; exec \"$0\" --demo 1 --addr 127.0.0.1:0 --max-clients 500"]);
-    command.arg(env!("CARGO_BIN_EXE_kentros")).env_clear();
-    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
-    command.stderr(std::process::Stdio::piped());
-    let running = Running::start(command);
+fn the_client_limit_is_lowered_to_fit_the_descriptors() {
+    let running = demo_with_128_descriptors("--max-clients 500");
     assert!(
         running.line("WARN").contains("lowered from 500 to 48"),
-        "128 less 64 reserved and 16 requests"
+        "128 descriptors minus 64 reserved and 16 for requests"
     );
     let addr = running.addr();
     let _clients: Vec<Ws> = (0..48)

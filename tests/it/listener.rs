@@ -22,7 +22,7 @@ fn next(listener: &Listener) -> Message {
     listener.next_timeout(GUARD).expect("a message within the guard")
 }
 
-/// What a listener that receives everything has received of all that this thread has published.
+/// Everything that an unfiltered listener received of the messages that this thread has published.
 #[track_caller]
 fn heard(hub: &HubHandle, listener: &Listener) -> Vec<String> {
     hub.broadcast(&Message::new("end", ())).unwrap();
@@ -45,7 +45,7 @@ fn a_listener_gets_the_retained_messages_first_and_then_live_ones_in_order() {
     let listener = hub.listen(Interest::all()).unwrap();
     for n in 0..100 {
         hub.broadcast(&said(n)).unwrap();
-        // Each is a state of its own: none takes the place of another.
+        // Each has its own conflation key, so none replaces another.
         let state = Message::new("state", n).latest_of(n.to_string());
         hub.broadcast_to_subscribers("B", &state).unwrap();
     }
@@ -56,28 +56,28 @@ fn a_listener_gets_the_retained_messages_first_and_then_live_ones_in_order() {
 }
 
 #[test]
-fn a_listener_gets_what_a_client_of_the_same_interest_gets() {
+fn a_listener_gets_what_a_client_with_the_same_interest_gets() {
     let members = Members::new();
     let hub = members.handle();
     hub.broadcast(&said(1).project("A").latest()).unwrap();
     hub.broadcast(&said(2).project("B").latest()).unwrap();
     let mut client = members.enter(["A"]);
     let listener = hub.listen(Interest::only(["A"])).unwrap();
-    let deaf = hub.listen(Interest::none()).unwrap();
-    assert_eq!(hub.client_count(), 3, "listeners are counted");
+    let uninterested = hub.listen(Interest::none()).unwrap();
+    assert_eq!(hub.client_count(), 3, "listeners count as clients");
     hub.broadcast(&said(3).project("A")).unwrap();
     hub.broadcast(&said(4).project("B")).unwrap();
     hub.broadcast_except("A", &client.client, &said(5)).unwrap();
     hub.broadcast(&said(6)).unwrap();
     assert_eq!(client.heard(), ["said A 1", "said A 3", "said - 6"]);
     assert_eq!(heard(&hub, &listener), ["said A 1", "said A 3", "said A 5", "said - 6"]);
-    // All of it is delivered, to each receiver, before anything that is published now.
+    // Messages are delivered in order: after the end marker nothing is outstanding.
     assert_eq!(heard(&hub, &listener), NOTHING);
-    assert!(deaf.try_next().is_none());
+    assert!(uninterested.try_next().is_none());
 }
 
 #[test]
-fn a_listener_that_is_not_read_is_evicted_and_keeps_at_most_what_fits() {
+fn an_unread_listener_is_evicted_and_keeps_at_most_a_full_queue() {
     const BOUND: usize = 10;
     let in_messages = HubConfig::default().with_queue_messages(BOUND);
     let in_bytes = HubConfig::default().with_queue_bytes(BOUND * 1_000);
@@ -87,7 +87,7 @@ fn a_listener_that_is_not_read_is_evicted_and_keeps_at_most_what_fits() {
         let message = |n: usize| Message::new("n", json!({"n": n, "weight": "x".repeat(900)}));
         let mut published = 0;
         while hub.counters().evicted_slow == 0 {
-            assert!(published < 10 * BOUND, "there is a bound");
+            assert!(published < 10 * BOUND, "the queue must be bounded");
             hub.broadcast(&message(published)).unwrap();
             published += 1;
             until("delivered or evicted", || {
@@ -96,13 +96,13 @@ fn a_listener_that_is_not_read_is_evicted_and_keeps_at_most_what_fits() {
             });
         }
         assert_eq!(hub.client_count(), 0);
-        // The queued messages can still be read, in order, and then the listener ends.
+        // The queued messages can still be read, in order. Then the listener ends.
         let mut read = 0;
         while let Some(message) = listener.next() {
             assert_eq!(message.payload::<serde_json::Value>().unwrap()["n"], read);
             read += 1;
         }
-        assert!(read <= BOUND, "{read} were kept, {BOUND} fit");
+        assert!(read <= BOUND, "{read} messages were kept, more than {BOUND}");
         hub.broadcast(&message(0)).unwrap();
         assert!(listener.next().is_none() && listener.try_next().is_none());
         assert!(listener.next_timeout(GUARD).is_none());
@@ -110,7 +110,7 @@ fn a_listener_that_is_not_read_is_evicted_and_keeps_at_most_what_fits() {
 }
 
 #[test]
-fn a_listener_that_is_not_read_skips_to_the_newest_of_each_state() {
+fn an_unread_listener_skips_to_the_newest_message_of_each_key() {
     let (_hub, hub) = spawn(HubConfig::default().with_queue_messages(10));
     let listener = hub.listen(Interest::all()).unwrap();
     for n in 0..1_000 {
@@ -128,17 +128,17 @@ fn a_listener_that_is_not_read_skips_to_the_newest_of_each_state() {
         }
         let last = &mut last[usize::from(message.project_id() == Some("B"))];
         let n = message.payload::<u64>().unwrap();
-        assert!(*last < Some(n), "newer and newer");
+        assert!(*last < Some(n), "{n} after {last:?}");
         *last = Some(n);
     }
     assert_eq!(last, [Some(999), Some(999)]);
     let counters = hub.counters();
-    assert_eq!(counters.evicted_slow, 0, "a receiver is never too slow for states");
+    assert_eq!(counters.evicted_slow, 0, "messages that can be conflated never evict a client");
     assert!(counters.conflated > 0);
 }
 
 #[test]
-fn a_listener_can_wait_or_not_and_is_an_iterator() {
+fn a_listener_can_be_polled_waited_on_and_iterated() {
     let (hub, handle) = spawn(HubConfig::default());
     let listener = handle.listen(Interest::all()).unwrap();
     assert!(listener.try_next().is_none());
@@ -150,7 +150,7 @@ fn a_listener_can_wait_or_not_and_is_an_iterator() {
     assert_eq!(number(next(&listener)), 0);
     assert_eq!(listener.next().map(number), Some(1));
     let mut third = None;
-    until("the third", || {
+    until("the third message", || {
         third = listener.try_next();
         third.is_some()
     });
@@ -182,19 +182,19 @@ fn a_dropped_listener_is_unregistered() {
 }
 
 #[test]
-fn the_shutdown_of_the_hub_ends_a_listener_that_waits() {
+fn hub_shutdown_ends_a_waiting_listener() {
     let (hub, handle) = spawn(HubConfig::default());
     let listener = handle.listen(Interest::all()).unwrap();
     handle.broadcast(&said(1)).unwrap();
-    let (first, heard) = bounded(0);
+    let (first, received) = bounded(0);
     let waiting = thread::spawn(move || {
         first.send(listener.next().is_some()).unwrap();
         let ended = listener.next().is_none();
         ended && listener.next().is_none() && listener.next_timeout(GUARD).is_none()
     });
-    assert!(heard.recv_timeout(GUARD).unwrap());
+    assert!(received.recv_timeout(GUARD).unwrap());
     hub.shutdown();
-    assert!(waiting.join().unwrap(), "no message, and no waiting, from then on");
+    assert!(waiting.join().unwrap(), "the listener returns None at once from then on");
     assert!(handle.listen(Interest::all()).unwrap_err().is_stopped());
 }
 
@@ -209,14 +209,14 @@ fn wait_for_clients_waits_for_exactly_this_number() {
     };
     let one = hub.listen(Interest::all()).unwrap();
     let _other = hub.listen(Interest::all()).unwrap();
-    assert!(waiting.join().unwrap(), "it waited for both");
-    assert!(!hub.wait_for_clients(1, Duration::from_millis(1)), "two are not one");
+    assert!(waiting.join().unwrap(), "both clients connected");
+    assert!(!hub.wait_for_clients(1, Duration::from_millis(1)), "there are two clients");
     let waiting = {
         let hub = hub.clone();
         thread::spawn(move || hub.wait_for_clients(1, GUARD))
     };
     drop(one);
-    assert!(waiting.join().unwrap(), "a client that leaves counts too");
+    assert!(waiting.join().unwrap(), "a disconnect is noticed too");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_received_message_is_the_published_one() {
     assert_eq!(heard.project_id(), Some("a \"project\""));
     assert_eq!(heard.timestamp(), published.timestamp());
     assert_eq!(heard.payload::<Job>().unwrap(), job);
-    assert!(heard.payload::<u64>().is_err(), "it is no number");
+    assert!(heard.payload::<u64>().is_err(), "the payload is not a number");
     assert_eq!(heard.to_json().unwrap(), published.to_json().unwrap());
     let nothing = next(&listener);
     assert_eq!((nothing.kind(), nothing.project_id()), ("nothing", None));

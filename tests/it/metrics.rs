@@ -1,4 +1,4 @@
-//! `/metrics` as Prometheus reads it: through the parser of its own Python client.
+//! `/metrics`, parsed by the Prometheus project's own Python client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::demo::DemoSource;
 use crate::harness::{Served, Ws, until};
 use crate::real_engine::{RealEngine, unique};
 
-/// The parser takes each document of standard input, and gives what it understood as JSON.
+/// Parses the exposition text on standard input and prints the families as JSON.
 const PARSE: &str = "
 import json, sys
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -24,7 +24,7 @@ print(json.dumps([
 ]))
 ";
 
-/// The series of containers, by cAdvisor's `docs/storage/prometheus.md`, with their types.
+/// The series of containers and their types, from cAdvisor's `docs/storage/prometheus.md`.
 const CADVISOR: [(&str, &str); 9] = [
     ("container_cpu_usage_seconds_total", "counter"),
     ("container_memory_usage_bytes", "gauge"),
@@ -58,12 +58,12 @@ struct Family {
     samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
-/// Everything on the page.
+/// The parsed response of `/metrics`.
 #[derive(Debug)]
-struct Page(Vec<Family>);
+struct Scrape(Vec<Family>);
 
-/// A Python with the parser; says so where there is none, and fails there if it is required.
-fn python(test: &str) -> Option<&'static str> {
+/// A Python that has the parser. If there is none, the test is skipped, or fails if it is required.
+fn find_python(test: &str) -> Option<&'static str> {
     let has_parser = |python: &&str| {
         let mut command = Command::new(python);
         command.args(["-c", "import prometheus_client.parser"]).stderr(Stdio::null());
@@ -78,8 +78,8 @@ fn python(test: &str) -> Option<&'static str> {
     found
 }
 
-impl Page {
-    fn scrape(served: &Served, python: &str) -> Self {
+impl Scrape {
+    fn of(served: &Served, python: &str) -> Self {
         let answer = served.get("/metrics");
         assert_eq!(answer.status, 200);
         let kind = answer.field("content-type");
@@ -94,15 +94,15 @@ impl Page {
         Self(serde_json::from_slice(&output.stdout).unwrap())
     }
 
-    /// Names, types, help and labels are as they should be, and nothing comes twice.
+    /// Checks names, types, help texts and labels, and that no series comes twice.
     fn check(&self) {
         let known: BTreeMap<&str, &str> = CADVISOR.into_iter().chain(OWN).collect();
         let mut seen = BTreeSet::new();
         for family in &self.0 {
             assert!(!family.help.is_empty(), "{family:?}");
-            assert!(!family.samples.is_empty(), "a head without series: {family:?}");
+            assert!(!family.samples.is_empty(), "a family without samples: {family:?}");
             for (name, labels, value) in &family.samples {
-                assert!(seen.insert((name, labels)), "twice: {name} {labels:?}");
+                assert!(seen.insert((name, labels)), "duplicate series: {name} {labels:?}");
                 assert!(value.is_finite() && *value >= 0.0, "{name} {value}");
                 if name == "kentros_sample_age_seconds" {
                     continue;
@@ -119,12 +119,15 @@ impl Page {
             }
         }
         for (name, _) in OWN {
-            assert!(self.0.iter().any(|f| f.samples.iter().any(|s| s.0 == name)), "no {name}");
+            assert!(
+                self.0.iter().any(|f| f.samples.iter().any(|s| s.0 == name)),
+                "{name} is missing"
+            );
         }
     }
 
-    /// The value of a container's series, if it is there.
-    fn of(&self, name: &str, id: &str) -> Option<f64> {
+    /// The value of a container's series, if it is present.
+    fn value(&self, name: &str, id: &str) -> Option<f64> {
         self.samples().find(|s| s.0 == name && s.1.get("id").is_some_and(|i| i == id)).map(|s| s.2)
     }
 
@@ -132,13 +135,13 @@ impl Page {
         self.0.iter().flat_map(|family| &family.samples)
     }
 
-    /// Counters only rise from `before` to this page, but of a service that starts anew: how many
-    /// there are.
-    fn rose_from(&self, before: &Self, but: &str) -> usize {
+    /// Checks that no counter is lower than in `before`, except those of a service that restarts.
+    /// Returns the number of counters compared.
+    fn check_counters_since(&self, before: &Self, restarting: &str) -> usize {
         let counters = self.0.iter().filter(|family| family.r#type == "counter");
         let mut compared = 0;
         for (name, labels, value) in counters.flat_map(|family| &family.samples) {
-            if labels.get(SERVICE).is_some_and(|service| service == but) {
+            if labels.get(SERVICE).is_some_and(|service| service == restarting) {
                 continue;
             }
             let old = before.samples().find(|s| (&s.0, &s.1) == (name, labels));
@@ -151,9 +154,8 @@ impl Page {
     }
 }
 
-/// Each series of a container against its row on the wire: there where the row has a value, and
-/// only there.
-fn is_as_the_row(page: &Page, id: &str, row: &Value) {
+/// Checks that a container has a series exactly where its WebSocket row has a value.
+fn assert_matches_row(page: &Scrape, id: &str, row: &Value) {
     for (series, field) in [
         ("container_memory_working_set_bytes", "memory_usage"),
         ("container_spec_memory_limit_bytes", "memory_limit"),
@@ -165,7 +167,7 @@ fn is_as_the_row(page: &Page, id: &str, row: &Value) {
     ] {
         let shared = row["network_of"].is_string() && field.starts_with("network");
         let known = row[field].is_number() && !shared;
-        assert_eq!(page.of(series, id).is_some(), known, "{series} of {row}");
+        assert_eq!(page.value(series, id).is_some(), known, "{series} of {row}");
     }
 }
 
@@ -174,30 +176,33 @@ fn rows(client: &mut Ws) -> serde_json::Map<String, Value> {
 }
 
 #[test]
-fn prometheus_understands_the_demo() {
-    let Some(python) = python("prometheus_understands_the_demo") else { return };
+fn prometheus_parses_the_metrics_of_the_demo() {
+    let Some(python) = find_python("prometheus_parses_the_metrics_of_the_demo") else { return };
     let served = Served::new();
     served.handle().start_stats_streamer(Duration::from_secs(1), DemoSource::new(20)).unwrap();
     let mut client = served.client();
     rows(&mut client);
-    let first = Page::scrape(&served, python);
+    let first = Scrape::of(&served, python);
     first.check();
     let rows = rows(&mut client);
-    let second = Page::scrape(&served, python);
+    let second = Scrape::of(&served, python);
     second.check();
-    // It fails now and then, and its counters begin anew.
+    // The demo restarts this service now and then, which resets its counters.
     let restarts = "importer";
-    assert!(second.rose_from(&first, restarts) >= 17 * 4);
-    assert!(rows.values().any(|row| row["network_rx"].is_null()), "one is on the host's network");
+    assert!(second.check_counters_since(&first, restarts) >= 17 * 4);
+    assert!(
+        rows.values().any(|row| row["network_rx"].is_null()),
+        "one container uses the host's network"
+    );
     for (id, row) in rows.iter().filter(|(_, row)| row["service_name"] != restarts) {
-        is_as_the_row(&second, id, row);
+        assert_matches_row(&second, id, row);
     }
 }
 
 #[test]
-fn prometheus_understands_a_real_engine() {
-    const TEST: &str = "prometheus_understands_a_real_engine";
-    let (Some(engine), Some(python)) = (RealEngine::find(TEST), python(TEST)) else { return };
+fn prometheus_parses_the_metrics_of_a_real_engine() {
+    const TEST: &str = "prometheus_parses_the_metrics_of_a_real_engine";
+    let (Some(engine), Some(python)) = (RealEngine::find(TEST), find_python(TEST)) else { return };
     let project = unique("scraped");
     let burn = ["/bin/sh", "-c", "while :; do sleep 0.01; done"];
     let burner = engine.start(&project, "burner", &burn);
@@ -210,23 +215,27 @@ fn prometheus_understands_a_real_engine() {
     client.subscribe(project.as_str());
     let both = [burner.id.as_str(), host.id.as_str()];
     while !both.iter().all(|id| rows(&mut client).contains_key(*id)) {}
-    let first = Page::scrape(&served, python);
+    let first = Scrape::of(&served, python);
     first.check();
     let cpu = "container_cpu_usage_seconds_total";
-    let mut second = Page::scrape(&served, python);
-    until("more CPU time", || {
+    let mut second = Scrape::of(&served, python);
+    until("the CPU time rises", || {
         rows(&mut client);
-        second = Page::scrape(&served, python);
-        second.of(cpu, &burner.id) > first.of(cpu, &burner.id)
+        second = Scrape::of(&served, python);
+        second.value(cpu, &burner.id) > first.value(cpu, &burner.id)
     });
     second.check();
-    assert!(second.rose_from(&first, "none") >= 2 * 3);
+    assert!(second.check_counters_since(&first, "none") >= 2 * 3);
     let rows = rows(&mut client);
     for id in both {
-        is_as_the_row(&second, id, &rows[id]);
-        assert!(second.of("container_memory_usage_bytes", id).is_some());
+        assert_matches_row(&second, id, &rows[id]);
+        assert!(second.value("container_memory_usage_bytes", id).is_some());
     }
-    assert_eq!(second.of("container_network_receive_bytes_total", &host.id), None, "unknown");
+    assert_eq!(
+        second.value("container_network_receive_bytes_total", &host.id),
+        None,
+        "unknown on the host's network"
+    );
     let labels = second.samples().find(|s| s.0 == cpu && s.1["id"] == burner.id).map(|s| &s.1);
     let labels = labels.unwrap();
     assert_eq!(labels["name"], burner.name);

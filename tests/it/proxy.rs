@@ -1,4 +1,4 @@
-//! Behind a socket proxy that lets through no more than it must: the promise of what is asked.
+//! The Engine API calls that the README lists: checked with a strict proxy in front of the socket.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::fake_engine::{Fake, FakeEngine, Kind};
 use crate::harness::{Served, Ws};
 use crate::real_engine::{RealEngine, unique};
 
-/// All that kentros asks an engine, by the README; `{id}` is a container's.
+/// Every Engine API call of kentros, as the README lists them. `{id}` is a container id.
 const PROMISED: [&str; 6] = [
     "GET /_ping",
     "GET /version",
@@ -26,11 +26,12 @@ const PROMISED: [&str; 6] = [
     "GET /containers/{id}/json",
     "GET /containers/{id}/stats",
 ];
-/// The longest request head there may be.
+/// The longest request head that the proxy accepts.
 const MAX_HEAD: usize = 16 << 10;
 
-/// A proxy in front of an engine's socket, as people put one there: it lets through GET of ping,
-/// version, events and containers, and answers 403 to all else. It ends when it is dropped.
+/// A proxy in front of an engine's socket, like those in common use: it forwards GET requests for
+/// ping, version, events and containers, and rejects all others with 403. It stops when it is
+/// dropped.
 struct Proxy {
     path: PathBuf,
     shared: Arc<Mutex<Shared>>,
@@ -40,8 +41,8 @@ struct Proxy {
 #[derive(Default)]
 struct Shared {
     stopped: bool,
-    /// Every request, without its query, the version and the ids.
-    asked: BTreeSet<String>,
+    /// Every request, without its query and version, and with `{id}` for ids.
+    requests: BTreeSet<String>,
     refused: Vec<String>,
     sockets: Vec<UnixStream>,
     threads: Vec<JoinHandle<()>>,
@@ -66,9 +67,9 @@ impl Proxy {
                 let Ok(engine) = UnixStream::connect(&engine) else { continue };
                 mine.sockets.extend([client.try_clone().unwrap(), engine.try_clone().unwrap()]);
                 let (back, front) = (engine.try_clone().unwrap(), client.try_clone().unwrap());
-                let filtering = Arc::clone(&all);
+                let shared = Arc::clone(&all);
                 mine.threads.push(thread::spawn(move || {
-                    let _ = filter(&client, &engine, &filtering);
+                    let _ = forward(&client, &engine, &shared);
                     let _ = client.shutdown(Shutdown::Both);
                     let _ = engine.shutdown(Shutdown::Both);
                 }));
@@ -86,8 +87,8 @@ impl Proxy {
         DockerSource::new(format!("unix://{}", self.path.display()).parse().unwrap())
     }
 
-    fn asked(&self) -> BTreeSet<String> {
-        self.shared.lock().unwrap().asked.clone()
+    fn requests(&self) -> BTreeSet<String> {
+        self.shared.lock().unwrap().requests.clone()
     }
 
     fn refused(&self) -> Vec<String> {
@@ -104,7 +105,7 @@ impl Drop for Proxy {
         }
         self.threads.append(&mut shared.threads);
         drop(shared);
-        // Wakes the listener.
+        // Wakes the accepting thread.
         let _ = UnixStream::connect(&self.path);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -113,13 +114,17 @@ impl Drop for Proxy {
     }
 }
 
-/// Passes on requests as long as they may pass. A GET has no body, so heads are all there is.
-fn filter(mut client: &UnixStream, mut engine: &UnixStream, all: &Mutex<Shared>) -> io::Result<()> {
+/// Forwards requests until one is rejected. A GET has no body, so a request is its head.
+fn forward(
+    mut client: &UnixStream,
+    mut engine: &UnixStream,
+    all: &Mutex<Shared>,
+) -> io::Result<()> {
     while let Some(head) = read_head(client)? {
-        let (request, may_pass) = judge(&head);
+        let (request, allowed) = judge(&head);
         let mut shared = all.lock().unwrap();
-        shared.asked.insert(request.clone());
-        if !may_pass {
+        shared.requests.insert(request.clone());
+        if !allowed {
             shared.refused.push(request);
             drop(shared);
             let body = "{\"message\":\"forbidden\"}";
@@ -134,7 +139,7 @@ fn filter(mut client: &UnixStream, mut engine: &UnixStream, all: &Mutex<Shared>)
     Ok(())
 }
 
-/// The next head, or `None` at the end.
+/// The next request head, or `None` at the end of the stream.
 fn read_head(mut client: &UnixStream) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -147,7 +152,7 @@ fn read_head(mut client: &UnixStream) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&head).into_owned()))
 }
 
-/// The request in its general form, and whether it may pass.
+/// The request with `{id}` for ids and without version and query, and whether it is allowed.
 pub(crate) fn judge(head: &str) -> (String, bool) {
     let mut words = head.split_whitespace();
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -160,29 +165,29 @@ pub(crate) fn judge(head: &str) -> (String, bool) {
         if is_id { "{id}" } else { part }
     });
     let path = format!("/{}", general.collect::<Vec<_>>().join("/"));
-    let may_pass = method == "GET"
+    let allowed = method == "GET"
         && (["/_ping", "/version", "/events"].contains(&path.as_str())
             || path.starts_with("/containers/"));
-    (format!("{method} {path}"), may_pass)
+    (format!("{method} {path}"), allowed)
 }
 
 #[test]
-fn the_proxy_refuses_what_it_should() {
+fn the_test_proxy_allows_only_get_of_the_listed_paths() {
     let id = "0123456789abcdef".repeat(4);
-    for (head, request, may_pass) in [
+    for (head, request, allowed) in [
         ("GET /_ping HTTP/1.1\r\n".to_owned(), "GET /_ping", true),
         (format!("GET /v1.41/containers/{id}/stats?x=1 H"), "GET /containers/{id}/stats", true),
         ("POST /containers/create H".to_owned(), "POST /containers/create", false),
         ("GET /v1.41/info H".to_owned(), "GET /info", false),
         ("HEAD /_ping H".to_owned(), "HEAD /_ping", false),
     ] {
-        assert_eq!(judge(&head), (request.to_owned(), may_pass));
+        assert_eq!(judge(&head), (request.to_owned(), allowed));
     }
 }
 
 #[test]
-fn no_more_is_asked_than_a_strict_proxy_lets_through() {
-    let Some(engine) = RealEngine::find("no_more_is_asked_than_a_strict_proxy_lets_through") else {
+fn sampling_works_behind_a_strict_socket_proxy() {
+    let Some(engine) = RealEngine::find("sampling_works_behind_a_strict_socket_proxy") else {
         return;
     };
     let project = unique("proxied");
@@ -194,45 +199,45 @@ fn no_more_is_asked_than_a_strict_proxy_lets_through() {
     served.handle().start_stats_streamer(Duration::from_secs(1), source).unwrap();
     let mut client = served.client();
     client.subscribe(project.as_str());
-    stats_of(&mut client, &first.id);
-    // An event: the list would tell of it only half a minute later.
+    wait_for_cpu(&mut client, &first.id);
+    // Only an event reports it now: the next listing is half a minute away.
     let second = engine.start(&project, "second", &sleep);
-    told(&mut client, &second.id, "start");
-    stats_of(&mut client, &second.id);
+    wait_for_event(&mut client, &second.id, "start");
+    wait_for_cpu(&mut client, &second.id);
     second.act("kill");
-    told(&mut client, &second.id, "die");
+    wait_for_event(&mut client, &second.id, "die");
     let list = client.find("project_list");
     let named = |id: &str| list["payload"].to_string().contains(id);
     assert!(named(&first.id) && named(&second.id), "{list}");
     assert_eq!(proxy.refused(), Vec::<String>::new());
     drop(served);
-    let asked = proxy.asked();
-    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
-    for request in &asked {
+    let requests = proxy.requests();
+    let requests: Vec<&str> = requests.iter().map(String::as_str).collect();
+    for request in &requests {
         assert!(PROMISED.contains(request), "{request} is not in the README's list");
     }
     for promised in PROMISED {
-        assert!(asked.contains(&promised), "{promised} is in the list and never asked: {asked:?}");
+        assert!(requests.contains(&promised), "{promised} is listed but not called: {requests:?}");
     }
-    println!("PROXY asked: {asked:?}");
+    println!("PROXY requests: {requests:?}");
 }
 
 #[test]
-fn every_kind_of_engine_is_asked_no_more() {
+fn every_sampling_mode_works_behind_a_strict_socket_proxy() {
     for kind in [Kind::Direct, Kind::Stream] {
         let engine = FakeEngine::start(kind);
         let id = engine.add(Fake::new("web", "shop"));
         let proxy = Proxy::start(&engine.host().to_string());
         let served = Served::new();
         served.handle().start_stats_streamer(Duration::from_secs(1), proxy.source()).unwrap();
-        stats_of(&mut served.client(), &id);
+        wait_for_cpu(&mut served.client(), &id);
         assert_eq!(proxy.refused(), Vec::<String>::new(), "{kind:?}");
     }
 }
 
-/// All that an engine is ever asked, whatever it is and whatever becomes of it.
+/// For each kind of engine, with events and a restart.
 #[test]
-fn an_engine_is_asked_only_with_get_and_only_from_the_list() {
+fn every_engine_call_is_a_get_from_the_documented_list() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let mut engine = FakeEngine::start(kind);
         let id = engine.add(Fake::new("web", "shop"));
@@ -241,15 +246,15 @@ fn an_engine_is_asked_only_with_get_and_only_from_the_list() {
         let interval = Duration::from_millis(100);
         served.handle().start_stats_streamer(interval, source).unwrap();
         let mut client = served.client();
-        stats_of(&mut client, &id);
+        wait_for_cpu(&mut client, &id);
         let second = engine.add(Fake::new("db", "shop"));
         engine.event(&second, "start", &[]);
-        stats_of(&mut client, &second);
+        wait_for_cpu(&mut client, &second);
         engine.stop();
         while client.find("engine_status")["payload"]["state"] != "unreachable" {}
         engine.restart();
         while client.find("engine_status")["payload"]["state"] != "connected" {}
-        stats_of(&mut client, &id);
+        wait_for_cpu(&mut client, &id);
         drop(served);
         let requests = engine.requests();
         assert!(requests.contains("GET /containers/json"), "{kind:?}: {requests:?}");
@@ -262,13 +267,13 @@ fn an_engine_is_asked_only_with_get_and_only_from_the_list() {
     }
 }
 
-/// Waits for a CPU figure of this container.
-fn stats_of(client: &mut Ws, id: &str) {
+/// Waits for a CPU value of this container.
+fn wait_for_cpu(client: &mut Ws, id: &str) {
     while !client.find("container_stats")["payload"][id]["cpu_percent"].is_number() {}
 }
 
 /// Waits for this event of this container.
-fn told(client: &mut Ws, id: &str, status: &str) {
+fn wait_for_event(client: &mut Ws, id: &str, status: &str) {
     loop {
         let event = &client.find("project_status")["payload"];
         if event["container"]["id"] == id && event["status"] == status {

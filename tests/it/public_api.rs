@@ -1,50 +1,56 @@
-//! What others build on: every public item, as `docs/public-api.txt` lists it.
+//! The public API: every public item, as `docs/public-api.txt` lists it, and with an example.
 //!
-//! The list is read from the sources, which rustfmt keeps in one shape; and a `pub` that others
-//! cannot reach is a fault there (the lint `unreachable_pub`), so that all that says so is public.
-//! Where a change is meant, `KENTROS_WRITE_API=1` writes it anew, and the changelog says what changes for whom.
+//! The items are parsed from the sources line by line. That works because rustfmt gives every item
+//! the same shape, and because the lint `unreachable_pub` rejects a `pub` that cannot be reached
+//! from outside: whatever is marked `pub` is public.
+//!
+//! After an intended change, run with `KENTROS_WRITE_API=1` to rewrite the list, and add the change
+//! to the changelog.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::str::Lines;
 
 use crate::architecture::{ROOT, is_of_tests, sources, without_tests};
+
+/// Attributes that are part of the API.
+const API_ATTRIBUTES: [&str; 4] = ["#[derive", "#[non_exhaustive]", "#[must_use]", "#[cfg(feature"];
 
 /// One public item.
 #[derive(Debug, Default)]
 struct Item {
-    /// As the list has it: its path, its signature, its attributes that matter to others.
+    /// Its line in the list: path, signature and attributes.
     line: String,
-    /// Its documentation.
     docs: String,
-    /// What must be shown in an example; fields, variants and a trait's methods need not.
-    wants: Option<Wanted>,
+    /// `None` for items that need no example: fields, variants and the methods of a trait.
+    example: Option<Example>,
 }
 
-/// In which example an item must be.
+/// The example that an item needs.
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
-    /// One of its own.
+enum Example {
+    /// One in its own documentation.
     Own,
-    /// Any that calls this function.
-    Called(String),
+    /// Any example that calls this function.
+    CallOf(String),
 }
 
-/// The block that an item stands in.
+/// The block that contains the current line.
 #[derive(Debug)]
-enum Within {
-    /// Of a public type, whose name this is: an inherent `impl`, or the fields of a struct.
+enum Block {
+    /// An inherent `impl`, or the fields of a struct, of this public type.
     Type(String),
     Enum(String),
     Trait(String),
-    /// Nothing in it is anybody's business.
+    /// A block without public items.
     Other,
 }
 
-/// Every public item of one file.
-fn items_of(text: &str) -> Vec<Item> {
+/// Parses the public items of one file.
+fn parse_items(text: &str) -> Vec<Item> {
     let mut items = Vec::new();
-    let mut within = Within::Other;
+    let mut block = Block::Other;
     let (mut docs, mut attributes) = (String::new(), String::new());
     let mut lines = without_tests(text).lines();
     while let Some(line) = lines.next() {
@@ -55,125 +61,138 @@ fn items_of(text: &str) -> Vec<Item> {
             continue;
         }
         if code.starts_with("#[") {
-            if ["#[derive", "#[non_exhaustive]", "#[must_use]", "#[cfg(feature"]
-                .iter()
-                .any(|a| code.starts_with(a))
-            {
+            if API_ATTRIBUTES.iter().any(|attribute| code.starts_with(attribute)) {
                 attributes.push(' ');
                 attributes.push_str(code);
             }
             continue;
         }
         if indent == 0 && line == "}" {
-            within = Within::Other;
+            block = Block::Other;
         }
-        let (mut item, wants) = match (&within, indent, code.strip_prefix("pub ")) {
-            (_, 0, Some(rest)) => {
-                (format!("pub {rest}"), (!rest.starts_with("use ")).then_some(Wanted::Own))
-            }
-            (Within::Type(name), 4, Some(rest)) => (format!("{name}: pub {rest}"), called(rest)),
-            (Within::Enum(name), 4, None) if code.starts_with(char::is_alphabetic) => {
-                (format!("{name}::{code}"), None)
-            }
-            (Within::Trait(name), 4, None) if code.starts_with("fn ") => {
-                (format!("{name}: {code}"), None)
-            }
-            (_, 0, None) if code.starts_with("impl") => (code.to_owned(), None),
-            _ => (String::new(), None),
-        };
-        let (docs, attributes) = (std::mem::take(&mut docs), std::mem::take(&mut attributes));
-        if item.is_empty() {
-            continue;
-        }
-        // On to the end of the signature, or to the end of a list of names.
-        let ends: &[char] = match item.split([' ', '<']).next() {
-            Some("impl") => &['{'],
-            _ if item.starts_with("pub use") => &[';'],
-            _ => &['{', ';', ',', '}'],
-        };
-        let opens = |item: &str| item.matches('(').count() > item.matches(')').count();
-        while !item.ends_with(ends) || opens(&item) {
-            let Some(next) = lines.next() else { break };
-            let next = next.trim();
-            item.push_str(if item.ends_with('(') || next.starts_with(')') { "" } else { " " });
-            item.push_str(next);
-        }
-        let opened = item.ends_with('{');
-        let item = item.trim_end_matches("{}").trim_end_matches(['{', ';', ',', ' ']);
-        let mut item = item.replace(",)", ")");
-        item = item.replace("(mut ", "(").replace(", mut ", ", ");
-        if item.starts_with("pub struct") && !item.contains("(pub ") {
-            // What a tuple has inside is its own business.
-            item.truncate(item.find('(').unwrap_or(item.len()));
-        }
-        if indent == 0 && opened {
-            within = block(&item);
+        let docs = std::mem::take(&mut docs);
+        let attributes = std::mem::take(&mut attributes);
+        let Some((start, example)) = item_start(&block, indent, code) else { continue };
+        let signature = read_signature(start, &mut lines);
+        let item = normalize(&signature);
+        if indent == 0 && signature.ends_with('{') {
+            block = opened_block(&item);
         }
         if item.starts_with("impl") && !item.contains(" for ") {
             continue;
         }
-        items.push(Item { line: format!("{item}{attributes}"), docs, wants });
+        items.push(Item { line: format!("{item}{attributes}"), docs, example });
     }
     items
 }
 
-/// The name of a function.
-fn called(rest: &str) -> Option<Wanted> {
-    let name = rest.trim_start_matches("const ").strip_prefix("fn ")?;
-    Some(Wanted::Called(name.split(['(', '<']).next()?.to_owned()))
-}
-
-/// The examples in this documentation.
-fn examples(docs: &str) -> String {
-    docs.split("```").skip(1).step_by(2).collect()
-}
-
-/// What an item that ends in a brace opens.
-fn block(item: &str) -> Within {
-    let name = |rest: &str| rest.split([' ', '<', ':', '(']).next().unwrap_or_default().to_owned();
-    let words = [("pub struct ", 0), ("impl ", 0), ("pub enum ", 1), ("pub trait ", 2)];
-    let found = words.iter().find_map(|(word, kind)| Some((item.strip_prefix(word)?, kind)));
-    match found {
-        Some((rest, _)) if rest.contains(" for ") => Within::Other,
-        Some((rest, 0)) => Within::Type(name(rest)),
-        Some((rest, 1)) => Within::Enum(name(rest)),
-        Some((rest, _)) => Within::Trait(name(rest)),
-        None => Within::Other,
+/// If this line starts a public item: its path and first line, and the example that it needs.
+fn item_start(block: &Block, indent: usize, code: &str) -> Option<(String, Option<Example>)> {
+    match (block, indent, code.strip_prefix("pub ")) {
+        (_, 0, Some(rest)) => {
+            let example = (!rest.starts_with("use ")).then_some(Example::Own);
+            Some((format!("pub {rest}"), example))
+        }
+        (Block::Type(name), 4, Some(rest)) => {
+            Some((format!("{name}: pub {rest}"), function_example(rest)))
+        }
+        (Block::Enum(name), 4, None) if code.starts_with(char::is_alphabetic) => {
+            Some((format!("{name}::{code}"), None))
+        }
+        (Block::Trait(name), 4, None) if code.starts_with("fn ") => {
+            Some((format!("{name}: {code}"), None))
+        }
+        (_, 0, None) if code.starts_with("impl") => Some((code.to_owned(), None)),
+        _ => None,
     }
 }
 
-/// The items of all files, in order. Implementations for what is not public are no part of it.
-fn items() -> Vec<Item> {
+/// A function needs an example that calls it; a field needs none.
+fn function_example(rest: &str) -> Option<Example> {
+    let name = rest.trim_start_matches("const ").strip_prefix("fn ")?;
+    Some(Example::CallOf(name.split(['(', '<']).next()?.to_owned()))
+}
+
+/// Joins the lines of an item up to the end of its signature, or of its list of names.
+fn read_signature(start: String, lines: &mut Lines<'_>) -> String {
+    let mut item = start;
+    let ends: &[char] = match item.split([' ', '<']).next() {
+        Some("impl") => &['{'],
+        _ if item.starts_with("pub use") => &[';'],
+        _ => &['{', ';', ',', '}'],
+    };
+    let is_open = |item: &str| item.matches('(').count() > item.matches(')').count();
+    while !item.ends_with(ends) || is_open(&item) {
+        let Some(next) = lines.next() else { break };
+        let next = next.trim();
+        item.push_str(if item.ends_with('(') || next.starts_with(')') { "" } else { " " });
+        item.push_str(next);
+    }
+    item
+}
+
+/// A signature on one line, without what callers cannot see.
+fn normalize(signature: &str) -> String {
+    let item = signature.trim_end_matches("{}").trim_end_matches(['{', ';', ',', ' ']);
+    let mut item = item.replace(",)", ")").replace("(mut ", "(").replace(", mut ", ", ");
+    if item.starts_with("pub struct") && !item.contains("(pub ") {
+        // The fields of a tuple struct are private.
+        item.truncate(item.find('(').unwrap_or(item.len()));
+    }
+    item
+}
+
+/// The code blocks in this documentation.
+fn code_blocks(docs: &str) -> String {
+    docs.split("```").skip(1).step_by(2).collect()
+}
+
+/// The block that an item opens.
+fn opened_block(item: &str) -> Block {
+    let name = |rest: &str| rest.split([' ', '<', ':', '(']).next().unwrap_or_default().to_owned();
+    let starts = [("pub struct ", 0), ("impl ", 0), ("pub enum ", 1), ("pub trait ", 2)];
+    let found = starts.iter().find_map(|(start, kind)| Some((item.strip_prefix(start)?, kind)));
+    match found {
+        Some((rest, _)) if rest.contains(" for ") => Block::Other,
+        Some((rest, 0)) => Block::Type(name(rest)),
+        Some((rest, 1)) => Block::Enum(name(rest)),
+        Some((rest, _)) => Block::Trait(name(rest)),
+        None => Block::Other,
+    }
+}
+
+/// The public items of the library, sorted.
+fn public_items() -> Vec<Item> {
     let files =
         sources().into_iter().filter(|file| !file.starts_with("src/bin") && !is_of_tests(file));
     let mut items: Vec<Item> = files
-        .flat_map(|file| items_of(&fs::read_to_string(Path::new(ROOT).join(file)).unwrap()))
+        .flat_map(|file| parse_items(&fs::read_to_string(Path::new(ROOT).join(file)).unwrap()))
         .collect();
     let types: BTreeSet<String> = items
         .iter()
-        .filter_map(|item| match block(item.line.split(" #[").next()?) {
-            Within::Type(name) | Within::Enum(name) | Within::Trait(name) => Some(name),
-            Within::Other => None,
+        .filter_map(|item| match opened_block(item.line.split(" #[").next()?) {
+            Block::Type(name) | Block::Enum(name) | Block::Trait(name) => Some(name),
+            Block::Other => None,
         })
         .collect();
-    // A module hands on to the root what the root lists.
     items.retain(|item| item.line != "pub mod fuzz");
+    // The re-exports of the root start with `crate`. Those of modules only pass items on to it.
     items.retain(|item| !item.line.contains("pub use ") || item.line.contains("pub use crate::"));
+    // An implementation counts if it is for a public type, or for every type with some trait.
     items.retain(|item| {
         let Some((implemented, by)) = item.line.split_once(" for ") else { return true };
         let by = by.split(['<', ' ']).next().unwrap_or_default();
-        // A public trait for all that have some other one.
-        let all = implemented.starts_with("impl<") && by.len() == 1;
-        !item.line.starts_with("impl") || types.contains(by) || all
+        let is_blanket = implemented.starts_with("impl<") && by.len() == 1;
+        !item.line.starts_with("impl") || types.contains(by) || is_blanket
     });
     items.sort_by(|a, b| a.line.cmp(&b.line));
     items
 }
 
 #[test]
-fn the_public_items_are_those_of_the_list() {
+fn the_public_api_matches_the_list() {
     let file = Path::new(ROOT).join("docs/public-api.txt");
-    let lines: Vec<String> = items().into_iter().map(|item| item.line).collect();
+    let lines: Vec<String> = public_items().into_iter().map(|item| item.line).collect();
     let now = lines.join("\n") + "\n";
     if std::env::var_os("KENTROS_WRITE_API").is_some() {
         fs::write(&file, &now).unwrap();
@@ -181,22 +200,25 @@ fn the_public_items_are_those_of_the_list() {
     let listed = fs::read_to_string(&file).unwrap();
     let listed: BTreeSet<&str> = listed.lines().collect();
     let now: BTreeSet<&str> = now.lines().collect();
-    let (gone, new): (Vec<_>, Vec<_>) =
+    let (removed, added): (Vec<_>, Vec<_>) =
         (listed.difference(&now).collect(), now.difference(&listed).collect());
-    assert!(gone.is_empty() && new.is_empty(), "gone: {gone:#?}, new: {new:#?}; see {file:?}");
+    assert!(
+        removed.is_empty() && added.is_empty(),
+        "{file:?} is out of date: removed {removed:#?}, added {added:#?}"
+    );
 }
 
 #[test]
-fn each_public_item_has_an_example() {
-    let items = items();
+fn every_public_item_has_an_example() {
+    let items = public_items();
     assert!(items.len() > 100, "{}", items.len());
-    let all: String = items.iter().map(|item| examples(&item.docs)).collect();
+    let all: String = items.iter().map(|item| code_blocks(&item.docs)).collect();
     let without: Vec<&str> = items
         .iter()
-        .filter(|item| match &item.wants {
+        .filter(|item| match &item.example {
             None => false,
-            Some(Wanted::Own) => examples(&item.docs).is_empty(),
-            Some(Wanted::Called(name)) => {
+            Some(Example::Own) => code_blocks(&item.docs).is_empty(),
+            Some(Example::CallOf(name)) => {
                 let calls = [format!(".{name}("), format!("::{name}("), format!(".{name}::<")];
                 !calls.iter().any(|call| all.contains(call))
             }
@@ -207,7 +229,7 @@ fn each_public_item_has_an_example() {
 }
 
 #[test]
-fn a_signature_is_read_whole_and_what_is_private_is_not() {
+fn whole_public_signatures_are_parsed_and_private_items_skipped() {
     let text = "\
 /// A thing.
 /// ```
@@ -246,7 +268,7 @@ pub trait Does: Send {
     fn it(&mut self);
 }
 ";
-    let lines: Vec<String> = items_of(text).into_iter().map(|item| item.line).collect();
+    let lines: Vec<String> = parse_items(text).into_iter().map(|item| item.line).collect();
     assert_eq!(
         lines,
         [
@@ -261,28 +283,28 @@ pub trait Does: Send {
             "Does: fn it(&mut self)",
         ]
     );
-    assert_eq!(items_of(text)[0].wants, Some(Wanted::Own));
-    assert_eq!(items_of(text)[2].wants, Some(Wanted::Called("long".into())));
+    assert_eq!(parse_items(text)[0].example, Some(Example::Own));
+    assert_eq!(parse_items(text)[2].example, Some(Example::CallOf("long".into())));
 }
 
-/// What may go to another thread, and be used from several: no list of signatures tells.
+/// `Send` and `Sync` are automatic, so the list of signatures does not show them.
 #[test]
-fn what_is_shared_between_threads_may_be() {
-    fn may_go<T: Send>() {}
-    fn may_be_shared<T: Send + Sync>() {}
-    may_be_shared::<kentros::Client>();
-    may_be_shared::<kentros::Connector>();
-    may_be_shared::<kentros::Error>();
-    may_be_shared::<kentros::Hub>();
-    may_be_shared::<kentros::HubHandle>();
-    may_be_shared::<kentros::Interest>();
-    may_be_shared::<kentros::Message>();
-    may_be_shared::<kentros::Request>();
-    may_be_shared::<kentros::Response>();
-    may_be_shared::<kentros::Server>();
-    may_be_shared::<kentros::ServerConfig>();
-    may_be_shared::<kentros::Snapshot>();
-    may_be_shared::<kentros::Streamer>();
-    may_go::<kentros::DockerSource>();
-    may_go::<kentros::Listener>();
+fn public_types_are_send_and_sync() {
+    fn is_send<T: Send>() {}
+    fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<kentros::Client>();
+    is_send_and_sync::<kentros::Connector>();
+    is_send_and_sync::<kentros::Error>();
+    is_send_and_sync::<kentros::Hub>();
+    is_send_and_sync::<kentros::HubHandle>();
+    is_send_and_sync::<kentros::Interest>();
+    is_send_and_sync::<kentros::Message>();
+    is_send_and_sync::<kentros::Request>();
+    is_send_and_sync::<kentros::Response>();
+    is_send_and_sync::<kentros::Server>();
+    is_send_and_sync::<kentros::ServerConfig>();
+    is_send_and_sync::<kentros::Snapshot>();
+    is_send_and_sync::<kentros::Streamer>();
+    is_send::<kentros::DockerSource>();
+    is_send::<kentros::Listener>();
 }

@@ -1,4 +1,5 @@
-//! What a program publishes: values at an interval, content by interest, and on several hubs.
+//! Publishing from a program: values at an interval, content by interest, messages to one client,
+//! and several hubs.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use crate::harness::{GUARD, Served, Warnings, alone, dial, until};
 use crate::members::{Member, Members, NOTHING, lobby, said, summary, summary_of};
 
-/// As often as possible: the tests wait for what is published, not for time to pass.
+/// A short interval: the tests wait for messages, not for time to pass.
 const OFTEN: Duration = Duration::from_millis(1);
 
 #[track_caller]
@@ -23,7 +24,7 @@ fn next(listener: &Listener) -> String {
     summary_of(&listener.next_timeout(GUARD).expect("a message within the guard"))
 }
 
-/// A value that the test gives at each tick of its own.
+/// A publisher whose values and ticks come from the test.
 struct Scripted {
     tick: Sender<Instant>,
     values: Sender<Result<Value, &'static str>>,
@@ -39,7 +40,7 @@ impl Scripted {
         let (alive, dropped) = unbounded::<()>();
         let value = move || {
             let _ = &alive;
-            script.recv().unwrap_or(Err("there is no script")).map_err(io::Error::other)
+            script.recv().unwrap_or(Err("no more values")).map_err(io::Error::other)
         };
         let streamer = hub.publish_every(ticks, kind, value).unwrap();
         Self { tick, values, dropped, streamer }
@@ -52,7 +53,7 @@ impl Scripted {
 }
 
 #[test]
-fn any_json_is_published_under_its_own_kind_and_no_engine_is_mentioned() {
+fn any_json_value_is_published_under_its_kind_without_an_engine_status() {
     let served = Served::new();
     let hub = served.handle();
     let mut browser = served.client();
@@ -64,9 +65,13 @@ fn any_json_is_published_under_its_own_kind_and_no_engine_is_mentioned() {
         assert_eq!(next(&listener), format!("numbers - {value}"));
         assert_eq!(summary(&browser.next()), format!("numbers - {value}"));
     }
-    assert_eq!(next(&hub.listen(Interest::all()).unwrap()), "numbers - {\"a\":{\"b\":1}}", "kept");
+    assert_eq!(
+        next(&hub.listen(Interest::all()).unwrap()),
+        "numbers - {\"a\":{\"b\":1}}",
+        "the last value is retained"
+    );
     let mut late = served.client();
-    assert_eq!(summary(&late.next()), "numbers - {\"a\":{\"b\":1}}", "and nothing before it");
+    assert_eq!(summary(&late.next()), "numbers - {\"a\":{\"b\":1}}", "only the last value");
     assert_eq!(served.get("/readyz").status, 200);
     numbers.streamer.stop();
     hub.broadcast(&Message::new("end", ())).unwrap();
@@ -76,7 +81,7 @@ fn any_json_is_published_under_its_own_kind_and_no_engine_is_mentioned() {
 }
 
 #[test]
-fn responses_to_an_embedder_without_an_engine_mention_no_engine_and_no_flag() {
+fn error_responses_without_an_engine_mention_no_engine_and_no_flag() {
     let served = Served::new();
     let foreign = served.ask("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n");
     assert_eq!(foreign.status, 403);
@@ -90,8 +95,8 @@ fn responses_to_an_embedder_without_an_engine_mention_no_engine_and_no_flag() {
 }
 
 #[test]
-fn an_error_goes_to_the_log_and_later_values_follow() {
-    if !alone("publish::an_error_goes_to_the_log_and_later_values_follow", &[]) {
+fn an_error_of_the_closure_is_logged_and_later_values_are_published() {
+    if !alone("publish::an_error_of_the_closure_is_logged_and_later_values_are_published", &[]) {
         return;
     }
     let warnings = Warnings::of_this_process();
@@ -101,7 +106,7 @@ fn an_error_goes_to_the_log_and_later_values_follow() {
     for n in 0..3 {
         sensor.publish(Err("the sensor is unplugged"));
         sensor.publish(Ok(json!(n)));
-        assert_eq!(next(&listener), format!("sensor - {n}"), "clients get no error");
+        assert_eq!(next(&listener), format!("sensor - {n}"), "clients receive only values");
     }
     let lines = warnings.lines();
     assert!(lines.iter().any(|line| line.contains("the sensor is unplugged")), "{lines:#?}");
@@ -110,7 +115,7 @@ fn an_error_goes_to_the_log_and_later_values_follow() {
 }
 
 #[test]
-fn a_stopped_streamer_drops_its_closure_and_a_dropped_streamer_goes_on() {
+fn stop_drops_the_closure_and_dropping_the_streamer_does_not() {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let listener = hub.handle().listen(Interest::all()).unwrap();
     let Scripted { tick, values, streamer, .. } = Scripted::start(&hub.handle(), "dropped");
@@ -124,7 +129,7 @@ fn a_stopped_streamer_drops_its_closure_and_a_dropped_streamer_goes_on() {
 }
 
 #[test]
-fn an_interval_is_a_schedule_too() {
+fn publish_every_accepts_an_interval() {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let listener = hub.handle().listen(Interest::all()).unwrap();
     let mut n = 0;
@@ -144,7 +149,7 @@ fn an_interval_is_a_schedule_too() {
 
 #[test]
 fn a_closure_is_called_only_while_a_client_is_interested_in_something() {
-    // A hub with a listener shows how often the other closure would have been called meanwhile.
+    // The ticks of another hub, which has a listener, show that time for calls has passed.
     let clock = Hub::spawn(HubConfig::default()).unwrap();
     let ticks = clock.handle().listen(Interest::all()).unwrap();
     clock.handle().publish_every(OFTEN, "tick", || Ok::<_, Infallible>(())).unwrap();
@@ -152,29 +157,29 @@ fn a_closure_is_called_only_while_a_client_is_interested_in_something() {
 
     let members = Members::new();
     let hub = members.handle();
-    let (ask, asked) = unbounded();
-    let value = move || Ok::<_, Infallible>(ask.send(()).is_ok());
+    let (call, calls) = unbounded();
+    let value = move || Ok::<_, Infallible>(call.send(()).is_ok());
     hub.publish_every(OFTEN, "value", value).unwrap();
     fifty_ticks();
     let mut client = members.enter([]);
     fifty_ticks();
-    assert!(asked.is_empty(), "no client is connected, and then one with no interest");
+    assert!(calls.is_empty(), "called with no client, or for a client without interest");
     hub.subscribe(&client.client, "A").unwrap();
     client.ws.expect("value");
     hub.unsubscribe(&client.client, "A").unwrap();
-    until("it is called no more", || {
-        asked.try_iter().for_each(drop);
+    until("the calls stop", || {
+        calls.try_iter().for_each(drop);
         fifty_ticks();
-        asked.is_empty()
+        calls.is_empty()
     });
     hub.clear_latest("value").unwrap();
     client.heard();
     let _listener = hub.listen(Interest::only(["B"])).unwrap();
-    asked.recv_timeout(GUARD).expect("a listener is a client");
+    calls.recv_timeout(GUARD).expect("a listener counts as a client");
     assert_eq!(client.heard(), NOTHING);
 }
 
-/// Publishes the rooms that a receiver is interested in, and the news of room A.
+/// Publishes to each client the rooms of its interest, and the news of room A.
 fn publish_menu(hub: &HubHandle, news: &'static str) {
     hub.publish_by_interest("menu", move |interest| {
         let rooms: Vec<&str> =
@@ -210,7 +215,7 @@ fn content_by_interest_is_retained_and_sent_again_when_the_interest_changes() {
     publish_menu(&hub, "soup");
     publish_menu(&hub, "salad");
     let mut client = members.enter(["B"]);
-    assert_eq!(client.heard(), [r#"menu - ["B"]"#], "the newest, for a late joiner");
+    assert_eq!(client.heard(), [r#"menu - ["B"]"#], "a late joiner receives the newest");
     hub.subscribe(&client.client, "A").unwrap();
     assert_eq!(client.heard(), [r#"menu - ["A","B"]"#, r#"news A "salad""#]);
     hub.unsubscribe(&client.client, "A").unwrap();
@@ -220,6 +225,17 @@ fn content_by_interest_is_retained_and_sent_again_when_the_interest_changes() {
     assert_eq!(members.enter_all().heard(), [r#"menu - ["A","B","C"]"#, r#"news A "salad""#]);
     hub.clear_latest("menu").unwrap();
     assert_eq!(members.enter_all().heard(), NOTHING);
+}
+
+#[test]
+fn send_to_reaches_one_client_only_and_retains_nothing() {
+    let members = Members::new();
+    let hub = members.handle();
+    let (mut one, mut other) = (members.enter_all(), members.enter_all());
+    hub.send_to(&one.client, &Message::new("state", 1).project("A").latest()).unwrap();
+    assert_eq!(one.heard(), ["state A 1"]);
+    assert_eq!(other.heard(), NOTHING);
+    assert_eq!(members.enter(["A"]).heard(), NOTHING);
 }
 
 #[test]
@@ -240,16 +256,16 @@ fn a_client_of_one_server_can_be_registered_with_another_hub() {
     other.handle().send_to(&client.client, &said(3)).unwrap();
     assert_eq!(summary(&client.ws.next()), "said - 3");
     client.ws.close();
-    assert!(one.handle().wait_for_clients(0, GUARD), "the hub of its own server");
-    assert!(other.handle().wait_for_clients(1, GUARD), "and the other one");
+    assert!(one.handle().wait_for_clients(0, GUARD), "the hub of its own server unregisters it");
+    assert!(other.handle().wait_for_clients(1, GUARD), "and so does the other hub");
     let error = other.handle().register(&client.client).unwrap_err();
-    assert!(error.is_stopped(), "it would never be unregistered: {error}");
+    assert!(error.is_stopped(), "a closed client cannot be registered: {error}");
     other.handle().broadcast_to_subscribers("A", &said(4)).unwrap();
     assert_eq!(local.heard(), ["said A 4"]);
 }
 
 #[test]
-// A client's hash and equality are those of its id, which never changes.
+// A client is hashed and compared by its id, which never changes.
 #[allow(clippy::mutable_key_type)]
 fn ids_are_unique_across_servers_and_hubs() {
     let first = Members::new();
@@ -269,46 +285,46 @@ fn ids_are_unique_across_servers_and_hubs() {
     assert_eq!(hub.client_count(), 9);
     hub.broadcast(&said(1)).unwrap();
     for member in &mut clients {
-        assert_eq!(summary(&member.ws.next()), "said - 1", "each one hears it");
+        assert_eq!(summary(&member.ws.next()), "said - 1", "every client receives it");
     }
     let ids: HashSet<u64> = clients.iter().map(|member| member.client.id()).collect();
     assert_eq!(ids.len(), 9, "{ids:?}");
-    // A client is its id, whichever clone of it.
+    // Clones of a client are equal.
     let mut set: HashSet<Client> = clients.iter().map(|member| member.client.clone()).collect();
     assert!(!set.insert(clients[0].client.clone()));
     assert!(set.remove(&clients[1].client) && !set.contains(&clients[1].client));
     assert_eq!(clients[2].client, clients[2].client.clone());
     assert_ne!(clients[2].client, clients[3].client);
     second.shutdown();
-    assert!(hub.wait_for_clients(6, GUARD), "those of the second server are gone");
+    assert!(hub.wait_for_clients(6, GUARD), "the clients of the second server are unregistered");
 }
 
 #[test]
-fn an_error_is_matched_by_its_kind() {
+fn errors_are_matched_by_their_kind() {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let handle = hub.handle();
-    let named = |error: kentros::Error| match error.kind() {
+    let name_of = |error: kentros::Error| match error.kind() {
         ErrorKind::Stopped => "stopped",
         ErrorKind::Busy => "busy",
         ErrorKind::Encode => "encode",
         ErrorKind::Invalid => "invalid",
         ErrorKind::Io => "io",
-        _ => "one of a later version",
+        _ => "unknown",
     };
-    let no_json = Message::new("n", std::collections::HashMap::from([((1, 2), 3)]));
-    assert_eq!(named(handle.broadcast(&no_json).unwrap_err()), "encode");
+    let not_json = Message::new("n", std::collections::HashMap::from([((1, 2), 3)]));
+    assert_eq!(name_of(handle.broadcast(&not_json).unwrap_err()), "encode");
     let taken = Server::bind("127.0.0.1:0", handle.clone(), lobby().0).unwrap();
     let error = Server::bind(taken.local_addr(), handle.clone(), lobby().0).unwrap_err();
     assert!(error.io_error().is_some() && std::error::Error::source(&error).is_some());
-    assert_eq!(named(error), "io");
+    assert_eq!(name_of(error), "io");
     let error = Server::bind("127.0.0.1:0", handle.clone(), lobby().0.page("about", "", ""));
-    assert_eq!(named(error.unwrap_err()), "invalid");
+    assert_eq!(name_of(error.unwrap_err()), "invalid");
     hub.shutdown();
-    assert_eq!(named(handle.broadcast(&said(1)).unwrap_err()), "stopped");
+    assert_eq!(name_of(handle.broadcast(&said(1)).unwrap_err()), "stopped");
 }
 
 #[test]
-fn an_extension_is_one_value_of_its_type_for_each_hub() {
+fn each_hub_has_one_extension_of_each_type() {
     #[derive(Default)]
     struct Visits(Mutex<u64>);
     let (one, other) =
@@ -318,5 +334,5 @@ fn an_extension_is_one_value_of_its_type_for_each_hub() {
     assert_eq!(*one.handle().extension::<Visits>().0.lock().unwrap(), 2);
     assert_eq!(*other.handle().extension::<Visits>().0.lock().unwrap(), 0);
     let number: Arc<Mutex<u64>> = one.handle().extension();
-    assert_eq!(*number.lock().unwrap(), 0, "of another type");
+    assert_eq!(*number.lock().unwrap(), 0, "another type is another value");
 }

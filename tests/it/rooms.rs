@@ -1,4 +1,4 @@
-//! Rooms: clients that an embedder subscribes to projects.
+//! Rooms: clients that the embedding program subscribes to projects.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::harness::GUARD;
 use crate::members::{Member, Members, NOTHING, said};
 
-/// A hub that evicts no client: the machine may be busy.
-fn roomy() -> HubConfig {
+/// A configuration that evicts no client, even on a busy machine.
+fn large_queues() -> HubConfig {
     HubConfig::default()
         .with_queue_messages(1_000_000)
         .with_queue_bytes(1 << 30)
@@ -34,7 +34,7 @@ fn two_rooms_on_one_hub_do_not_leak_into_each_other() {
 }
 
 #[test]
-fn a_client_with_no_interest_hears_nothing_until_it_is_subscribed() {
+fn a_client_without_interest_receives_nothing_until_it_subscribes() {
     let members = Members::new();
     let hub = members.handle();
     hub.broadcast(&Message::new("notice", 0).latest()).unwrap();
@@ -53,7 +53,7 @@ fn a_client_with_no_interest_hears_nothing_until_it_is_subscribed() {
 }
 
 #[test]
-fn a_client_that_left_its_last_room_hears_nothing() {
+fn a_client_that_left_its_last_room_receives_nothing() {
     let members = Members::new();
     let hub = members.handle();
     let mut client = members.enter(["A", "B"]);
@@ -69,14 +69,14 @@ fn a_client_that_left_its_last_room_hears_nothing() {
     }
     hub.broadcast(&said(5)).unwrap();
     assert_eq!(client.heard(), NOTHING);
-    assert_eq!(hub.client_count(), 1, "it is still registered");
+    assert_eq!(hub.client_count(), 1, "the client is still registered");
     hub.subscribe(&client.client, "B").unwrap();
     hub.broadcast(&said(6).project("B")).unwrap();
     assert_eq!(client.heard(), ["said B 3", "said B 6"]);
 }
 
 #[test]
-fn the_retained_messages_of_a_room_follow_the_subscription_at_once_and_only_once() {
+fn subscribing_sends_the_retained_messages_of_the_room_once() {
     let members = Members::new();
     let hub = members.handle();
     hub.broadcast(&Message::new("state", 1).project("A").latest()).unwrap();
@@ -86,15 +86,19 @@ fn the_retained_messages_of_a_room_follow_the_subscription_at_once_and_only_once
     let mut client = members.enter(["A"]);
     assert_eq!(client.heard(), ["state A 1", "job A 2"]);
     hub.subscribe(&client.client, "B").unwrap();
-    assert_eq!(client.heard(), ["state B 3"], "it has those of A already");
+    assert_eq!(client.heard(), ["state B 3"], "those of A were sent before");
     hub.subscribe(&client.client, "A").unwrap();
-    assert_eq!(client.heard(), NOTHING, "it was subscribed already");
+    assert_eq!(client.heard(), NOTHING, "the client was subscribed before");
     hub.broadcast(&Message::new("state", 5).project("A").latest()).unwrap();
     assert_eq!(client.heard(), ["state A 5"]);
     hub.unsubscribe(&client.client, "A").unwrap();
     hub.broadcast(&Message::new("state", 6).project("A").latest()).unwrap();
     hub.subscribe(&client.client, "A").unwrap();
-    assert_eq!(client.heard(), ["state A 6", "job A 2"], "those of the time before may be old");
+    assert_eq!(
+        client.heard(),
+        ["state A 6", "job A 2"],
+        "all are sent again: those sent before may be outdated"
+    );
 }
 
 #[test]
@@ -112,13 +116,13 @@ fn broadcast_except_reaches_everyone_in_the_room_but_one() {
 }
 
 #[test]
-fn in_a_burst_each_message_leaves_out_its_own_client_and_no_other() {
+fn in_a_burst_each_broadcast_except_skips_only_its_own_client() {
     const MEMBERS: u64 = 5;
     const MESSAGES: u64 = 500;
-    let members = Members::with(roomy());
+    let members = Members::with(large_queues());
     let hub = members.handle();
     let mut room: Vec<Member> = (0..MEMBERS).map(|_| members.enter(["A"])).collect();
-    // Faster than the hub can send: it takes up many of them in one turn.
+    // Faster than the hub can send, so it handles many in one batch.
     for n in 0..MESSAGES {
         let except = &room[usize::try_from(n % MEMBERS).unwrap()].client;
         hub.broadcast_except("A", except, &said(n)).unwrap();
@@ -157,12 +161,16 @@ fn two_jobs_of_one_project_are_both_kept_for_a_late_joiner() {
     assert_eq!(members.enter(["ci"]).heard(), ["started ci 2", "state ci 5"]);
     assert_eq!(members.enter(["other"]).heard(), NOTHING, "cleared for every project");
     hub.clear_latest("state").unwrap();
-    assert_eq!(members.enter(["ci"]).heard(), ["started ci 2"], "by the kind of latest()");
-    assert_eq!(late.heard(), ["state ci 5"], "a connected client gets no message of it");
+    assert_eq!(
+        members.enter(["ci"]).heard(),
+        ["started ci 2"],
+        "without a key, latest() uses the kind"
+    );
+    assert_eq!(late.heard(), ["state ci 5"], "clearing sends nothing to connected clients");
 }
 
 #[test]
-fn a_client_registered_for_everything_hears_every_room_until_it_subscribes_to_one() {
+fn a_client_registered_for_everything_receives_every_room_until_it_subscribes_to_one() {
     let members = Members::new();
     let hub = members.handle();
     let mut client = members.enter_all();
@@ -178,11 +186,15 @@ fn a_client_registered_for_everything_hears_every_room_until_it_subscribes_to_on
     assert_eq!(client.heard(), ["said A 1", "said - 3"]);
     hub.unsubscribe(&client.client, "A").unwrap();
     publish();
-    assert_eq!(client.heard(), NOTHING, "the last subscription left is not everything again");
+    assert_eq!(
+        client.heard(),
+        NOTHING,
+        "without its last subscription the client receives nothing"
+    );
 }
 
 #[test]
-fn an_acknowledgement_comes_before_what_follows_from_the_new_interest() {
+fn an_acknowledgement_precedes_the_messages_of_the_new_interest() {
     let members = Members::new();
     let hub = members.handle();
     hub.broadcast(&said(1).project("A").latest()).unwrap();
@@ -200,7 +212,7 @@ fn an_acknowledgement_comes_before_what_follows_from_the_new_interest() {
 }
 
 #[test]
-fn a_client_that_is_not_registered_or_is_gone_cannot_be_subscribed() {
+fn an_unregistered_or_closed_client_cannot_be_subscribed() {
     let members = Members::new();
     let hub = members.handle();
     let Member { ws, client, .. } = members.join();
@@ -216,20 +228,26 @@ fn a_client_that_is_not_registered_or_is_gone_cannot_be_subscribed() {
     assert_eq!(kind(hub.subscribe(&client, "A")), ErrorKind::Stopped);
 }
 
-/// Checks what one subscription brought: the retained state first, which is not older than
-/// `published`, and from there on each message. Each state is followed by an event of its number.
+/// Checks the messages of one subscription: the retained state first, not older than `published`,
+/// then every later message. Each state is followed by the event of the same number.
 #[track_caller]
 fn check_subscription(messages: &[Value], published: u64) {
     let heard: Vec<(bool, u64)> =
         messages.iter().map(|m| (m["type"] == "state", m["payload"].as_u64().unwrap())).collect();
-    assert!(heard.first().is_some_and(|first| first.0), "the retained state is first: {heard:?}");
-    assert!(heard[0].1 >= published, "{published} was published before: {heard:?}");
+    assert!(
+        heard.first().is_some_and(|first| first.0),
+        "the retained state must be first: {heard:?}"
+    );
+    assert!(
+        heard[0].1 >= published,
+        "older than {published}, which was published before: {heard:?}"
+    );
     for (n, pair) in heard.windows(2).enumerate() {
         let ((state, number), next) = (pair[0], pair[1]);
         let follows = if state { (false, number) } else { (true, number + 1) };
-        // Its event may be over when the state is retained.
-        let over = n == 0 && next == (true, number + 1);
-        assert!(next == follows || over, "{pair:?} in {heard:?}");
+        // The event of the retained state may have been sent before the subscription.
+        let event_missed = n == 0 && next == (true, number + 1);
+        assert!(next == follows || event_missed, "{pair:?} in {heard:?}");
     }
 }
 
@@ -237,7 +255,7 @@ fn check_subscription(messages: &[Value], published: u64) {
 fn a_subscription_that_races_with_publishes_misses_and_duplicates_nothing() {
     const ROUNDS: usize = 100;
     const BURST: u64 = 20;
-    let members = Members::with(roomy());
+    let members = Members::with(large_queues());
     let hub = &members.handle();
     let published = &AtomicU64::new(0);
     let publish = |n: u64| {
@@ -246,11 +264,11 @@ fn a_subscription_that_races_with_publishes_misses_and_duplicates_nothing() {
         published.store(n, Ordering::SeqCst);
     };
     publish(0);
-    let (go, told) = bounded::<()>(0);
+    let (start_burst, burst) = bounded::<()>(0);
     let longest = thread::scope(|scope| {
         scope.spawn(move || {
             for n in 1.. {
-                if n % BURST == 1 && told.recv().is_err() {
+                if n % BURST == 1 && burst.recv().is_err() {
                     return;
                 }
                 publish(n);
@@ -258,24 +276,23 @@ fn a_subscription_that_races_with_publishes_misses_and_duplicates_nothing() {
         });
         let subscribers: Vec<_> = (0..4)
             .map(|_| {
-                let (mut member, go) = (members.enter([]), go.clone());
+                let (mut member, start_burst) = (members.enter([]), start_burst.clone());
                 scope.spawn(move || {
-                    subscribe_again_and_again(&mut member, hub, ROUNDS, || {
-                        // A burst begins now.
-                        go.send(()).unwrap();
+                    subscribe_repeatedly(&mut member, hub, ROUNDS, || {
+                        start_burst.send(()).unwrap();
                         published.load(Ordering::SeqCst)
                     })
                 })
             })
             .collect();
-        drop(go);
+        drop(start_burst);
         subscribers.into_iter().map(|s| s.join().unwrap()).max().unwrap()
     });
-    assert!(longest > 1, "some subscription raced with a burst");
+    assert!(longest > 1, "no subscription raced with a burst");
 }
 
-/// Returns the most messages that one of the subscriptions brought.
-fn subscribe_again_and_again(
+/// Subscribes and unsubscribes. Returns the largest number of messages of one subscription.
+fn subscribe_repeatedly(
     member: &mut Member,
     hub: &HubHandle,
     rounds: usize,
@@ -285,7 +302,7 @@ fn subscribe_again_and_again(
     for round in 0..rounds {
         let published = start();
         hub.subscribe(&member.client, "A").unwrap();
-        // Shorter and longer subscriptions.
+        // Every other subscription lasts until its first message.
         let mut messages: Vec<Value> = (0..round % 2).map(|_| member.ws.next()).collect();
         hub.unsubscribe(&member.client, "A").unwrap();
         hub.send_to(&member.client, &Message::new("end", ())).unwrap();
@@ -309,11 +326,11 @@ impl Random {
     }
 }
 
-/// What the hub should do: rooms with members and retained messages, nothing else.
+/// A simple model of the hub: rooms with members and retained messages.
 struct Model {
-    /// The retained messages of each room, each with its key, in the order they first appeared.
+    /// The retained messages of each room with their keys, in the order in which the keys appeared.
     retained: Vec<Vec<(usize, String)>>,
-    /// The rooms of each client, and what it should receive.
+    /// The rooms of each client, and the messages it should receive.
     clients: Vec<(BTreeSet<usize>, Vec<String>)>,
 }
 
@@ -343,11 +360,11 @@ impl Model {
 }
 
 #[test]
-fn random_joins_leaves_and_messages_do_what_a_plain_model_does() {
+fn random_joins_leaves_and_messages_match_a_simple_model() {
     const CLIENTS: usize = 300;
     const ROOMS: usize = 30;
     const STEPS: usize = 6_000;
-    let members = Members::with(roomy());
+    let members = Members::with(large_queues());
     let hub = members.handle();
     let mut sockets: Vec<Member> = (0..CLIENTS).map(|_| members.enter([])).collect();
     let clients = (0..CLIENTS).map(|_| (BTreeSet::new(), Vec::new())).collect();
@@ -389,5 +406,5 @@ fn random_joins_leaves_and_messages_do_what_a_plain_model_does() {
     for (client, (socket, (_, expected))) in sockets.iter_mut().zip(&model.clients).enumerate() {
         assert_eq!(&socket.heard(), expected, "client {client}");
     }
-    assert_eq!(hub.counters().conflated, 0, "no client was slow, or there would be less");
+    assert_eq!(hub.counters().conflated, 0, "a slow client would receive fewer messages");
 }

@@ -1,4 +1,4 @@
-//! Computed routes, the pages beside them, and what a server refuses to serve.
+//! Computed routes, built-in and own pages, and paths that a server rejects.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use kentros::{
 };
 use serde_json::{Value, json};
 
+use crate::access::TOKEN;
 use crate::harness::{GUARD, Served, dial};
 use crate::raw::{Answer, ask, handshake_with, read_head};
 
@@ -54,11 +55,11 @@ fn a_route_is_computed_for_each_request() {
         assert_eq!(serde_json::from_str::<Value>(&answer.body).unwrap(), json!({"calls": n}));
     }
     assert_eq!(served.get("/value/below").status, 404);
-    assert_eq!(served.get("/").status, 200, "the dashboard is beside it");
+    assert_eq!(served.get("/").status, 200, "the dashboard is still served");
 }
 
 #[test]
-fn head_gets_the_fields_of_a_route_without_a_body_and_other_methods_do_not_call_it() {
+fn head_gets_the_headers_of_a_route_and_other_methods_do_not_call_it() {
     let calls = Arc::default();
     let served = serve(ServerConfig::bare().route("/value", counting(&calls)));
     let head = request(&served, "HEAD", "/value");
@@ -72,15 +73,15 @@ fn head_gets_the_fields_of_a_route_without_a_body_and_other_methods_do_not_call_
 }
 
 #[test]
-fn a_route_that_waits_blocks_no_other_request() {
+fn a_blocked_route_delays_no_other_request() {
     let (arrived, arrivals) = unbounded();
-    let (release, gate) = bounded::<()>(0);
+    let (release, blocked) = bounded::<()>(0);
     let config = ServerConfig::default()
         .page("/page", "text/plain", "a page")
         .route("/slow", move |request| {
             if request.parameter("wait").is_some() {
                 arrived.send(()).unwrap();
-                let _ = gate.recv_timeout(2 * GUARD);
+                let _ = blocked.recv_timeout(2 * GUARD);
             }
             Response::text("computed")
         })
@@ -99,7 +100,7 @@ fn a_route_that_waits_blocks_no_other_request() {
         })
         .collect();
     for _ in 0..3 {
-        assert_eq!(served.get("/slow").body, "computed", "nor its own other requests");
+        assert_eq!(served.get("/slow").body, "computed", "other requests to the same route");
         assert_eq!(served.get("/page").body, "a page");
         let mut client = served.client_at("/echo");
         client.send("echo", 1);
@@ -112,21 +113,21 @@ fn a_route_that_waits_blocks_no_other_request() {
 }
 
 #[test]
-fn a_panic_in_a_route_gives_500_and_the_server_goes_on() {
+fn a_panic_in_a_route_returns_500_and_the_server_keeps_running() {
     let served = serve(ServerConfig::bare().route("/", |request| {
-        assert!(request.query().is_none(), "a route of the tests panics");
-        Response::text("fine")
+        assert!(request.query().is_none(), "test: the route panics");
+        Response::text("computed")
     }));
     for _ in 0..5 {
         let answer = served.get("/?panic");
         assert_eq!(answer.status, 500);
-        assert!(!answer.body.contains("tests"), "the panic's message is for the log: {answer:?}");
-        assert_eq!(served.get("/").body, "fine");
+        assert!(!answer.body.contains("test:"), "the panic message must not be sent: {answer:?}");
+        assert_eq!(served.get("/").body, "computed");
     }
 }
 
 #[test]
-fn a_response_has_its_status_and_its_own_fields() {
+fn a_response_keeps_its_status_and_its_own_headers() {
     const OWN: &str = "default-src 'self' 'unsafe-inline'";
     let served = serve(ServerConfig::bare().route("/*", |request| {
         match request.tail() {
@@ -151,11 +152,15 @@ fn a_response_has_its_status_and_its_own_fields() {
     let answer = served.get("/moved");
     assert_eq!((answer.status, answer.field("location")), (302, "/elsewhere"));
     assert_eq!(fields(&served, "/cookies", "set-cookie"), ["a=1; HttpOnly", "b=2"]);
-    assert_eq!(fields(&served, "/policy", "content-security-policy"), [OWN], "in place of ours");
+    assert_eq!(
+        fields(&served, "/policy", "content-security-policy"),
+        [OWN],
+        "replaces the default"
+    );
 }
 
 #[test]
-fn a_header_that_is_not_valid_gives_500() {
+fn an_invalid_header_returns_500() {
     let header = |name: &'static str, value: &'static str| {
         move |_: &Request| Response::text("body").with_header(name, value)
     };
@@ -174,7 +179,7 @@ fn a_header_that_is_not_valid_gives_500() {
 }
 
 #[test]
-fn a_configured_content_security_policy_holds_for_pages_and_routes() {
+fn a_configured_content_security_policy_applies_to_pages_and_routes() {
     const OWN: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'";
     let config = ServerConfig::bare()
         .page("/", "text/html", "<script>1</script>")
@@ -201,13 +206,12 @@ impl Session for Silent {
 
 #[test]
 fn the_token_is_checked_before_sessions_and_routes_except_on_open_paths() {
-    const TOKEN: &str = "6f1ed002ab5595859014ebf0951522d9";
     let calls: Arc<AtomicUsize> = Arc::default();
-    let of_sessions = Arc::clone(&calls);
+    let session_calls = Arc::clone(&calls);
     let config = ServerConfig::bare()
         .with_access(Access::Token(Token::new(TOKEN).unwrap()))
         .sessions("/ws/*", move |_| {
-            of_sessions.fetch_add(1, Ordering::SeqCst);
+            session_calls.fetch_add(1, Ordering::SeqCst);
             Ok(Silent)
         })
         .route("/api/*", counting(&calls))
@@ -224,16 +228,20 @@ fn the_token_is_checked_before_sessions_and_routes_except_on_open_paths() {
         head.get(9..12).and_then(|status| status.parse::<u16>().ok()).unwrap()
     };
     let wrong = "Authorization: Bearer 6f1ed002ab5595859014ebf0951522d8";
-    let closed = ["/ws/a", "/ws/openly", "/ws/open/a", "/api/a", "/api/open", "/api/openly/a"];
-    for target in closed {
+    let protected = ["/ws/a", "/ws/openly", "/ws/open/a", "/api/a", "/api/open", "/api/openly/a"];
+    for target in protected {
         assert_eq!((status(target, "A: b"), status(target, wrong)), (401, 401), "{target}");
     }
-    assert_eq!(calls.load(Ordering::SeqCst), 0, "neither was called");
+    assert_eq!(
+        calls.load(Ordering::SeqCst),
+        0,
+        "no session and no route is called without the token"
+    );
     let token = format!("Authorization: Bearer {TOKEN}");
     assert_eq!((status("/ws/a", &token), status("/api/a", &token)), (101, 200));
     assert_eq!((status("/ws/open", "A: b"), status("/api/open/a", "A: b")), (101, 200));
     assert_eq!(calls.load(Ordering::SeqCst), 4);
-    // The check of the origin comes before them too.
+    // The origin is checked before them too.
     assert_eq!(status("/ws/open", "Origin: http://evil.example"), 403);
     assert_eq!(calls.load(Ordering::SeqCst), 4);
 }
@@ -242,7 +250,7 @@ fn the_token_is_checked_before_sessions_and_routes_except_on_open_paths() {
 const BUILT_IN: [&str; 5] = ["/", "/ws/stats", "/api/v1/stats", "/api/v1/projects", "/metrics"];
 
 #[test]
-fn a_bare_server_serves_the_health_checks_alone() {
+fn a_bare_server_serves_only_the_health_checks() {
     let served = serve(ServerConfig::bare());
     for path in BUILT_IN.into_iter().chain(["/app.js", "/login"]) {
         assert_eq!(served.get(path).status, 404, "{path}");
@@ -260,17 +268,18 @@ fn a_bare_server_serves_the_health_checks_alone() {
 }
 
 #[test]
-fn a_page_or_a_route_at_the_root_takes_the_dashboards_place() {
+fn a_page_or_route_at_the_root_replaces_the_dashboard() {
     let page = ServerConfig::default().page("/", "text/plain", "mine");
     let route = ServerConfig::default().route("/", |_| Response::text("mine"));
     for config in [page, route] {
         let served = serve(config);
         assert_eq!(served.get("/").body, "mine");
-        assert_eq!(served.client().subscribe("shop"), json!(["shop"]), "the rest is there");
+        assert_eq!(served.get("/app.js").status, 200);
+        assert_eq!(served.client().subscribe("shop"), json!(["shop"]), "the rest is still served");
     }
 }
 
-/// One more path of each kind.
+/// Each adds one path to a configuration.
 fn page(config: ServerConfig, path: &str) -> ServerConfig {
     config.page(path, "text/plain", "a page")
 }
@@ -283,67 +292,67 @@ fn socket(config: ServerConfig, path: &str) -> ServerConfig {
     config.websocket(path, |_, _| {})
 }
 
-type Add = fn(ServerConfig, &str) -> ServerConfig;
-const KINDS: [Add; 3] = [page, route, socket];
+type AddPath = fn(ServerConfig, &str) -> ServerConfig;
+const PATH_KINDS: [AddPath; 3] = [page, route, socket];
 
-/// Asserts that a server refuses this configuration with a message that names the path.
+/// Asserts that a server rejects this configuration with an error that names the path.
 #[track_caller]
-fn assert_refused(config: &ServerConfig, path: &str) {
+fn assert_rejected(config: &ServerConfig, path: &str) {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
-    let made = Server::bind("127.0.0.1:0", hub.handle(), config.clone());
-    let error = made.err().unwrap_or_else(|| panic!("{path:?} was accepted"));
+    let result = Server::bind("127.0.0.1:0", hub.handle(), config.clone());
+    let error = result.err().unwrap_or_else(|| panic!("{path:?} was accepted"));
     assert_eq!(error.kind(), ErrorKind::Invalid, "{path:?}: {error}");
-    assert!(error.to_string().contains(path), "{path:?} is not named: {error}");
-    let made = Server::without_listener(hub.handle(), config.clone());
-    assert_eq!(made.err().map(|error| error.kind()), Some(ErrorKind::Invalid), "{path:?}");
+    assert!(error.to_string().contains(path), "the error does not name {path:?}: {error}");
+    let result = Server::without_listener(hub.handle(), config.clone());
+    assert_eq!(result.err().map(|error| error.kind()), Some(ErrorKind::Invalid), "{path:?}");
 }
 
 #[test]
-fn a_server_refuses_relative_paths() {
+fn a_server_rejects_relative_paths() {
     for path in ["about", "ws/chat", "", "*", "rooms/*"] {
-        for add in KINDS {
-            assert_refused(&add(ServerConfig::bare(), path), path);
+        for add in PATH_KINDS {
+            assert_rejected(&add(ServerConfig::bare(), path), path);
         }
     }
 }
 
 #[test]
-fn a_server_refuses_a_path_given_twice() {
+fn a_server_rejects_duplicate_paths() {
     for path in ["/mine", "/", "/rooms/*"] {
-        for first in KINDS {
-            for second in KINDS {
-                assert_refused(&second(first(ServerConfig::bare(), path), path), path);
+        for first in PATH_KINDS {
+            for second in PATH_KINDS {
+                assert_rejected(&second(first(ServerConfig::bare(), path), path), path);
             }
         }
     }
     let both = page(route(ServerConfig::bare(), "/rooms/*"), "/rooms/");
     let served = serve(socket(both, "/rooms/a"));
-    assert_eq!(served.get("/rooms/b").body, "computed", "these are three paths");
+    assert_eq!(served.get("/rooms/b").body, "computed", "these are three different paths");
 }
 
 #[test]
-fn a_server_refuses_other_paths_below_the_json_api() {
+fn a_server_rejects_other_paths_below_the_json_api() {
     for path in ["/api/v1/mine", "/api/v1/projects/shop/mine", "/api/v1/*"] {
-        for add in KINDS {
-            assert_refused(&add(ServerConfig::default(), path), path);
+        for add in PATH_KINDS {
+            assert_rejected(&add(ServerConfig::default(), path), path);
         }
         serve(route(ServerConfig::bare(), path));
     }
 }
 
 #[test]
-fn a_server_refuses_reserved_paths() {
+fn a_server_rejects_reserved_paths() {
     let reserved =
         ["/ws/stats", "/api/v1/stats", "/api/v1/projects", "/metrics", "/healthz", "/readyz"];
     for path in reserved {
-        for add in KINDS {
-            assert_refused(&add(ServerConfig::default(), path), path);
+        for add in PATH_KINDS {
+            assert_rejected(&add(ServerConfig::default(), path), path);
         }
     }
-    let token = Token::new("6f1ed002ab5595859014ebf0951522d9").unwrap();
+    let token = Token::new(TOKEN).unwrap();
     let locked = ServerConfig::bare().with_access(Access::Token(token));
-    for add in KINDS {
-        assert_refused(&add(locked.clone(), "/login"), "/login");
+    for add in PATH_KINDS {
+        assert_rejected(&add(locked.clone(), "/login"), "/login");
     }
     assert_eq!(serve(page(ServerConfig::bare(), "/login")).get("/login").body, "a page");
 }

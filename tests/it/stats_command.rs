@@ -1,4 +1,4 @@
-//! `kentros stats`, as a person runs it.
+//! `kentros stats`, run as a command.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::fake_engine::{Fake, FakeEngine, Kind};
 use crate::harness::until;
 use crate::real_engine::{RealEngine, unique};
 
-/// Its rows, once, as JSON.
+/// The rows of one run with `--once --json`.
 fn once(args: &[&str]) -> Value {
     let (status, out, err) = run(kentros(&[&["stats", "--once", "--json"], args].concat()));
     assert_eq!(status, 0, "{err}");
@@ -18,13 +18,13 @@ fn once(args: &[&str]) -> Value {
 }
 
 #[test]
-fn one_table_has_each_container_and_its_rate() {
+fn once_prints_every_container_with_its_cpu_rate() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
         let ids: Vec<String> =
             ["web", "db", "job"].map(|name| engine.add(Fake::new(name, "shop"))).into();
-        // The first sample of an older engine comes with its next pass, here a second away, and
-        // the probe before has taken another: the first reading finds nothing.
+        // An older engine samples once a second. The probe uses up one sample, so the first reading
+        // finds none.
         engine.keeps_pace(Duration::from_secs(1));
         engine.wait_for_passes(1);
         let rows = once(&["--docker-host", &engine.host().to_string()]);
@@ -35,7 +35,7 @@ fn one_table_has_each_container_and_its_rate() {
 }
 
 #[test]
-fn a_hub_gives_the_same_and_of_one_project_only_its_own() {
+fn a_hub_and_an_engine_give_the_same_rows_and_project_filters_them() {
     let engine = FakeEngine::start(Kind::Direct);
     let web = engine.add(Fake::new("web", "shop"));
     let post = engine.add(Fake::new("post", "blog"));
@@ -54,7 +54,7 @@ fn a_hub_gives_the_same_and_of_one_project_only_its_own() {
 }
 
 #[test]
-fn it_goes_on_until_nobody_reads() {
+fn it_runs_until_its_output_is_closed() {
     let engine = FakeEngine::start(Kind::Direct);
     let web = engine.add(Fake::new("web", "shop"));
     let host = engine.host().to_string();
@@ -70,7 +70,7 @@ fn it_goes_on_until_nobody_reads() {
 }
 
 #[test]
-fn a_hub_without_an_engine_is_told_with_the_remedy() {
+fn a_hub_without_an_engine_is_an_error_with_the_fix() {
     let absent = ["--addr", "127.0.0.1:0", "--docker-host", "unix:///nowhere/kentros.sock"];
     let hub = Running::start(kentros(&absent));
     let url = format!("ws://{}/ws/stats", hub.addr());
@@ -82,8 +82,8 @@ fn a_hub_without_an_engine_is_told_with_the_remedy() {
 }
 
 #[test]
-fn its_table_is_that_of_docker_stats() {
-    let Some(engine) = RealEngine::find("its_table_is_that_of_docker_stats") else { return };
+fn the_table_matches_docker_stats() {
+    let Some(engine) = RealEngine::find("the_table_matches_docker_stats") else { return };
     let project = unique("table");
     let idle = engine.start(&project, "idle", &["sleep", "1000"]);
     let cells = |table: &str| -> Vec<Vec<String>> {
@@ -97,7 +97,7 @@ fn its_table_is_that_of_docker_stats() {
     until("the same table", || {
         let theirs = cells(&engine.docker(&["stats", "--no-stream", &idle.id]));
         let (_, ours, _) = run(kentros(&args));
-        // The CPU of either is of another second.
+        // The CPU column differs: the two commands measure different seconds.
         cells(&ours).iter().zip(&theirs).all(|(ours, theirs)| {
             let same = |n: usize| ours.get(n) == theirs.get(n);
             ours.len() == 8 && [0, 1, 3, 4, 5, 6, 7].into_iter().all(same)

@@ -1,4 +1,4 @@
-//! From a source to the clients: when it is asked, and what becomes of what it says.
+//! The streamer: when it reads its source, and what clients receive for each reading.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,15 +14,15 @@ use crate::harness::{GUARD, Served, keys, one_each, row, snapshot, until};
 use crate::source::{Call, Reading, Script};
 
 #[test]
-fn the_source_is_asked_only_while_somebody_listens() {
+fn the_source_is_read_only_while_a_client_is_connected() {
     let served = Served::new();
     let script = Script::start(&served.handle());
-    // Ticks of a time when nobody listens are no readings, then or later.
+    // This tick causes no reading before a client connects.
     script.tick();
     let mut first = served.client();
     assert_eq!(script.call(), Call::Start);
     script.answer(Reading::Rows(one_each(&["shop"], 0)));
-    assert!(matches!(script.call(), Call::Collect(_)), "the tick that waited");
+    assert!(matches!(script.call(), Call::Collect(_)), "the first reading, for the waiting tick");
     let mut second = served.client();
     script.read(Reading::Rows(one_each(&["shop"], 1)));
     for client in [&mut first, &mut second] {
@@ -33,26 +33,26 @@ fn the_source_is_asked_only_while_somebody_listens() {
     script.read(Reading::Rows(one_each(&["shop"], 2)));
     second.close();
     served.until_clients(0);
-    // The hub has told the streamer once it answers.
+    // After this response the hub has notified the streamer.
     served.get("/healthz");
     for _ in 0..5 {
         script.tick();
     }
-    // A check is put to the source once the streamer has heard it.
-    until("a check", || {
+    // A health check reaches the source only once the streamer knows that no client is left.
+    until("a health check", || {
         served.get("/readyz");
         let calls: Vec<Call> = script.calls.try_iter().collect();
-        assert!(calls.iter().all(|call| *call == Call::HealthCheck), "nobody listens: {calls:?}");
+        assert!(
+            calls.iter().all(|call| *call == Call::HealthCheck),
+            "no client is connected: {calls:?}"
+        );
         !calls.is_empty()
     });
 }
 
 #[test]
-fn a_tick_is_a_snapshot_and_each_client_gets_it_once() {
-    let served = Served::new();
-    let script = Script::start(&served.handle());
-    let mut client = served.client();
-    assert_eq!(script.call(), Call::Start);
+fn each_tick_sends_each_client_one_snapshot() {
+    let (_served, script, mut client) = Script::with_client();
     for n in 0..10 {
         assert_eq!(script.read(Reading::Rows(one_each(&["shop"], n))), Interest::all());
         if n == 0 {
@@ -68,7 +68,7 @@ fn a_tick_is_a_snapshot_and_each_client_gets_it_once() {
 }
 
 #[test]
-fn whoever_comes_later_has_the_latest_at_once() {
+fn a_new_client_gets_the_latest_snapshot_at_once() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let mut first = served.client();
@@ -82,11 +82,8 @@ fn whoever_comes_later_has_the_latest_at_once() {
 }
 
 #[test]
-fn an_error_becomes_an_engine_status_and_a_success_ends_it() {
-    let served = Served::new();
-    let script = Script::start(&served.handle());
-    let mut client = served.client();
-    assert_eq!(script.call(), Call::Start);
+fn a_failed_reading_reports_unreachable_until_one_succeeds() {
+    let (served, script, mut client) = Script::with_client();
     let state = |message: &Value| {
         let payload = &message["payload"];
         (payload["state"].clone(), payload["error"].clone(), payload["since"].as_u64().unwrap())
@@ -97,15 +94,15 @@ fn an_error_becomes_an_engine_status_and_a_success_ends_it() {
     assert!(since > 1_700_000_000);
     script.read(Reading::Fails("the engine is gone: start it"));
     let before = client.all_until("engine_status");
-    assert!(before.iter().all(|m| m["type"] != "engine_status"), "told at changes only");
-    // The same error is no news; another is.
+    assert!(before.iter().all(|m| m["type"] != "engine_status"), "sent only on a change");
+    // The same error is not sent again, a different one is.
     script.read(Reading::Fails("the engine is gone: start it"));
     script.read(Reading::Fails("permission denied"));
     let (unreachable, why, since) = state(&client.expect("engine_status"));
     assert_eq!((unreachable, why), (json!("unreachable"), json!("permission denied")));
     let mut later = served.client();
     assert_eq!(state(&later.expect("engine_status")).2, since, "since the first failure");
-    // Figures of the time before would stand for the present.
+    // Old values must not be shown as current.
     assert!(!served.get("/metrics").body.contains("container_memory"));
     let answer = served.get("/api/v1/stats");
     assert_eq!((answer.status, answer.body.trim_end()), (503, "permission denied"));
@@ -115,13 +112,10 @@ fn an_error_becomes_an_engine_status_and_a_success_ends_it() {
 }
 
 #[test]
-fn a_panic_of_the_source_becomes_an_engine_status_and_the_streamer_lives() {
-    let served = Served::new();
-    let script = Script::start(&served.handle());
-    let mut client = served.client();
-    assert_eq!(script.call(), Call::Start);
+fn a_panic_in_collect_reports_unreachable_and_the_streamer_keeps_running() {
+    let (_served, script, mut client) = Script::with_client();
     for n in 0..3 {
-        script.read(Reading::Panics("a source of the tests panics"));
+        script.read(Reading::Panics("test: the source panics"));
         let status = client.find("engine_status");
         assert_eq!(status["payload"]["state"], "unreachable");
         assert!(status["payload"]["error"].as_str().unwrap().contains("panicked"), "{status}");
@@ -131,12 +125,12 @@ fn a_panic_of_the_source_becomes_an_engine_status_and_the_streamer_lives() {
     }
 }
 
-/// Knows at its beginning how the engine is, and is never read.
-struct Knowing(Result<&'static str, &'static str>);
+/// A source that knows the engine's state at its start and is never read.
+struct KnownEngine(Result<&'static str, &'static str>);
 
-impl StatsSource for Knowing {
+impl StatsSource for KnownEngine {
     fn collect(&mut self, _: &Interest) -> Result<Snapshot, SourceError> {
-        panic!("there was no tick")
+        panic!("test: read without a tick")
     }
 
     fn start(&mut self, _: &HubHandle) -> Result<(), SourceError> {
@@ -149,14 +143,14 @@ impl StatsSource for Knowing {
 }
 
 #[test]
-fn the_first_client_is_told_of_the_engine_before_the_first_reading() {
+fn the_first_client_gets_an_engine_status_before_the_first_reading() {
     for (known, expected) in [
         (Ok("Script"), json!({"state": "connected", "engine": "Script", "error": null})),
         (Err("start it"), json!({"state": "unreachable", "engine": null, "error": "start it"})),
     ] {
         let served = Served::new();
         let (_tick, ticks) = unbounded();
-        served.handle().start_stats_streamer(ticks, Knowing(known)).unwrap();
+        served.handle().start_stats_streamer(ticks, KnownEngine(known)).unwrap();
         let status = served.client().expect("engine_status");
         for (field, value) in expected.as_object().unwrap() {
             assert_eq!(status["payload"][field], *value, "{field}");
@@ -165,58 +159,52 @@ fn the_first_client_is_told_of_the_engine_before_the_first_reading() {
 }
 
 #[test]
-fn nothing_is_shown_before_the_first_samples() {
+fn no_stats_are_sent_before_the_first_samples() {
     let without_rows = |state: &str| {
         let mut container = Container::new("c0ffee", "web");
         container.state = state.into();
         let shop = Project::new("shop", vec![container]);
         Reading::Rows(Snapshot::from_rows([], &[shop], Duration::from_secs(1)).unwrap())
     };
-    let served = Served::new();
-    let script = Script::start(&served.handle());
-    let mut client = served.client();
-    assert_eq!(script.call(), Call::Start);
+    let (_served, script, mut client) = Script::with_client();
     script.read(without_rows("running"));
     script.read(Reading::Rows(one_each(&["shop"], 1)));
     assert_eq!(keys(&client.find("container_stats")["payload"]), ["shop-web"]);
-    // Later it is news.
+    // After the first samples, an empty snapshot is sent.
     script.read(without_rows("running"));
     assert!(keys(&client.find("container_stats")["payload"]).is_empty());
-    // So it is at once where nothing runs.
-    let served = Served::new();
-    let script = Script::start(&served.handle());
-    let mut client = served.client();
-    assert_eq!(script.call(), Call::Start);
+    // If no container runs, it is sent at once.
+    let (_served, script, mut client) = Script::with_client();
     script.read(without_rows("exited"));
     assert!(keys(&client.find("container_stats")["payload"]).is_empty());
 }
 
-/// Panics wherever it can but in its readings.
-struct Clumsy;
+/// A source that panics in every method except `collect`.
+struct PanicsOutsideCollect;
 
-impl StatsSource for Clumsy {
+impl StatsSource for PanicsOutsideCollect {
     fn collect(&mut self, _: &Interest) -> Result<Snapshot, SourceError> {
         Ok(one_each(&["shop"], 1))
     }
 
     fn start(&mut self, _: &HubHandle) -> Result<(), SourceError> {
-        panic!("a source of the tests panics in start()");
+        panic!("test: the source panics in start()");
     }
 
     fn health_check(&mut self) -> Result<(), SourceError> {
-        panic!("a source of the tests panics in health_check()");
+        panic!("test: the source panics in health_check()");
     }
 
     fn pause(&mut self) {
-        panic!("a source of the tests panics in pause()");
+        panic!("test: the source panics in pause()");
     }
 }
 
 #[test]
-fn a_source_that_panics_anywhere_else_does_not_end_the_streamer_either() {
+fn a_panic_in_start_pause_or_health_check_does_not_end_the_streamer() {
     let served = Served::new();
     let (tick, ticks) = unbounded();
-    let streamer = served.handle().start_stats_streamer(ticks, Clumsy).unwrap();
+    let streamer = served.handle().start_stats_streamer(ticks, PanicsOutsideCollect).unwrap();
     let answer = served.get("/readyz");
     assert_eq!(answer.status, 503);
     assert!(answer.body.contains("panicked"), "{answer:?}");
@@ -229,34 +217,33 @@ fn a_source_that_panics_anywhere_else_does_not_end_the_streamer_either() {
 }
 
 #[test]
-fn a_late_reading_skips_the_ticks_it_missed() {
+fn a_slow_reading_skips_the_ticks_it_missed() {
     const INTERVAL: Duration = Duration::from_millis(50);
     let served = Served::new();
-    let (say, heard) = unbounded();
+    let (report, readings) = unbounded();
     let mut first = true;
     let source = move || {
-        say.send(Instant::now()).unwrap();
+        report.send(Instant::now()).unwrap();
         if std::mem::take(&mut first) {
-            // Twenty ticks late.
+            // This reading takes twenty intervals.
             after(20 * INTERVAL).recv().unwrap();
-            say.send(Instant::now()).unwrap();
+            report.send(Instant::now()).unwrap();
         }
         Ok::<_, io::Error>(json!({}))
     };
     let _client = served.client();
-    let begun = Instant::now();
     served.handle().start_stats_streamer(INTERVAL, source).unwrap();
-    let next = || heard.recv_timeout(GUARD).unwrap();
-    assert!(next() < begun + GUARD, "at once");
+    let next = || readings.recv_timeout(GUARD).unwrap();
+    next();
     let late = next();
     for n in 0..6 {
-        // The n-th after it belongs to a tick of its own, n intervals later at the least.
-        assert!(next() >= late + INTERVAL * n, "reading {n} after the late one");
+        // Each later reading has its own tick, at least one interval after the one before.
+        assert!(next() >= late + INTERVAL * n, "reading {n} after the slow one came too early");
     }
 }
 
 #[test]
-fn the_readings_of_a_closure_are_filtered_by_their_project_id() {
+fn rows_of_a_closure_are_filtered_by_project_id() {
     let served = Served::new();
     let (mut shop, mut alone, mut all) = (served.client(), served.client(), served.client());
     shop.subscribe("shop");
@@ -275,7 +262,7 @@ fn the_readings_of_a_closure_are_filtered_by_their_project_id() {
 }
 
 #[test]
-fn a_closure_whose_value_is_no_object_is_an_error_in_words() {
+fn a_closure_value_that_is_not_an_object_reports_an_error() {
     let served = Served::new();
     let mut client = served.client();
     let source = || Ok::<_, io::Error>([1, 2, 3]);
@@ -286,18 +273,15 @@ fn a_closure_whose_value_is_no_object_is_an_error_in_words() {
 }
 
 #[test]
-fn a_stopped_streamer_has_let_go_of_its_source_and_the_hub_goes_on() {
-    let served = Served::new();
-    let script = Script::start(&served.handle());
-    let mut client = served.client();
-    assert_eq!(script.call(), Call::Start);
+fn a_stopped_streamer_drops_its_source_and_another_can_start() {
+    let (served, script, mut client) = Script::with_client();
     script.read(Reading::Rows(one_each(&["shop"], 1)));
     client.find("container_stats");
     let Script { streamer, calls, .. } = script;
     streamer.stop();
     assert_eq!(calls.try_iter().collect::<Vec<_>>(), [Call::Pause, Call::Dropped]);
     let script = Script::start(&served.handle());
-    assert_eq!(script.call(), Call::Start, "another takes its place");
+    assert_eq!(script.call(), Call::Start, "the new source is started");
     script.read(Reading::Rows(snapshot(vec![row("shop", "web", 2), row("shop", "db", 3)])));
     let stats = client.find("container_stats");
     assert_eq!(keys(&stats["payload"]), ["shop-db", "shop-web"]);
@@ -306,7 +290,7 @@ fn a_stopped_streamer_has_let_go_of_its_source_and_the_hub_goes_on() {
 }
 
 #[test]
-fn a_hub_without_any_streamer_left_is_ready_as_one_that_never_had_one() {
+fn a_hub_whose_streamer_stopped_is_ready() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     script.streamer.stop();
@@ -315,7 +299,7 @@ fn a_hub_without_any_streamer_left_is_ready_as_one_that_never_had_one() {
 }
 
 #[test]
-fn a_dropped_handle_leaves_the_streamer_running_and_an_end_of_ticks_ends_the_readings_alone() {
+fn a_streamer_survives_its_dropped_handle_and_the_end_of_its_ticks() {
     let served = Served::new();
     let (tick, ticks) = unbounded();
     let source = || Ok::<_, io::Error>(json!({"a": {}}));
@@ -329,11 +313,8 @@ fn a_dropped_handle_leaves_the_streamer_running_and_an_end_of_ticks_ends_the_rea
 }
 
 #[test]
-fn the_history_of_what_a_client_receives_is_sent_on_request() {
-    let served = Served::new();
-    let script = Script::start(&served.handle());
-    let mut client = served.client();
-    assert_eq!(script.call(), Call::Start);
+fn a_history_request_returns_the_clients_projects_only() {
+    let (_served, script, mut client) = Script::with_client();
     client.send("history", json!({"seconds": 300}));
     let empty = client.expect("history");
     assert_eq!(empty["payload"], json!({"t": [], "containers": {}}));

@@ -1,4 +1,4 @@
-//! The requests of `/ws/stats`, and what each client gets after them.
+//! The requests of `/ws/stats`, and what each client receives after them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
@@ -20,14 +20,18 @@ fn a_client_without_a_subscription_gets_every_project() {
     served.handle().publish_snapshot(one_each(&["blog", "shop", STANDALONE], 1)).unwrap();
     let stats = client.expect("container_stats");
     assert_eq!(keys(&stats["payload"]), ["_standalone-web", "blog-web", "shop-web"]);
-    let sums = client.expect("project_stats");
-    assert_eq!(keys(&sums["payload"]), ["_standalone", "blog", "shop"]);
+    let totals = client.expect("project_stats");
+    assert_eq!(keys(&totals["payload"]), ["_standalone", "blog", "shop"]);
     assert!(stats["timestamp"].is_u64(), "{stats}");
-    assert_eq!(stats["payload"]["blog-web"]["cpu_percent"], Value::Null, "unknown is not 0");
+    assert_eq!(
+        stats["payload"]["blog-web"]["cpu_percent"],
+        Value::Null,
+        "an unknown value is null, not 0"
+    );
 }
 
 #[test]
-fn a_client_gets_the_rows_and_sums_of_its_projects_only() {
+fn a_client_gets_the_rows_and_totals_of_its_projects_only() {
     let served = Served::new();
     let (mut shop, mut two, mut none) = (served.client(), served.client(), served.client());
     assert_eq!(shop.subscribe("shop"), json!(["shop"]));
@@ -41,9 +45,9 @@ fn a_client_gets_the_rows_and_sums_of_its_projects_only() {
     ];
     served.handle().publish_snapshot(snapshot(rows)).unwrap();
     assert_eq!(keys(&shop.expect("container_stats")["payload"]), ["shop-b", "shop-c"]);
-    let sums = shop.expect("project_stats");
-    assert_eq!(keys(&sums["payload"]), ["shop"]);
-    assert_eq!(sums["payload"]["shop"]["memory_usage"], 5);
+    let totals = shop.expect("project_stats");
+    assert_eq!(keys(&totals["payload"]), ["shop"]);
+    assert_eq!(totals["payload"]["shop"]["memory_usage"], 5);
     assert_eq!(keys(&two.expect("container_stats")["payload"]), ["_standalone-d", "blog-a"]);
     assert_eq!(keys(&two.expect("project_stats")["payload"]), ["_standalone", "blog"]);
     assert_eq!(none.expect("container_stats")["payload"], json!({}));
@@ -51,7 +55,7 @@ fn a_client_gets_the_rows_and_sums_of_its_projects_only() {
 }
 
 #[test]
-fn each_answer_comes_before_what_follows_from_it_and_names_all_that_is_subscribed_to() {
+fn each_reply_lists_all_subscriptions_and_precedes_the_new_stats() {
     let served = Served::new();
     let mut client = served.client();
     served.handle().publish_snapshot(one_each(&["a", "b", "c"], 1)).unwrap();
@@ -69,36 +73,40 @@ fn each_answer_comes_before_what_follows_from_it_and_names_all_that_is_subscribe
         assert_eq!(answer["payload"], json!(subscribed));
         let stats = client.expect("container_stats");
         let wanted: Vec<String> = subscribed.iter().map(|p| format!("{p}-web")).collect();
-        assert_eq!(keys(&stats["payload"]), wanted, "the newest follows at once");
+        assert_eq!(keys(&stats["payload"]), wanted, "the latest stats follow at once");
         assert_eq!(keys(&client.expect("project_stats")["payload"]), subscribed);
     }
     client.send("unsubscribe", "a");
     assert_eq!(client.expect("unsubscribed")["payload"], json!([]));
     let stats = client.expect("container_stats");
-    assert_eq!(keys(&stats["payload"]).len(), 3, "without a subscription: everything again");
+    assert_eq!(
+        keys(&stats["payload"]).len(),
+        3,
+        "without subscriptions the client receives everything again"
+    );
 }
 
 #[test]
-fn the_256th_subscription_is_served_and_the_257th_refused_with_nothing_changed() {
+fn the_256th_subscription_is_accepted_and_the_257th_changes_nothing() {
     let served = Served::new();
     let mut client = served.client();
-    let most: Vec<String> = (0..256).map(|n| format!("p{n:03}")).collect();
-    let (half, rest) = most.split_at(128);
+    let ids: Vec<String> = (0..256).map(|n| format!("p{n:03}")).collect();
+    let (half, rest) = ids.split_at(128);
     client.subscribe(half.to_vec());
-    assert_eq!(client.subscribe(rest.to_vec()), json!(most));
+    assert_eq!(client.subscribe(rest.to_vec()), json!(ids));
     client.send("subscribe", json!(["one more", "and another"]));
     let error = client.expect("error");
     assert_eq!(error["payload"]["code"], "too_many_subscriptions");
     assert!(error["payload"]["message"].as_str().unwrap().contains("256"), "{error}");
-    // What is subscribed to already is no addition.
-    assert_eq!(client.subscribe("p000"), json!(most));
+    // A repeated subscription does not count again.
+    assert_eq!(client.subscribe("p000"), json!(ids));
     client.send("unsubscribe", "p000");
     client.expect("unsubscribed");
     assert_eq!(client.subscribe("one more").as_array().unwrap().len(), 256);
 }
 
 #[test]
-fn what_cannot_be_understood_gets_an_error_and_the_connection_stays() {
+fn an_invalid_request_gets_an_error_and_the_connection_stays_open() {
     let served = Served::new();
     let mut client = served.client();
     let cases = [
@@ -121,11 +129,15 @@ fn what_cannot_be_understood_gets_an_error_and_the_connection_stays() {
         assert_eq!(error["payload"]["code"], code, "{text:?}");
         assert!(!error["payload"]["message"].as_str().unwrap().is_empty());
     }
-    assert_eq!(client.subscribe("shop"), json!(["shop"]), "nothing was subscribed to by mistake");
+    assert_eq!(
+        client.subscribe("shop"),
+        json!(["shop"]),
+        "the invalid requests subscribed to nothing"
+    );
 }
 
 #[test]
-fn answers_come_in_the_order_of_what_they_answer() {
+fn replies_arrive_in_the_order_of_the_requests() {
     let served = Served::new();
     for _ in 0..20 {
         let mut client = served.raw_client();
@@ -139,13 +151,13 @@ fn answers_come_in_the_order_of_what_they_answer() {
         for n in 0..40 {
             let (_, answer) = read_frame(&mut client).unwrap();
             let answer: Value = serde_json::from_slice(&answer).unwrap();
-            assert_eq!(answer["type"], ["subscribed", "error"][n % 2], "answer {n}: {answer}");
+            assert_eq!(answer["type"], ["subscribed", "error"][n % 2], "reply {n}: {answer}");
         }
     }
 }
 
 #[test]
-fn a_project_may_have_any_name_and_stays_one_json_string() {
+fn any_project_name_is_escaped_as_json() {
     let served = Served::new();
     let mut client = served.client();
     let name = "</script>\"\\\u{0}\u{2028}é";
@@ -157,7 +169,7 @@ fn a_project_may_have_any_name_and_stays_one_json_string() {
 }
 
 #[test]
-fn messages_for_subscribers_reach_those_and_whoever_gets_everything() {
+fn messages_for_subscribers_reach_subscribers_and_unfiltered_clients() {
     let served = Served::new();
     let handle = served.handle();
     let (mut all, mut shop, mut blog) = (served.client(), served.client(), served.client());
@@ -177,14 +189,18 @@ fn messages_for_subscribers_reach_those_and_whoever_gets_everything() {
 }
 
 #[test]
-fn the_source_is_asked_for_what_the_clients_together_want() {
+fn the_source_gets_the_combined_interest_of_all_clients() {
     let served = Served::new();
     let script = Script::start(&served.handle());
     let (mut one, mut other) = (served.client(), served.client());
     assert_eq!(script.call(), Call::Start);
     let empty = || Reading::Rows(one_each(&[], 0));
     one.subscribe(json!(["a", "b"]));
-    assert_eq!(script.read(empty()), kentros::Interest::all(), "the other one has no subscription");
+    assert_eq!(
+        script.read(empty()),
+        kentros::Interest::all(),
+        "the other client has no subscription"
+    );
     other.subscribe(json!(["b", "c"]));
     assert_eq!(script.read(empty()), kentros::Interest::only(["a", "b", "c"]));
     one.close();
@@ -193,29 +209,29 @@ fn the_source_is_asked_for_what_the_clients_together_want() {
     assert_eq!(script.read(empty()), kentros::Interest::only(["b", "c"]));
 }
 
-/// The producers of the test below, each with a state of its own, and how often it changes.
+/// The producers of the test below. Each publishes a retained message with numbers up to `LAST`.
 const PRODUCERS: [&str; 3] = ["a", "b", "c"];
 const LAST: u64 = 600;
 
-/// Reads each producer's state up to its last, and asserts that after the newest there was then
-/// none is missing and none comes twice. Tells how far the producers were, together, at first.
+/// Reads each producer's messages up to the last, and asserts that after the retained one none is
+/// missing and none comes twice. Returns the sum of the numbers of the retained messages.
 #[track_caller]
-fn follow(client: &mut Ws) -> u64 {
-    let mut at: HashMap<String, u64> = HashMap::new();
-    let mut first = 0;
-    while at.len() < PRODUCERS.len() || at.values().any(|&n| n < LAST) {
+fn read_to_last(client: &mut Ws) -> u64 {
+    let mut last_seen: HashMap<String, u64> = HashMap::new();
+    let mut first_sum = 0;
+    while last_seen.len() < PRODUCERS.len() || last_seen.values().any(|&n| n < LAST) {
         let message = client.next();
         let n = message["payload"].as_u64().unwrap_or_else(|| panic!("{message}"));
-        match at.insert(message["type"].to_string(), n) {
+        match last_seen.insert(message["type"].to_string(), n) {
             Some(last) => assert_eq!(n, last + 1, "{message}"),
-            None => first += n,
+            None => first_sum += n,
         }
     }
-    first
+    first_sum
 }
 
 #[test]
-fn whoever_comes_while_publishing_goes_on_gets_the_newest_and_then_each_without_a_gap() {
+fn a_client_that_connects_during_publishing_gets_the_newest_and_then_no_gap() {
     let served = Served::new();
     let handle = served.handle();
     let publish = &|producer: &str, n: u64| {
@@ -225,35 +241,36 @@ fn whoever_comes_while_publishing_goes_on_gets_the_newest_and_then_each_without_
     for producer in PRODUCERS {
         publish(producer, 0);
     }
-    // The producers wait now and then for one more to come: else all come after their end.
-    let (go, told) = bounded::<()>(0);
+    // The producers pause now and then until another client connects. Otherwise all clients would
+    // connect after the last message.
+    let (go_on, paused) = bounded::<()>(0);
     let firsts: BTreeSet<u64> = thread::scope(|scope| {
         for producer in PRODUCERS {
-            let told = told.clone();
+            let paused = paused.clone();
             scope.spawn(move || {
                 for n in 1..=LAST {
                     if n % 30 == 0 {
-                        let _ = told.recv();
+                        let _ = paused.recv();
                     }
                     publish(producer, n);
                 }
             });
         }
-        drop(told);
-        let comers: Vec<_> = (0..30)
+        drop(paused);
+        let clients: Vec<_> = (0..30)
             .map(|n| {
-                let _ = go.send(());
+                let _ = go_on.send(());
                 let mut client = served.client();
                 scope.spawn(move || {
                     if n % 2 == 0 {
                         client.subscribe("shop");
                     }
-                    follow(&mut client)
+                    read_to_last(&mut client)
                 })
             })
             .collect();
-        drop(go);
-        comers.into_iter().map(|comer| comer.join().unwrap()).collect()
+        drop(go_on);
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    assert!(firsts.len() > 3, "they came in the midst of it: {firsts:?}");
+    assert!(firsts.len() > 3, "clients must connect during publishing: {firsts:?}");
 }

@@ -1,5 +1,5 @@
-//! The engine behind TLS, as dockerd's `--tlsverify`: socat in front of the fake engine, with
-//! certificates made for the occasion.
+//! An engine behind TLS, like dockerd with `--tlsverify`: socat in front of the fake engine, with
+//! certificates made for each test.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::docker_source::{is_quarter, read, until_cpu};
 use crate::fake_engine::{Fake, FakeEngine, Kind};
 use crate::harness::say_skipped;
 
-/// A folder of certificates, removed at the end.
+/// A folder of certificates. It is removed on drop.
 struct Certificates(PathBuf);
 
 impl Certificates {
@@ -48,13 +48,13 @@ impl Drop for Certificates {
     }
 }
 
-/// socat: TLS on a port of its choice, the engine's socket behind it.
-struct Front {
+/// socat, which accepts TLS on a free port and forwards to the engine's socket.
+struct TlsProxy {
     socat: Child,
     host: DockerHost,
 }
 
-impl Front {
+impl TlsProxy {
     fn start(certificates: &Path, socket: &Path) -> Self {
         let listen = "OPENSSL-LISTEN:0,bind=127.0.0.1,fork,cert=server.pem,key=server-key.pem,cafile=ca.pem,verify=1";
         let mut socat = Command::new("socat")
@@ -67,19 +67,20 @@ impl Front {
         let mut lines = log.lines().map(Result::unwrap);
         let line = lines.find(|line| line.contains("listening on")).expect("socat listens");
         let port = line.rsplit_once(':').unwrap().1.to_owned();
-        // Whoever stops reading a pipe stops its writer in the end.
+        // Keep reading: socat would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { socat, host: format!("tcp://localhost:{port}").parse().unwrap() }
     }
 }
 
-impl Drop for Front {
+impl Drop for TlsProxy {
     fn drop(&mut self) {
         let _ = self.socat.kill();
         let _ = self.socat.wait();
     }
 }
 
+/// Whether socat and openssl are installed. Without them the test is skipped, or fails if required.
 fn have_tools() -> bool {
     let have = ["socat", "openssl"].iter().all(|tool| {
         let tool = Command::new("sh").args(["-c", &format!("command -v {tool}")]).output();
@@ -87,48 +88,51 @@ fn have_tools() -> bool {
     });
     if !have {
         assert!(std::env::var_os("KENTROS_TEST_TLS").is_none_or(|v| v != "require"));
-        say_skipped("the engine behind TLS", "socat and openssl are not both installed");
+        say_skipped("the engine behind TLS", "needs both socat and openssl");
     }
     have
 }
 
 #[test]
-fn an_engine_that_wants_tls_is_read_with_the_files_of_docker_cert_path() {
+fn an_engine_behind_tls_is_read_with_the_files_of_docker_cert_path() {
     if !have_tools() {
         return;
     }
     let certificates = Certificates::new("good");
     let engine = FakeEngine::start(Kind::Direct);
     let id = engine.add(Fake::new("web", "shop"));
-    let front = Front::start(&certificates.0, engine.path());
+    let proxy = TlsProxy::start(&certificates.0, engine.path());
 
-    let host = front.host.clone().with_tls(&certificates.0).unwrap();
+    let host = proxy.host.clone().with_tls(&certificates.0).unwrap();
     let reading = read(&mut DockerSource::new(host)).unwrap();
     assert!(reading.row(&id).memory_usage.is_some());
 
-    // The streams of an older engine have connections of their own.
+    // The streams of an older engine use separate connections.
     let older = FakeEngine::start(Kind::Stream);
     let ids: Vec<String> =
         (0..20).map(|n| older.add(Fake::new(&format!("c{n}"), "shop"))).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let front_of_older = Front::start(&certificates.0, older.path());
-    let host = front_of_older.host.clone().with_tls(&certificates.0).unwrap();
+    let stream_proxy = TlsProxy::start(&certificates.0, older.path());
+    let host = stream_proxy.host.clone().with_tls(&certificates.0).unwrap();
     let mut source = DockerSource::new(host);
     let reading = until_cpu(&older, &mut source, &ids);
     assert!(ids.iter().all(|id| is_quarter(reading.cpu(id))), "{reading:?}");
     assert_eq!(source.engine_info().mode, Some(Mode::Stream));
 
-    let error = read(&mut DockerSource::new(front.host.clone())).unwrap_err();
-    assert!(!error.is_empty(), "without TLS there is no reading");
+    let error = read(&mut DockerSource::new(proxy.host.clone())).unwrap_err();
+    assert!(!error.is_empty(), "a connection without TLS must fail");
 
-    let strangers = Certificates::new("other");
-    let host = front.host.clone().with_tls(&strangers.0).unwrap();
+    let other_authority = Certificates::new("other");
+    let host = proxy.host.clone().with_tls(&other_authority.0).unwrap();
     let error = read(&mut DockerSource::new(host)).unwrap_err();
-    assert!(error.contains("certificate"), "an engine of another authority is refused: {error}");
+    assert!(
+        error.contains("certificate"),
+        "a certificate of another authority must be rejected: {error}"
+    );
 }
 
 #[test]
-fn a_missing_file_is_named() {
+fn a_missing_certificate_file_is_named() {
     let host: DockerHost = "tcp://localhost:1".parse().unwrap();
     let error = host.with_tls(Path::new("/nowhere")).unwrap_err();
     assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");

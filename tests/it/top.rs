@@ -1,4 +1,4 @@
-//! `kentros top` in a terminal: what it shows, what keys do, and what it leaves behind.
+//! `kentros top` in a terminal: the screen, the keys, and the restored terminal afterwards.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -22,25 +22,28 @@ use crate::real_engine::{RealEngine, unique};
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-/// A terminal with a program in it, which is killed where a test fails before its end.
+/// A terminal that runs `kentros top`. The program is killed when the test ends.
 struct Terminal {
     child: Child,
-    /// What the user's side reads and types.
+    /// The user's side, for keys and the window size.
     outer: OwnedFd,
-    /// The program's side: its settings.
+    /// The program's side, for the terminal modes.
     inner: OwnedFd,
     chunks: Receiver<Vec<u8>>,
     output: Vec<u8>,
 }
 
-/// A line without its colours. It is erased before it is written and never after: a terminal would
-/// erase the last letter of one as wide as itself.
+/// A line without its colors. Each line must be erased before it is written: erasing it afterwards
+/// would remove the last character of a line as wide as the terminal.
 fn plain(line: &str) -> String {
-    let line = line.strip_prefix("\x1b[K").or(line.strip_prefix("\x1b[J")).expect("erased first");
+    let line = line
+        .strip_prefix("\x1b[K")
+        .or(line.strip_prefix("\x1b[J"))
+        .expect("the line is erased first");
     let parts = line.split("\x1b[").enumerate().map(|(n, part)| match part.split_once('m') {
-        Some((colour, text)) if n > 0 && colour.bytes().all(|b| b.is_ascii_digit()) => text,
+        Some((color, text)) if n > 0 && color.bytes().all(|b| b.is_ascii_digit()) => text,
         _ if n == 0 => part,
-        _ => panic!("more than colours: {line:?}"),
+        _ => panic!("an escape sequence other than a color: {line:?}"),
     });
     parts.collect()
 }
@@ -53,7 +56,7 @@ impl Drop for Terminal {
 }
 
 impl Terminal {
-    /// `kentros top ARGS` on 80x24, with these variables and no others.
+    /// Starts `kentros top ARGS` on 80x24, with only these environment variables.
     fn top(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&outer).unwrap();
@@ -63,18 +66,18 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let inner = open(name, flags, Mode::empty()).unwrap();
         let stdio = || Stdio::from(inner.try_clone().unwrap());
-        // Only a terminal that controls the program tells it of a new size.
+        // Only the controlling terminal signals a new size.
         let mut command = Command::new("setsid");
         command.args(["--ctty", env!("CARGO_BIN_EXE_kentros"), "top"]).args(args);
         command.env_clear().env("PATH", "/usr/bin:/bin").envs(variables.iter().copied());
         let child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
         let mut reader = File::from(outer.try_clone().unwrap());
-        let (say, chunks) = unbounded();
+        let (output, chunks) = unbounded();
         thread::spawn(move || {
             let mut chunk = [0; 4096];
-            // It fails once nobody has the program's side any more.
+            // Reading fails once the program's side is closed.
             while let Ok(n @ 1..) = reader.read(&mut chunk) {
-                let _ = say.send(chunk[..n].to_vec());
+                let _ = output.send(chunk[..n].to_vec());
             }
         });
         Self { child, outer, inner, chunks, output: Vec::new() }
@@ -88,15 +91,15 @@ impl Terminal {
         File::from(self.outer.try_clone().unwrap()).write_all(keys.as_bytes()).unwrap();
     }
 
-    /// The lines of the last whole picture, without colours.
+    /// The lines of the last complete frame, without colors.
     fn screen(&self) -> Option<Vec<String>> {
         let output = text(&self.output);
-        let (pictures, _) = output.rsplit_once("\x1b[?2026l")?;
-        let (_, picture) = pictures.rsplit_once("\x1b[H")?;
-        Some(picture.split("\r\n").map(plain).collect())
+        let (frames, _) = output.rsplit_once("\x1b[?2026l")?;
+        let (_, frame) = frames.rsplit_once("\x1b[H")?;
+        Some(frame.split("\r\n").map(plain).collect())
     }
 
-    /// Waits for a picture that holds `wanted`.
+    /// Waits for a frame for which `wanted` holds.
     #[track_caller]
     fn shows(&mut self, what: &str, wanted: impl Fn(&[String]) -> bool) -> Vec<String> {
         let deadline = Instant::now() + GUARD;
@@ -122,13 +125,13 @@ impl Terminal {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for the program's end: its status and all that it wrote. The terminal must be as it
-    /// was before.
+    /// Waits until the program exits and checks that the terminal modes are restored. Returns the
+    /// exit status and everything that it wrote.
     #[track_caller]
     fn ended(mut self) -> (ExitStatus, String) {
         let mut status = None;
-        until("its end", || {
-            // A program whose output nobody reads waits.
+        until("the program exits", || {
+            // The program would block on unread output.
             self.output.extend(self.chunks.try_iter().flatten());
             status = self.child.try_wait().unwrap();
             status.is_some()
@@ -136,7 +139,7 @@ impl Terminal {
         let modes = tcgetattr(&self.inner).unwrap().local_modes;
         let wanted = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
         assert!(modes.contains(wanted), "{modes:?}");
-        // The end of the output is the end of the program's side.
+        // Close the program's side, so that the reader sees the end of the output.
         self.inner = OwnedFd::from(File::open("/dev/null").unwrap());
         let deadline = Instant::now() + GUARD;
         while let Ok(chunk) = self.chunks.recv_deadline(deadline) {
@@ -155,7 +158,7 @@ fn resize(terminal: &OwnedFd, width: u16, height: u16) {
     tcsetwinsize(terminal, size).unwrap();
 }
 
-/// A hub whose rows change only when a test says so.
+/// A hub whose rows change only when a test publishes a snapshot.
 fn hub() -> Served {
     let served = Served::new();
     let snapshot = one_each(&["office", "shop"], 3 << 20);
@@ -164,7 +167,7 @@ fn hub() -> Served {
 }
 
 #[test]
-fn it_shows_the_hubs_figures_and_does_what_keys_say_until_q() {
+fn top_shows_the_hubs_stats_and_obeys_keys_until_q() {
     let served = hub();
     let mut top = Terminal::of_hub(served.addr());
     let screen = top.shows_text("2 containers in 2 projects");
@@ -177,13 +180,13 @@ fn it_shows_the_hubs_figures_and_does_what_keys_say_until_q() {
     let screen = top.shows_text("NAME↓");
     assert!(screen[3].starts_with("shop"), "{screen:#?}");
     top.press("/off");
-    top.shows("only what is searched for", |screen| {
+    top.shows("only the search result", |screen| {
         screen[3].starts_with("office") && !screen[5].contains("shop")
     });
     top.press("\x1b");
-    top.shows("all again", |screen| screen[5].starts_with("office"));
+    top.shows("all rows again", |screen| screen[5].starts_with("office"));
     served.handle().publish_snapshot(one_each(&["office", "shop"], 5 << 20)).unwrap();
-    top.shows("new figures", |screen| screen[4].contains(" 5MiB "));
+    top.shows("the new values", |screen| screen[4].contains(" 5MiB "));
     resize(&top.outer, 100, 10);
     let screen = top.shows("ten lines", |screen| screen.len() == 10);
     assert!(screen[9].starts_with("q quit"), "{screen:#?}");
@@ -191,11 +194,11 @@ fn it_shows_the_hubs_figures_and_does_what_keys_say_until_q() {
     let (status, output) = top.ended();
     assert_eq!(status.code(), Some(0), "{output:?}");
     assert!(output.starts_with(ENTER) && output.ends_with(LEAVE), "{output:?}");
-    assert!(output.contains("\x1b[7m"), "colours on a terminal");
+    assert!(output.contains("\x1b[7m"), "a terminal gets colors");
 }
 
 #[test]
-fn ctrl_c_and_signals_end_it_and_leave_the_terminal_as_it_was() {
+fn ctrl_c_and_signals_end_top_and_restore_the_terminal() {
     let served = hub();
     for signal in [None, Some(Signal::TERM), Some(Signal::INT), Some(Signal::HUP)] {
         let mut top = Terminal::of_hub(served.addr());
@@ -211,23 +214,23 @@ fn ctrl_c_and_signals_end_it_and_leave_the_terminal_as_it_was() {
 }
 
 #[test]
-fn without_colours_there_are_none() {
+fn no_color_disables_colors() {
     let served = hub();
     let url = format!("ws://{}/ws/stats", served.addr());
     let mut top = Terminal::top(&["--url", &url], &[("NO_COLOR", "1")]);
     top.shows_text("2 containers");
     top.press("q");
     let (_, output) = top.ended();
-    let ends: Vec<char> = output
+    let final_bytes: Vec<char> = output
         .split("\x1b[")
         .skip(1)
         .map(|part| part.chars().find(char::is_ascii_alphabetic).unwrap())
         .collect();
-    assert!(ends.contains(&'K') && !ends.contains(&'m'), "{output:?}");
+    assert!(final_bytes.contains(&'K') && !final_bytes.contains(&'m'), "{output:?}");
 }
 
 #[test]
-fn a_hub_that_goes_is_told_and_one_that_comes_back_is_taken_up() {
+fn a_lost_hub_is_reported_and_reconnected_when_it_returns() {
     let Served { server, hub } = hub();
     let addr = server.local_addr();
     let mut top = Terminal::of_hub(addr);
@@ -235,12 +238,12 @@ fn a_hub_that_goes_is_told_and_one_that_comes_back_is_taken_up() {
     server.shutdown();
     hub.shutdown();
     let screen = top.shows_text("no fresh figures");
-    assert!(screen[4].starts_with("  web"), "the last ones stay: {screen:#?}");
+    assert!(screen[4].starts_with("  web"), "the last values stay on the screen: {screen:#?}");
     top.shows_text(&format!("cannot reach ws://{addr}"));
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let mut server = None;
-    // Another test may have the port for a moment.
-    until("the port once more", || {
+    // Another test may use the port for a moment.
+    until("the port is free again", || {
         server = Server::bind(addr, hub.handle(), ServerConfig::default()).ok();
         server.is_some()
     });
@@ -253,7 +256,7 @@ fn a_hub_that_goes_is_told_and_one_that_comes_back_is_taken_up() {
 }
 
 #[test]
-fn where_it_cannot_begin_it_says_why_and_leaves_the_screen_alone() {
+fn top_that_cannot_start_prints_why_and_leaves_the_screen_alone() {
     let (_socket, addr) = nowhere();
     let url = format!("ws://{addr}/ws/stats");
     let (status, output) = Terminal::of_hub(addr).ended();
@@ -262,9 +265,9 @@ fn where_it_cannot_begin_it_says_why_and_leaves_the_screen_alone() {
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_kentros"));
     let output = command.args(["top", "--url", &url]).env_clear().output().unwrap();
-    let words = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{words}");
-    assert!(words.contains("kentros stats"), "{words}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{stderr}");
+    assert!(stderr.contains("kentros stats"), "{stderr}");
 
     let (status, output) = Terminal::top(&["--url", &url], &[("TERM", "dumb")]).ended();
     assert_eq!(status.code(), Some(1), "{output:?}");
@@ -272,7 +275,7 @@ fn where_it_cannot_begin_it_says_why_and_leaves_the_screen_alone() {
 }
 
 #[test]
-fn it_reads_an_engine_by_itself_and_waits_for_one_that_is_not_there() {
+fn top_reads_an_engine_directly_and_waits_for_one_that_is_down() {
     let engine = FakeEngine::start(Kind::Direct);
     engine.add(Fake::new("web", "shop"));
     let host = engine.host().to_string();
@@ -291,13 +294,13 @@ fn it_reads_an_engine_by_itself_and_waits_for_one_that_is_not_there() {
 }
 
 #[test]
-fn it_shows_a_real_engines_container() {
-    let Some(engine) = RealEngine::find("it_shows_a_real_engines_container") else { return };
+fn top_shows_a_container_of_a_real_engine() {
+    let Some(engine) = RealEngine::find("top_shows_a_container_of_a_real_engine") else { return };
     let project = unique("top");
     let container = engine.start(&project, "web", &["/bin/sleep", "1000"]);
     let args = ["--docker-host", &engine.host.to_string(), "--project", &project];
     let mut top = Terminal::top(&args, &[]);
-    top.shows("its memory", |screen| {
+    top.shows("the container's memory", |screen| {
         screen.iter().any(|line| line.starts_with("  ") && line.contains("iB"))
     });
     drop(container);

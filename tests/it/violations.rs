@@ -1,5 +1,5 @@
-//! What breaks the protocol gets its Close code, and then a clean end of the stream: the Close
-//! must arrive whatever else the client has sent.
+//! A protocol violation gets its Close code and then a clean end of the stream. The Close must
+//! arrive whatever else the client has sent.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -11,10 +11,11 @@ use tungstenite::Message as Frame;
 use crate::harness::{Served, dial, numbered};
 use crate::raw::{handshake, masked, read_close, read_frame, read_head};
 
-/// Each violation so often: a Close that a reset takes away is lost now and then only.
+/// Repetitions of each violation: a Close that is lost to a reset is lost only now and then.
 const TIMES: usize = 20;
 
-/// Sends `bytes` after the handshake, `TIMES` times, in three ways, and reads the Close.
+/// Sends `bytes` on `TIMES` connections and checks the Close: together with the handshake, followed
+/// by more messages, followed by the end of the stream, or alone.
 #[track_caller]
 fn violate(served: &Served, bytes: &[u8], code: u16) {
     let junk = masked(0x82, &[b'x'; 3000]).repeat(100);
@@ -26,20 +27,21 @@ fn violate(served: &Served, bytes: &[u8], code: u16) {
                 assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
                 stream
             }
-            1 => then(served, &[bytes, &junk].concat()),
+            1 => send_raw(served, &[bytes, &junk].concat()),
             2 => {
-                let stream = then(served, bytes);
+                let stream = send_raw(served, bytes);
                 stream.shutdown(Shutdown::Write).unwrap();
                 stream
             }
-            _ => then(served, bytes),
+            _ => send_raw(served, bytes),
         };
-        assert_eq!(read_close(&mut stream), code, "time {n}");
+        assert_eq!(read_close(&mut stream), code, "repetition {n}");
     }
     served.until_clients(0);
 }
 
-fn then(served: &Served, bytes: &[u8]) -> TcpStream {
+/// Sends bytes on a connection of their own, after the handshake.
+fn send_raw(served: &Served, bytes: &[u8]) -> TcpStream {
     let mut stream = served.raw_client();
     stream.write_all(bytes).unwrap();
     stream
@@ -59,14 +61,14 @@ fn a_reserved_bit_or_opcode_is_a_protocol_error() {
 }
 
 #[test]
-fn a_control_frame_in_parts_or_of_more_than_125_bytes_is_a_protocol_error() {
+fn a_fragmented_or_oversized_control_frame_is_a_protocol_error() {
     let served = Served::new();
     violate(&served, &masked(0x09, b"hi"), 1002);
     violate(&served, &masked(0x89, &[b'x'; 126]), 1002);
 }
 
 #[test]
-fn a_continuation_of_nothing_or_a_new_message_within_one_is_a_protocol_error() {
+fn a_stray_continuation_or_an_interleaved_message_is_a_protocol_error() {
     let served = Served::new();
     violate(&served, &masked(0x80, b"hi"), 1002);
     violate(&served, &[masked(0x01, b"h"), masked(0x81, b"i")].concat(), 1002);
@@ -80,17 +82,17 @@ fn a_close_of_one_byte_or_with_a_reserved_code_is_a_protocol_error() {
 }
 
 #[test]
-fn bytes_that_are_no_frames_are_a_protocol_error() {
+fn bytes_that_are_not_a_frame_are_a_protocol_error() {
     violate(&Served::new(), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 1002);
 }
 
 #[test]
-fn a_binary_message_is_not_understood() {
+fn a_binary_message_gets_1003() {
     violate(&Served::new(), &masked(0x82, br#"{"type":"subscribe","payload":"a"}"#), 1003);
 }
 
 #[test]
-fn text_that_is_not_utf_8_is_refused_also_where_it_comes_in_parts() {
+fn invalid_utf_8_gets_1007_also_in_fragments() {
     let served = Served::new();
     violate(&served, &masked(0x81, b"caf\xe9"), 1007);
     violate(&served, &masked(0x81, b"\xed\xa0\x80"), 1007);
@@ -98,20 +100,20 @@ fn text_that_is_not_utf_8_is_refused_also_where_it_comes_in_parts() {
 }
 
 #[test]
-fn a_message_of_4096_bytes_is_read_and_one_of_4097_is_too_big() {
+fn a_message_of_4096_bytes_is_accepted_and_one_of_4097_gets_1009() {
     let served = Served::new();
     let message = |length: usize| {
         let mut text = r#"{"type":"subscribe","payload":"a"}"#.as_bytes().to_vec();
         text.resize(length, b' ');
         text
     };
-    let mut stream = then(&served, &masked(0x81, &message(4096)));
+    let mut stream = send_raw(&served, &masked(0x81, &message(4096)));
     let (_, answer) = read_frame(&mut stream).unwrap();
     assert!(String::from_utf8(answer).unwrap().contains(r#""subscribed""#));
-    // In parts, too.
+    // The same in fragments.
     let whole = message(4096);
-    let parts = [masked(0x01, &whole[..4000]), masked(0x80, &whole[4000..])].concat();
-    stream.write_all(&parts).unwrap();
+    let fragments = [masked(0x01, &whole[..4000]), masked(0x80, &whole[4000..])].concat();
+    stream.write_all(&fragments).unwrap();
     assert_eq!(read_frame(&mut stream).unwrap().0, 0x81);
     drop(stream);
     served.until_clients(0);
@@ -119,7 +121,7 @@ fn a_message_of_4096_bytes_is_read_and_one_of_4097_is_too_big() {
     violate(&served, &masked(0x81, &message(4097)), 1009);
     violate(&served, &[masked(0x01, &whole[..4000]), masked(0x80, &[b'x'; 97])].concat(), 1009);
     violate(&served, &masked(0x81, &message(300_000)), 1009);
-    // Only the header of something without end.
+    // Only the header of an endless message.
     violate(
         &served,
         &[0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4],
@@ -128,46 +130,46 @@ fn a_message_of_4096_bytes_is_read_and_one_of_4097_is_too_big() {
 }
 
 #[test]
-fn a_message_may_come_a_byte_at_a_time_but_not_in_fragments_without_end() {
+fn one_byte_fragments_are_accepted_and_endless_empty_ones_get_1009() {
     let served = Served::new();
     let mut text = r#"{"type":"subscribe","payload":"a"}"#.as_bytes().to_vec();
     text.resize(4096, b' ');
     let (last, most) = text.split_last().unwrap();
-    let mut parts = masked(0x01, b"");
-    parts.extend(most.iter().flat_map(|&byte| masked(0x00, &[byte])));
-    parts.extend(masked(0x80, &[*last]));
-    let mut stream = then(&served, &parts);
+    let mut fragments = masked(0x01, b"");
+    fragments.extend(most.iter().flat_map(|&byte| masked(0x00, &[byte])));
+    fragments.extend(masked(0x80, &[*last]));
+    let mut stream = send_raw(&served, &fragments);
     let (_, answer) = read_frame(&mut stream).unwrap();
     assert!(String::from_utf8(answer).unwrap().contains(r#""subscribed""#));
     drop(stream);
     served.until_clients(0);
 
-    // They hold nothing, so the message never becomes too big by itself.
+    // Empty fragments never exceed the message size, so their number must be limited.
     let endless = [masked(0x01, b"{"), masked(0x00, b"").repeat(10_000)].concat();
     violate(&served, &endless, 1009);
 }
 
 #[test]
-fn forty_messages_at_once_are_answered_and_many_more_are_too_many() {
+fn a_burst_of_forty_messages_is_answered_and_a_flood_gets_1008() {
     let served = Served::new();
     let request = masked(0x81, br#"{"type":"subscribe","payload":"a"}"#);
-    let mut stream = then(&served, &request.repeat(40));
+    let mut stream = send_raw(&served, &request.repeat(40));
     for _ in 0..40 {
         assert_eq!(read_frame(&mut stream).unwrap().0, 0x81);
     }
     drop(stream);
-    // Twenty a second are earned meanwhile: so many would take the server half a minute.
+    // Far more than the twenty messages a second that are allowed meanwhile.
     violate(&served, &request.repeat(700), 1008);
 }
 
 #[test]
-fn a_server_that_sets_its_limits_otherwise_keeps_to_those() {
+fn configured_message_limits_replace_the_defaults() {
     let mut config = ServerConfig::default();
     config.max_message = 100;
     config.max_rate = None;
     let served = Served::with(HubConfig::default(), config);
     let request = masked(0x81, br#"{"type":"subscribe","payload":"a"}"#);
-    let mut stream = then(&served, &request.repeat(500));
+    let mut stream = send_raw(&served, &request.repeat(500));
     for _ in 0..500 {
         assert_eq!(read_frame(&mut stream).unwrap().0, 0x81);
     }
@@ -176,25 +178,25 @@ fn a_server_that_sets_its_limits_otherwise_keeps_to_those() {
 }
 
 #[test]
-fn a_ping_is_answered_with_its_payload_between_two_frames() {
+fn a_ping_is_answered_with_its_payload() {
     let served = Served::new();
-    let mut stream = then(&served, &masked(0x89, b"are you there"));
+    let mut stream = send_raw(&served, &masked(0x89, b"are you there"));
     assert_eq!(read_frame(&mut stream), Some((0x8a, b"are you there".to_vec())));
 }
 
 #[test]
-fn a_close_is_echoed_with_its_code_and_ends_the_stream_whoever_is_first() {
+fn a_close_is_echoed_with_its_code_and_ends_the_stream() {
     let served = Served::new();
     for n in 0..TIMES {
         let mut close = 4321_u16.to_be_bytes().to_vec();
         close.extend(b"enough");
-        let mut stream = then(&served, &masked(0x88, &close));
+        let mut stream = send_raw(&served, &masked(0x88, &close));
         if n % 2 == 0 {
             stream.shutdown(Shutdown::Write).unwrap();
         }
         assert_eq!(read_close(&mut stream), 4321);
     }
-    let mut stream = then(&served, &masked(0x88, b""));
+    let mut stream = send_raw(&served, &masked(0x88, b""));
     assert_eq!(read_frame(&mut stream), Some((0x88, Vec::new())));
     assert_eq!(read_frame(&mut stream), None);
     drop(stream);
@@ -202,10 +204,10 @@ fn a_close_is_echoed_with_its_code_and_ends_the_stream_whoever_is_first() {
 }
 
 #[test]
-fn one_clients_violation_is_its_own_affair() {
+fn a_violation_affects_only_its_own_client() {
     let served = Served::new();
     let mut good = served.client();
-    let mut bad = then(&served, &masked(0x83, b""));
+    let mut bad = send_raw(&served, &masked(0x83, b""));
     assert_eq!(read_close(&mut bad), 1002);
     good.send_frame(Frame::text(json!({"type": "subscribe", "payload": "a"}).to_string()));
     good.expect("subscribed");

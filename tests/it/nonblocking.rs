@@ -1,4 +1,4 @@
-//! The order of broadcasts and of messages to one client, and calls that never wait for a client.
+//! Calls that never wait: for a slow client, or for a hub that shuts down.
 
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -11,55 +11,20 @@ use serde_json::json;
 use tungstenite::Message as Frame;
 
 use crate::harness::{GUARD, Served, Ws, dial_narrow, until};
-use crate::members::{Members, NOTHING};
+use crate::members::Members;
 
 const KIB: usize = 1024;
-/// More than the kernel takes for a connection whose peer does not read.
+/// More than the kernel buffers for a connection whose peer does not read.
 const FLOOD: usize = 16 * KIB * KIB;
 
-/// A message that has a number and a weight.
+/// A numbered message of 64 KiB.
 fn heavy(n: usize) -> Message {
     Message::new("heavy", json!({"n": n, "weight": "x".repeat(64 * KIB)}))
 }
 
 #[test]
-fn broadcasts_and_messages_to_one_client_arrive_in_the_order_of_the_calls_200_of_200() {
-    let members = Members::new();
-    let hub = members.handle();
-    let mut client = members.enter_all();
-    for n in 0..200 {
-        hub.broadcast(&Message::new("all", n)).unwrap();
-        hub.send_to(&client.client, &Message::new("one", n)).unwrap();
-        hub.broadcast_to_subscribers("A", &Message::new("room", n)).unwrap();
-        hub.send_to(&client.client, &Message::new("state", n).latest()).unwrap();
-    }
-    let expected: Vec<String> = (0..200)
-        .flat_map(|n| {
-            [
-                format!("all - {n}"),
-                format!("one - {n}"),
-                format!("room A {n}"),
-                format!("state - {n}"),
-            ]
-        })
-        .collect();
-    assert_eq!(client.heard(), expected);
-}
-
-#[test]
-fn a_message_to_one_client_reaches_no_other_and_is_not_retained() {
-    let members = Members::new();
-    let hub = members.handle();
-    let (mut one, mut other) = (members.enter_all(), members.enter_all());
-    hub.send_to(&one.client, &Message::new("state", 1).project("A").latest()).unwrap();
-    assert_eq!(one.heard(), ["state A 1"]);
-    assert_eq!(other.heard(), NOTHING);
-    assert_eq!(members.enter(["A"]).heard(), NOTHING);
-}
-
-#[test]
 fn try_send_never_waits_and_returns_busy_once_the_queue_is_full() {
-    // A call that waited for the client would wait for longer than the guard.
+    // A call that waits for the client would exceed the guard.
     let config = HubConfig::default()
         .with_queue_messages(10)
         .with_queue_bytes(usize::MAX)
@@ -74,23 +39,27 @@ fn try_send_never_waits_and_returns_busy_once_the_queue_is_full() {
             Ok(()) => accepted += 1,
             Err(error) => break error,
         }
-        assert!(accepted * 64 * KIB < FLOOD, "the queue has a bound");
+        assert!(accepted * 64 * KIB < FLOOD, "the queue must be bounded");
     };
     assert_eq!(error.kind(), ErrorKind::Busy);
     assert!(accepted >= 10, "{accepted} were accepted");
     for n in 0..accepted {
-        assert_eq!(narrow.ws.expect("heavy")["payload"]["n"], n, "whole and in order");
+        assert_eq!(
+            narrow.ws.expect("heavy")["payload"]["n"],
+            n,
+            "accepted messages arrive in order"
+        );
     }
-    // It was not evicted: there is room again, and the hub still knows it.
-    until("room", || narrow.client.try_send(&Message::new("room", ())).is_ok());
-    narrow.ws.expect("room");
+    // The client was not evicted: its queue has room again, and it is still registered.
+    until("the queue has room", || narrow.client.try_send(&Message::new("next", ())).is_ok());
+    narrow.ws.expect("next");
     hub.broadcast_to_subscribers("A", &Message::new("news", ())).unwrap();
     narrow.ws.expect("news");
     let counters = hub.counters();
     assert_eq!((counters.evicted_slow, counters.evicted_deadline), (0, 0));
 }
 
-/// Publishes a numbered message in its room for each message of its client.
+/// Publishes a numbered message to its room for each message of its client.
 struct Speaker {
     hub: HubHandle,
     room: String,
@@ -116,7 +85,7 @@ fn a_stalled_member_of_a_room_delays_neither_the_speaker_nor_the_others() {
     let config = HubConfig::default()
         .with_queue_messages(1_000)
         .with_queue_bytes(usize::MAX)
-        // A speaker that waited for the stalled member would wait for longer than the guard.
+        // A speaker that waits for the stalled member would exceed the guard.
         .with_write_deadline(4 * GUARD);
     let served = Served::of_hub(config, |hub| {
         let hub = hub.clone();
@@ -129,21 +98,21 @@ fn a_stalled_member_of_a_room_delays_neither_the_speaker_nor_the_others() {
     let mut speaker = served.client_at("/ws/chat/kitchen");
     let mut others: Vec<Ws> = (0..2).map(|_| served.client_at("/ws/chat/kitchen")).collect();
     served.until_clients(4);
-    // In lockstep: each message is received by all others before the next is sent.
+    // In lockstep: all others receive each message before the next is sent.
     for n in 0..MESSAGES {
-        speaker.send_frame(Frame::text("go on"));
+        speaker.send_frame(Frame::text("next"));
         assert_eq!(speaker.expect("done")["payload"], n);
         for other in &mut others {
             assert_eq!(other.expect("heavy")["payload"]["n"], n);
         }
     }
-    assert_eq!(hub.client_count(), 4, "the stalled one was there all the time");
+    assert_eq!(hub.client_count(), 4, "the stalled member is still registered");
     assert_eq!(hub.counters().evicted_slow, 0);
-    // It was stalled: much is queued for it, in its order.
+    // More than the stalled member's queue holds.
     for n in 0..1_000 {
         hub.broadcast_to_subscribers("kitchen", &Message::new("n", n)).unwrap();
     }
-    until("an eviction", || hub.counters().evicted_slow == 1);
+    until("the stalled member is evicted", || hub.counters().evicted_slow == 1);
     served.until_clients(3);
     for n in 0..1_000 {
         speaker.expect("n");
@@ -154,21 +123,20 @@ fn a_stalled_member_of_a_room_delays_neither_the_speaker_nor_the_others() {
     assert_eq!(stalled.closed().0, 1008);
 }
 
-/// A command that comes just as the hub takes its last ones is never executed: its caller must not
-/// wait for an answer.
+/// A command that arrives as the hub stops is never executed: its caller must not wait for a reply.
 #[test]
-fn a_subscription_that_races_with_the_stop_of_the_hub_returns() {
-    // Side by side: each takes the time that clients have to close.
-    let rounds: Vec<_> = (0..8).map(|_| thread::spawn(stop_among_subscriptions)).collect();
+fn a_subscription_that_races_with_the_hubs_shutdown_returns() {
+    // In parallel, because each round lasts as long as clients have to close.
+    let rounds: Vec<_> = (0..8).map(|_| thread::spawn(shut_down_during_subscriptions)).collect();
     for round in rounds {
         round.join().unwrap();
     }
 }
 
-fn stop_among_subscriptions() {
+fn shut_down_during_subscriptions() {
     let Served { server, hub } = Members::new().served;
     let (handle, connector) = (hub.handle(), server.connector());
-    let (clients, _peers): (Vec<_>, Vec<_>) = (0..20).map(|_| adopted(&connector)).unzip();
+    let (clients, _peers): (Vec<_>, Vec<_>) = (0..20).map(|_| adopt_client(&connector)).unzip();
     let callers: Vec<_> = clients
         .into_iter()
         .map(|client| {
@@ -188,8 +156,8 @@ fn stop_among_subscriptions() {
     assert_eq!(handle.client_count(), 0);
 }
 
-/// A client, and its peer, which does nothing.
-fn adopted(connector: &Connector) -> (Client, TcpStream) {
+/// A client, and its peer, which never sends or reads.
+fn adopt_client(connector: &Connector) -> (Client, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, _) = listener.accept().unwrap();

@@ -1,4 +1,4 @@
-//! Each producer's order is each client's order.
+//! Message order: every client receives the messages of a thread in the order of its calls.
 
 use std::collections::HashMap;
 use std::thread;
@@ -8,35 +8,37 @@ use kentros::{HubConfig, Message, ServerConfig};
 use serde_json::{Value, json};
 
 use crate::harness::{Served, Ws};
+use crate::members::Members;
 
 const PRODUCERS: usize = 4;
 const EACH: u64 = 500;
 
-/// What a client has seen of each producer: the number of its last message.
+/// The number of the last message that a client received from each producer.
 #[derive(Default)]
-struct Seen(HashMap<String, u64>);
+struct LastSeen(HashMap<String, u64>);
 
-impl Seen {
-    /// Whatever comes must be the producer's next.
+impl LastSeen {
+    /// Checks that a message is the next of its producer.
     #[track_caller]
-    fn note(&mut self, message: &Value) {
+    fn check(&mut self, message: &Value) {
         let producer = message["payload"]["producer"].as_str().unwrap().to_owned();
         let n = message["payload"]["n"].as_u64().unwrap();
         if let Some(last) = self.0.insert(producer, n) {
-            assert_eq!(n, last + 1, "neither twice nor a gap nor out of order: {message}");
+            assert_eq!(n, last + 1, "duplicate, gap or wrong order: {message}");
         }
     }
 }
 
 #[test]
-fn every_client_sees_each_producers_messages_in_order_while_others_come_and_go() {
+fn each_producers_messages_arrive_in_order_while_clients_connect_and_leave() {
     let mut config = HubConfig::default();
-    // Nobody is slow on purpose here, but the machine may be busy.
+    // No client may be evicted, even on a busy machine.
     config.queue_messages = 1_000_000;
     config.queue_bytes = 1 << 30;
     let served = Served::with(config, ServerConfig::default());
-    let mut stay: Vec<Ws> = (0..70).map(|_| served.client()).collect();
-    let (going, gone) = bounded::<()>(0);
+    let mut clients: Vec<Ws> = (0..70).map(|_| served.client()).collect();
+    // Disconnected once the last message has been received.
+    let (publishing, stopped) = bounded::<()>(0);
     thread::scope(|scope| {
         let producers: Vec<_> = (0..PRODUCERS)
             .map(|producer| {
@@ -45,7 +47,7 @@ fn every_client_sees_each_producers_messages_in_order_while_others_come_and_go()
                     for n in 0..EACH {
                         let payload = json!({"producer": producer.to_string(), "n": n});
                         let message = Message::new("n", payload);
-                        // Both ways, and snapshots, are one order.
+                        // Both ways of publishing share one order.
                         if n % 2 == 0 {
                             handle.broadcast(&message).unwrap();
                         } else {
@@ -56,20 +58,20 @@ fn every_client_sees_each_producers_messages_in_order_while_others_come_and_go()
             })
             .collect();
         for _ in 0..3 {
-            let (served, gone) = (&served, gone.clone());
+            let (served, stopped) = (&served, stopped.clone());
             scope.spawn(move || {
-                // At least ten, and until the last message is out.
+                // At least ten clients, and until the last message has been received.
                 for n in 0.. {
                     let mut client = served.client();
-                    let mut seen = Seen::default();
+                    let mut seen = LastSeen::default();
                     client.subscribe("shop");
                     for _ in 0..20 {
-                        if gone.try_recv().is_err_and(|e| e.is_disconnected()) && n > 10 {
+                        if stopped.try_recv().is_err_and(|e| e.is_disconnected()) && n > 10 {
                             return;
                         }
                         client.send("subscribe", "blog");
                         for message in client.all_until("subscribed") {
-                            seen.note(&message);
+                            seen.check(&message);
                         }
                         if n % 2 == 0 {
                             break;
@@ -81,26 +83,26 @@ fn every_client_sees_each_producers_messages_in_order_while_others_come_and_go()
                 }
             });
         }
-        for client in &mut stay {
-            let mut seen = Seen::default();
+        for client in &mut clients {
+            let mut seen = LastSeen::default();
             for _ in 0..PRODUCERS as u64 * EACH {
-                seen.note(&client.expect("n"));
+                seen.check(&client.expect("n"));
             }
             assert!(seen.0.len() == PRODUCERS && seen.0.values().all(|&n| n == EACH - 1));
         }
         for producer in producers {
             producer.join().unwrap();
         }
-        drop(going);
+        drop(publishing);
     });
     served.handle().broadcast(&Message::new("end", ())).unwrap();
-    for client in &mut stay {
+    for client in &mut clients {
         client.expect("end");
     }
 }
 
 #[test]
-fn what_one_thread_says_to_a_client_and_to_all_arrives_in_that_order() {
+fn retained_and_other_broadcasts_arrive_in_call_order() {
     let served = Served::new();
     let handle = served.handle();
     let mut client = served.client();
@@ -112,4 +114,28 @@ fn what_one_thread_says_to_a_client_and_to_all_arrives_in_that_order() {
         assert_eq!(client.expect("event")["payload"], n);
         assert_eq!(client.expect("state")["payload"], n);
     }
+}
+
+#[test]
+fn broadcasts_and_messages_to_one_client_arrive_in_call_order() {
+    let members = Members::new();
+    let hub = members.handle();
+    let mut client = members.enter_all();
+    for n in 0..200 {
+        hub.broadcast(&Message::new("all", n)).unwrap();
+        hub.send_to(&client.client, &Message::new("one", n)).unwrap();
+        hub.broadcast_to_subscribers("A", &Message::new("room", n)).unwrap();
+        hub.send_to(&client.client, &Message::new("state", n).latest()).unwrap();
+    }
+    let expected: Vec<String> = (0..200)
+        .flat_map(|n| {
+            [
+                format!("all - {n}"),
+                format!("one - {n}"),
+                format!("room A {n}"),
+                format!("state - {n}"),
+            ]
+        })
+        .collect();
+    assert_eq!(client.heard(), expected);
 }
