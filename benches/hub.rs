@@ -36,11 +36,11 @@ use error::Error;
 use frame::Frame;
 use interest::Interest;
 use message::Message;
-use outbox::{Offered, Outbox};
-use queue::{Bounds, Queue};
+use outbox::{OfferResult, Outbox};
+use queue::{Queue, QueueBounds};
 use registry::Registry;
 
-const BOUNDS: Bounds = Bounds { messages: 256, bytes: 1 << 20 };
+const BOUNDS: QueueBounds = QueueBounds { messages: 256, bytes: 1 << 20 };
 /// How often each is timed; the median is told.
 const SAMPLES: usize = 15;
 /// How long one sample takes, about.
@@ -100,7 +100,7 @@ fn fan_out(frame: &Frame) {
         for shard in &shards {
             for (_, outbox) in views.iter().flat_map(|&view| shard.members(view)) {
                 let offered = outbox.offer(std::slice::from_ref(frame), frame.bytes());
-                assert_eq!(offered, Offered::Sent);
+                assert_eq!(offered, OfferResult::Sent);
             }
         }
     });

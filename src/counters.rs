@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The counts of a hub since its start; see [`HubHandle::counters`](crate::HubHandle::counters).
+/// The counters of a hub since its start. See [`HubHandle::counters`](crate::HubHandle::counters).
 ///
-/// Clients have received `delivered - conflated` of the hub's messages, less what was still queued
-/// for a client when it was evicted or disconnected.
+/// The clients have received `delivered - conflated` messages, except for messages still queued for a
+/// client when it was evicted or disconnected.
 ///
 /// ```
 /// use kentros::{Hub, HubConfig, Message};
@@ -21,14 +21,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Clients and listeners registered now.
+    /// Registered clients and listeners.
     pub clients: usize,
-    /// Messages taken for delivery.
+    /// Messages accepted for delivery.
     pub published: u64,
-    /// Messages handed to a client: written to its socket, or queued for it. Answers and retained
-    /// messages are included; what a session sends itself is not.
+    /// Messages written to a client's socket or queued for it, including retained messages and
+    /// acknowledgements, but not those that a session sends itself.
     pub delivered: u64,
-    /// Messages that were queued for a slow client and replaced by a newer one of the same key.
+    /// Queued messages that were replaced by a newer one with the same key.
     pub conflated: u64,
     /// Clients evicted because their queue was full.
     pub evicted_slow: u64,
@@ -66,10 +66,10 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
     }
 }
 
-/// The number of registered clients, which can be waited for.
+/// The number of registered clients, which threads can wait for.
 #[derive(Debug, Default)]
 pub(crate) struct ClientCount {
-    /// Below zero for a moment, when a client's end overtakes its registration.
+    /// Briefly negative if a connection ends while the client is being registered.
     count: Mutex<isize>,
     changed: Condvar,
 }
@@ -89,13 +89,13 @@ impl ClientCount {
         self.changed.notify_all();
     }
 
-    /// Waits until the count is `n`; `false` if it is not within this time.
-    pub(crate) fn wait_for(&self, n: usize, within: Duration) -> bool {
+    /// Waits until the count is `n`. Returns false after the timeout.
+    pub(crate) fn wait_for(&self, n: usize, timeout: Duration) -> bool {
         let waited = self
             .changed
-            .wait_timeout_while(self.lock(), within, |count| usize::try_from(*count) != Ok(n));
-        let timeout = waited.unwrap_or_else(PoisonError::into_inner).1;
-        !timeout.timed_out()
+            .wait_timeout_while(self.lock(), timeout, |count| usize::try_from(*count) != Ok(n));
+        let result = waited.unwrap_or_else(PoisonError::into_inner).1;
+        !result.timed_out()
     }
 
     fn lock(&self) -> MutexGuard<'_, isize> {

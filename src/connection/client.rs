@@ -1,4 +1,4 @@
-//! A connected client, as everything but its own thread sees it.
+//! The handle to a connected client.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::flusher::Flusher;
 use super::frame::Frame;
-use super::outbox::{Awaited, Flushed, Offered, Outbox};
-use super::queue::Bounds;
+use super::outbox::{BlockingSendResult, FlushResult, OfferResult, Outbox};
+use super::queue::QueueBounds;
 use super::session::CloseReason;
 use crate::{Error, Message};
 
@@ -21,11 +21,11 @@ pub(crate) fn next_id() -> u64 {
     NEXT_ID.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A connected WebSocket client. Clones are the same client, and equal.
+/// A connected WebSocket client. Clones refer to the same client and compare equal.
 ///
-/// A [`Session`](crate::Session) gets it with each call, and may keep clones to send from any
-/// thread. Messages arrive whole, and in the order of the calls that send them. What goes through
-/// a hub has an order of its own: to send to one client in order with your broadcasts, use
+/// It is passed to each method of a [`Session`](crate::Session), which may keep clones to send from
+/// any thread. Messages arrive whole and in the order in which they were sent. Messages of a hub are
+/// ordered separately: to send to one client in order with broadcasts, use
 /// [`HubHandle::send_to`](crate::HubHandle::send_to).
 ///
 /// ```
@@ -41,26 +41,26 @@ pub(crate) fn next_id() -> u64 {
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    inner: Arc<Inner>,
-    /// Beside the rest: a delivery touches nothing else of the client, thousands of times.
+    inner: Arc<ClientInner>,
+    /// Not in `inner`, because this is all that sending to thousands of clients touches.
     outbox: Arc<Outbox>,
 }
 
-struct Inner {
+struct ClientInner {
     id: u64,
     peer: SocketAddr,
     flusher: Flusher,
-    /// The code and reason of our Close.
+    /// The code and reason of the Close frame sent.
     closing: OnceLock<Box<(u16, String)>>,
-    /// The hubs it is registered with, by id; `None` once the connection has ended.
+    /// The hubs the client is registered with, by id. `None` once the connection has ended.
     hubs: Mutex<Option<Hubs>>,
 }
 
 type Hubs = Vec<(u64, Arc<dyn Registrar>)>;
 
-/// A hub, as its clients know it.
+/// The interface of a hub to its clients.
 pub(crate) trait Registrar: Send + Sync {
-    /// The connection of a client that was registered has ended.
+    /// The connection of a registered client has ended.
     fn connection_ended(&self, client: u64);
 }
 
@@ -68,17 +68,17 @@ impl Client {
     pub(crate) fn new(
         peer: SocketAddr,
         socket: TcpStream,
-        bounds: Bounds,
+        bounds: QueueBounds,
         write_deadline: Duration,
         flusher: Flusher,
     ) -> Self {
         let outbox = Arc::new(Outbox::new(socket, bounds, write_deadline));
         let (id, closing) = (next_id(), OnceLock::new());
         let hubs = Mutex::new(Some(Vec::new()));
-        Self { inner: Arc::new(Inner { id, peer, flusher, closing, hubs }), outbox }
+        Self { inner: Arc::new(ClientInner { id, peer, flusher, closing, hubs }), outbox }
     }
 
-    /// The client's number, unique in this process.
+    /// Returns the client's id, which is unique in this process.
     ///
     /// ```
     /// # fn f(client: &kentros::Client) {
@@ -89,14 +89,14 @@ impl Client {
         self.inner.id
     }
 
-    /// The address that the client connected from.
+    /// Returns the address that the client connected from.
     pub fn peer_addr(&self) -> SocketAddr {
         self.inner.peer
     }
 
-    /// Sends one message and waits until the socket has taken it: at most the hub's
-    /// [`write_deadline`](crate::HubConfig::write_deadline) until its first byte is sent, and as
-    /// long again until its last.
+    /// Sends one message. Blocks until the socket has accepted it: at most the hub's
+    /// [`write_deadline`](crate::HubConfig::write_deadline) until the first byte is sent, and as
+    /// long again until the last.
     ///
     /// ```
     /// # fn f(client: &kentros::Client) -> Result<(), kentros::Error> {
@@ -106,13 +106,13 @@ impl Client {
     ///
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) if the connection has ended,
-    /// [`Busy`](crate::ErrorKind::Busy) if the client did not read in time and will not get this
-    /// message, [`Encode`](crate::ErrorKind::Encode) if the payload is not JSON.
+    /// [`Busy`](crate::ErrorKind::Busy) if the client did not read in time, so that it will not get
+    /// this message, [`Encode`](crate::ErrorKind::Encode) if the payload cannot be encoded as JSON.
     pub fn send(&self, message: &Message) -> Result<(), Error> {
         self.send_frame(Frame::message(message)?)
     }
 
-    /// Sends a text message as it is; waits like [`send`](Self::send).
+    /// Sends a text message. Blocks like [`send`](Self::send).
     ///
     /// # Errors
     /// Like [`send`](Self::send).
@@ -120,7 +120,7 @@ impl Client {
         self.send_frame(Frame::text(text))
     }
 
-    /// Sends a binary message; waits like [`send`](Self::send).
+    /// Sends a binary message. Blocks like [`send`](Self::send).
     ///
     /// # Errors
     /// Like [`send`](Self::send).
@@ -128,8 +128,8 @@ impl Client {
         self.send_frame(Frame::binary(bytes))
     }
 
-    /// Sends one message without ever waiting: what the socket does not take at once is queued,
-    /// within the hub's bounds.
+    /// Sends one message without blocking. What the socket does not accept at once is queued, within
+    /// the hub's bounds.
     ///
     /// ```
     /// # fn f(client: &kentros::Client) {
@@ -143,114 +143,131 @@ impl Client {
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) if the connection has ended,
     /// [`Busy`](crate::ErrorKind::Busy) if the queue is full: the client will not get this message
-    /// and stays connected. [`Encode`](crate::ErrorKind::Encode) if the payload is not JSON.
+    /// but stays connected, [`Encode`](crate::ErrorKind::Encode) if the payload cannot be encoded as
+    /// JSON.
     pub fn try_send(&self, message: &Message) -> Result<(), Error> {
         let frame = Frame::message(message)?;
         match self.offer(std::slice::from_ref(&frame), frame.bytes()) {
-            Offered::Sent | Offered::Waits { .. } => Ok(()),
-            Offered::Full => Err(Error::busy()),
-            Offered::Gone => Err(Error::stopped()),
+            OfferResult::Sent | OfferResult::Queued { .. } => Ok(()),
+            OfferResult::Full => Err(Error::busy()),
+            OfferResult::Closing => Err(Error::stopped()),
         }
     }
 
-    /// Closes the connection: what is queued is sent, then a Close with `code` and `reason` (RFC
-    /// 6455, section 7.4; at most 123 bytes of the reason). Does nothing if it is closing already.
+    /// Closes the connection after sending queued messages. `code` and `reason` are those of RFC
+    /// 6455, section 7.4; the reason is cut to 123 bytes. Does nothing if the connection is closing
+    /// already.
     pub fn close(&self, code: u16, reason: &str) {
-        self.end(code, reason, false, self.outbox.write_deadline());
+        self.close_within(code, reason, false, self.outbox.write_deadline());
     }
 
-    /// Ends the connection with this answer to its handshake, unless it has one.
-    pub(crate) fn refuse(&self, answer: &[u8], within: Duration) -> bool {
-        let refused = self.outbox.refuse_handshake(&Frame::raw(answer), within);
-        if refused {
+    /// Ends the connection with this response to its handshake, unless there was one.
+    pub(crate) fn reject_handshake(&self, response: &[u8], within: Duration) -> bool {
+        let rejected = self.outbox.reject_handshake(&Frame::raw(response), within);
+        if rejected {
             self.inner.flusher.watch(&self.outbox);
         }
-        refused
+        rejected
     }
 
     pub(crate) fn send_frame(&self, frame: Frame) -> Result<(), Error> {
-        let frame = &frame.awaited();
-        // Room first, and no bound of the queue's after: a sender who can wait never makes its own
-        // client count as slow.
+        let frame = &frame.blocking();
+        // Empty the queue first. A blocking sender must not make its own client count as slow.
         let limit = self.outbox.write_deadline();
         let until = Instant::now() + limit;
-        if self.outbox.flush_within(limit) == Flushed::Waits {
+        if self.outbox.flush_blocking(limit) == FlushResult::Blocked {
             return Err(Error::busy());
         }
         match self.outbox.offer(std::slice::from_ref(frame), frame.bytes()) {
-            Offered::Sent => Ok(()),
-            Offered::Gone => Err(Error::stopped()),
-            Offered::Full => Err(Error::busy()),
-            Offered::Waits { watch, .. } => {
+            OfferResult::Sent => Ok(()),
+            OfferResult::Closing => Err(Error::stopped()),
+            OfferResult::Full => Err(Error::busy()),
+            OfferResult::Queued { watch, .. } => {
                 if watch {
                     self.inner.flusher.watch(&self.outbox);
                 }
-                match self.outbox.await_sent(frame, until) {
-                    Awaited::Sent => Ok(()),
-                    Awaited::TakenBack => Err(Error::busy()),
-                    Awaited::Gone => Err(Error::stopped()),
+                match self.outbox.wait_until_sent(frame, until) {
+                    BlockingSendResult::Sent => Ok(()),
+                    BlockingSendResult::Withdrawn => Err(Error::busy()),
+                    BlockingSendResult::Closing => Err(Error::stopped()),
                 }
             }
         }
     }
 
-    /// Sends without waiting; the flusher gets what the socket does not take.
-    pub(crate) fn offer(&self, frames: &[Frame], joined: &[u8]) -> Offered {
+    /// Sends without blocking. The flusher sends later what the socket does not accept.
+    pub(crate) fn offer(&self, frames: &[Frame], joined: &[u8]) -> OfferResult {
         let offered = self.outbox.offer(frames, joined);
-        if let Offered::Waits { watch: true, .. } = offered {
+        if let OfferResult::Queued { watch: true, .. } = offered {
             self.inner.flusher.watch(&self.outbox);
         }
         offered
     }
 
-    /// Sends a control frame between the hub's; a client without room even for that is evicted.
-    pub(crate) fn post(&self, frame: &Frame) {
-        if self.offer(std::slice::from_ref(frame), frame.bytes()) == Offered::Full {
+    /// Sends a control frame. Evicts a client whose queue is full.
+    pub(crate) fn send_control(&self, frame: &Frame) {
+        if self.offer(std::slice::from_ref(frame), frame.bytes()) == OfferResult::Full {
             self.evict();
         }
     }
 
-    /// Closes with this code; `forget` drops what has not begun to leave. The peer has `within` to
-    /// take the Close and to close its side, and is cut then. Returns whether this call began it.
-    pub(crate) fn end(&self, code: u16, reason: &str, forget: bool, within: Duration) -> bool {
-        // Noted before it is sent: the answer may come at once.
-        let note = || {
+    /// Closes with this code. The peer has `within` to read the Close and close its side.
+    /// `discard_queued` drops the queued frames. Returns false if the connection was closing already.
+    pub(crate) fn close_within(
+        &self,
+        code: u16,
+        reason: &str,
+        discard_queued: bool,
+        within: Duration,
+    ) -> bool {
+        // Stored before the Close is sent, because the answer may arrive at once.
+        let store_reason = || {
             let _ = self.inner.closing.set(Box::new((code, reason.to_owned())));
         };
-        let began = self.outbox.close_noting(&Frame::close(code, reason), forget, within, note);
-        if began {
+        let is_first = self.outbox.close_with_hook(
+            &Frame::close(code, reason),
+            discard_queued,
+            within,
+            store_reason,
+        );
+        if is_first {
             self.inner.flusher.watch(&self.outbox);
         }
-        began
+        is_first
     }
 
-    /// The same with this Close frame, such as the echo of the peer's.
-    pub(crate) fn end_with(&self, close: &Frame, forget: bool, within: Duration) -> bool {
-        let began = self.outbox.close(close, forget, within);
-        if began {
+    /// Closes with this Close frame, such as the echo of the peer's.
+    pub(crate) fn close_with_frame(
+        &self,
+        close: &Frame,
+        discard_queued: bool,
+        within: Duration,
+    ) -> bool {
+        let is_first = self.outbox.close(close, discard_queued, within);
+        if is_first {
             self.inner.flusher.watch(&self.outbox);
         }
-        began
+        is_first
     }
 
-    /// Our Close, if this side began the closing.
-    pub(crate) fn closed_by_us(&self) -> Option<CloseReason> {
+    /// The reason if the server closed the connection first.
+    pub(crate) fn server_close_reason(&self) -> Option<CloseReason> {
         let (code, reason) = &**self.inner.closing.get()?;
         Some(CloseReason::Server { code: *code, reason: reason.clone() })
     }
 
-    /// Closes a client that has more queued than the bounds allow, and counts it.
+    /// Closes and counts a client whose queue is full.
     pub(crate) fn evict(&self) {
         let reason = "too slow: the queue is full";
-        if self.end(1008, reason, true, self.outbox.write_deadline()) {
+        if self.close_within(1008, reason, true, self.outbox.write_deadline()) {
             self.inner.flusher.count_slow(self.peer_addr());
-            log::debug!("client {} at {} is too slow: evicted", self.id(), self.peer_addr());
+            log::debug!("evicted client {} at {}: too slow", self.id(), self.peer_addr());
         }
     }
 
-    /// Shuts both halves, and has the flusher let go of the socket.
-    pub(crate) fn shut(&self) {
-        self.outbox.shut();
+    /// Shuts down the socket and removes it from the flusher.
+    pub(crate) fn disconnect(&self) {
+        self.outbox.disconnect();
         self.inner.flusher.watch(&self.outbox);
     }
 
@@ -258,24 +275,24 @@ impl Client {
         &self.outbox
     }
 
-    /// Notes that it is registered with the hub of this id; `false` if it was already.
+    /// Marks the client as registered with this hub. Returns false if it was registered already.
     ///
     /// # Errors
-    /// If the connection has ended: nothing would ever unregister it.
-    pub(crate) fn enter(&self, hub: u64, registrar: Arc<dyn Registrar>) -> Result<bool, Error> {
+    /// If the connection has ended, because then nothing would unregister the client.
+    pub(crate) fn add_hub(&self, hub: u64, registrar: Arc<dyn Registrar>) -> Result<bool, Error> {
         let mut hubs = self.hubs();
         let Some(hubs) = &mut *hubs else { return Err(Error::stopped()) };
         let new = !hubs.iter().any(|(id, _)| *id == hub);
         if new {
-            // One is usual, and there may be ten thousand clients.
+            // Usually the only one, times ten thousand clients.
             hubs.reserve_exact(1);
             hubs.push((hub, registrar));
         }
         Ok(new)
     }
 
-    /// Notes that it is no longer registered with this hub; `false` if it was not.
-    pub(crate) fn leave(&self, hub: u64) -> bool {
+    /// Marks the client as unregistered from this hub. Returns false if it was not registered.
+    pub(crate) fn remove_hub(&self, hub: u64) -> bool {
         let mut hubs = self.hubs();
         let Some(hubs) = &mut *hubs else { return false };
         let before = hubs.len();
@@ -283,17 +300,17 @@ impl Client {
         hubs.len() < before
     }
 
-    /// Whether it is registered with this hub.
+    /// Whether the client is registered with this hub.
     ///
     /// # Errors
     /// If the connection has ended.
-    pub(crate) fn is_in(&self, hub: u64) -> Result<bool, Error> {
+    pub(crate) fn is_registered_with(&self, hub: u64) -> Result<bool, Error> {
         let hubs = self.hubs();
         let Some(hubs) = &*hubs else { return Err(Error::stopped()) };
         Ok(hubs.iter().any(|(id, _)| *id == hub))
     }
 
-    /// Unregisters it from every hub, for good: its connection has ended.
+    /// Unregisters the client from all hubs, because its connection has ended.
     pub(crate) fn unregister_everywhere(&self) {
         let hubs = self.hubs().take();
         for (_, hub) in hubs.into_iter().flatten() {

@@ -1,5 +1,5 @@
-//! The thread `kentros-flush`: empties the backlogs of the few clients that have one, by the
-//! readiness of their sockets, and ends those that take longer than their deadline.
+//! The thread `kentros-flush`, which sends queued frames when sockets become ready, and disconnects
+//! clients that exceed their deadline.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::outbox::{Flushed, Outbox};
+use super::outbox::{FlushResult, Outbox};
 use crate::counters::{self, AtomicCounters};
 use crate::poller::{Poller, Readiness, Waker};
 use crate::rate_limited::RateLimitedWarning;
 use crate::threads;
 
-/// Hands outboxes to the flusher's thread.
+/// Passes outboxes to the flusher's thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Flusher {
     inbox: Sender<FlushCommand>,
     waker: Waker,
     counters: Arc<AtomicCounters>,
-    /// That more waits for somebody than may.
-    slow: Arc<RateLimitedWarning>,
+    /// Warns about full queues.
+    slow_warning: Arc<RateLimitedWarning>,
 }
 
 enum FlushCommand {
     Watch(Arc<Outbox>),
-    /// End once nothing is watched, at this moment at the latest.
+    /// End once nothing is watched, or at this time.
     Finish(Instant),
 }
 
@@ -36,31 +36,39 @@ impl Flusher {
     pub(crate) fn spawn(counters: Arc<AtomicCounters>) -> io::Result<(Self, JoinHandle<()>)> {
         let poller = Poller::new()?;
         let (inbox, commands) = unbounded();
-        let (waker, slow) = (poller.waker(), Arc::default());
-        let flusher = Self { inbox, waker, counters: Arc::clone(&counters), slow };
-        let late = RateLimitedWarning::default();
-        let run =
-            FlushLoop { poller, commands, watched: HashMap::new(), counters, late, finish: None };
+        let (waker, slow_warning) = (poller.waker(), Arc::default());
+        let flusher = Self { inbox, waker, counters: Arc::clone(&counters), slow_warning };
+        let late_warning = RateLimitedWarning::default();
+        let run = FlushLoop {
+            poller,
+            commands,
+            watched: HashMap::new(),
+            counters,
+            late_warning,
+            finish: None,
+        };
         let thread = threads::spawn("kentros-flush", || run.run())?;
         Ok((flusher, thread))
     }
 
-    /// Has `outbox` emptied as its socket allows, and its deadline kept. Once the flusher has
-    /// ended, the connection is cut instead: nobody would ever empty it.
+    /// Sends what is queued in `outbox` and enforces its deadline. Disconnects it if the flusher has
+    /// ended.
     pub(crate) fn watch(&self, outbox: &Arc<Outbox>) {
         match self.inbox.send(FlushCommand::Watch(Arc::clone(outbox))) {
             Ok(()) => self.waker.wake(),
-            Err(_) => outbox.shut(),
+            Err(_) => outbox.disconnect(),
         }
     }
 
-    /// Counts a client that was evicted before its deadline, for more than its bounds, and tells.
+    /// Counts a client that was evicted for a full queue, and logs a warning.
     pub(crate) fn count_slow(&self, peer: SocketAddr) {
         counters::add(&self.counters.evicted_slow, 1);
-        self.slow.warn(|| format!("{peer} is too slow, too much waits for it: it gets 1008"));
+        self.slow_warning
+            .warn(|| format!("{peer} reads too slowly, its queue is full: closing it with 1008"));
     }
 
-    /// Ends the thread once nothing is watched, or after `limit`; whoever is left is cut then.
+    /// Ends the thread once nothing is watched, or after `limit`. Then it disconnects the remaining
+    /// clients.
     pub(crate) fn finish(&self, limit: Duration) {
         let _ = self.inbox.send(FlushCommand::Finish(Instant::now() + limit));
         self.waker.wake();
@@ -70,11 +78,11 @@ impl Flusher {
 struct FlushLoop {
     poller: Poller,
     commands: Receiver<FlushCommand>,
-    /// By the outbox's address, which is its token too: unique while this map holds it.
+    /// By token: the address of the outbox, which is unique as long as the map holds it.
     watched: HashMap<u64, (Arc<Outbox>, Readiness)>,
     counters: Arc<AtomicCounters>,
-    /// That somebody takes too long to read.
-    late: RateLimitedWarning,
+    /// Warns about exceeded deadlines.
+    late_warning: RateLimitedWarning,
     finish: Option<Instant>,
 }
 
@@ -87,12 +95,12 @@ impl FlushLoop {
                     FlushCommand::Finish(at) => self.finish = Some(at),
                 }
             }
-            let next = self.end_the_late(Instant::now());
+            let next = self.enforce_deadlines(Instant::now());
             if self.finish.is_some() && self.watched.is_empty() && self.commands.is_empty() {
                 return;
             }
             for token in self.poller.wait(next) {
-                self.serve(token);
+                self.advance(token);
             }
         }
     }
@@ -100,49 +108,49 @@ impl FlushLoop {
     fn watch(&mut self, outbox: Arc<Outbox>) {
         let token = Arc::as_ptr(&outbox) as u64;
         if self.watched.contains_key(&token) {
-            return self.serve(token);
+            return self.advance(token);
         }
-        if outbox.flush() == Flushed::Shut {
+        if outbox.flush() == FlushResult::Shut {
             return;
         }
         if let Err(error) = self.poller.add(&*outbox, token, Readiness::Write) {
-            log::warn!("cannot await a slow client's socket, so it is cut: {error}");
-            outbox.shut();
+            log::warn!("cannot poll a slow client's socket, disconnecting it: {error}");
+            outbox.disconnect();
             return;
         }
         self.watched.insert(token, (outbox, Readiness::Write));
     }
 
-    /// Does what an outbox's readiness allows.
-    fn serve(&mut self, token: u64) {
+    /// Continues with an outbox whose socket is ready.
+    fn advance(&mut self, token: u64) {
         let Some((outbox, interest)) = self.watched.get_mut(&token) else { return };
         match (outbox.flush(), *interest) {
-            (Flushed::Waits, _) | (Flushed::HalfClosed, Readiness::Nothing | Readiness::Read) => {}
-            (Flushed::HalfClosed, Readiness::Write) => {
+            (FlushResult::Blocked, _)
+            | (FlushResult::HalfClosed, Readiness::Nothing | Readiness::Read) => {}
+            (FlushResult::HalfClosed, Readiness::Write) => {
                 *interest = Readiness::End;
                 let _ = self.poller.change(&**outbox, token, Readiness::End);
             }
-            // The peer has ended its side, which the poller would tell again and again. What it
-            // sent before may be unread: closing now would reset the connection and take our Close
-            // with it. The client's own thread reads it and tells when it has; or it is too busy,
-            // and the deadline cuts it.
-            (Flushed::HalfClosed, Readiness::End) => {
+            // The peer has closed its side, which the poller would report again and again. Closing
+            // with unread input would reset the connection before the peer has read our Close. So
+            // the client's thread reads the rest and then disconnects, or the deadline expires.
+            (FlushResult::HalfClosed, Readiness::End) => {
                 *interest = Readiness::Nothing;
                 self.poller.remove(&**outbox);
             }
-            (Flushed::Empty | Flushed::Shut, _) => {
+            (FlushResult::Empty | FlushResult::Shut, _) => {
                 self.poller.remove(&**outbox);
                 self.watched.remove(&token);
             }
         }
     }
 
-    /// Cuts whoever is past its deadline; tells the next one.
-    fn end_the_late(&mut self, now: Instant) -> Option<Instant> {
-        let (finish, late) = (self.finish, &self.late);
+    /// Disconnects clients past their deadline. Returns the next deadline.
+    fn enforce_deadlines(&mut self, now: Instant) -> Option<Instant> {
+        let (finish, late_warning) = (self.finish, &self.late_warning);
         let mut next = finish;
         self.watched.retain(|_, (outbox, _)| {
-            // It may be this thread that is late, on a busy machine: what the peer has read counts.
+            // This thread may be late on a busy machine. Count what the peer has read meanwhile.
             if outbox.deadline().is_some_and(|deadline| deadline <= now) {
                 outbox.flush();
             }
@@ -150,13 +158,13 @@ impl FlushLoop {
                 Some(deadline) if deadline <= now => {
                     if outbox.is_open() && finish.is_none() {
                         counters::add(&self.counters.evicted_deadline, 1);
-                        late.warn(|| {
+                        late_warning.warn(|| {
                             let limit = outbox.write_deadline();
-                            format!("a client takes more than {limit:?} for one message: it is cut")
+                            format!("a client took more than {limit:?} to read one message: disconnected")
                         });
                     }
                     self.poller.remove(&**outbox);
-                    outbox.shut();
+                    outbox.disconnect();
                     false
                 }
                 deadline => {
@@ -181,19 +189,19 @@ mod tests {
 
     use super::*;
     use crate::connection::frame::Frame;
-    use crate::connection::outbox::Offered;
-    use crate::connection::queue::Bounds;
+    use crate::connection::outbox::OfferResult;
+    use crate::connection::queue::QueueBounds;
 
     #[test]
-    fn whoever_is_cut_at_the_end_counts_as_no_slow_client() {
+    fn clients_disconnected_at_shutdown_do_not_count_as_slow() {
         let counters = Arc::new(AtomicCounters::default());
         let (flusher, thread) = Flusher::spawn(Arc::clone(&counters)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, _) = listener.accept().unwrap();
-        let bounds = Bounds { messages: 1, bytes: 1 };
+        let bounds = QueueBounds { messages: 1, bytes: 1 };
         let outbox = Arc::new(Outbox::new(socket, bounds, Duration::from_secs(1000)));
-        // More than the kernel takes for a peer that does not read.
+        // More than the kernel buffers for a peer that does not read.
         let frame = Frame::raw(&vec![b'x'; 32 << 20]);
         outbox.offer(std::slice::from_ref(&frame), frame.bytes());
         flusher.watch(&outbox);
@@ -203,23 +211,24 @@ mod tests {
         assert_eq!(counters.evicted_deadline.load(Ordering::Relaxed), 0);
     }
 
-    /// Its deadline is an hour ago before the flusher comes to it: whether it is served or cut.
+    /// The deadline passed an hour before the flusher checks it.
     #[test]
-    fn a_flusher_that_comes_late_cuts_only_those_who_have_not_read() {
+    fn a_late_flusher_disconnects_only_clients_that_did_not_read() {
         for reads in [true, false] {
             let (ours, mut peer) = UnixStream::pair().unwrap();
             let socket = TcpStream::from(std::os::fd::OwnedFd::from(ours));
-            let bounds = Bounds { messages: 1000, bytes: 1 << 20 };
+            let bounds = QueueBounds { messages: 1000, bytes: 1 << 20 };
             let outbox = Arc::new(Outbox::new(socket, bounds, Duration::from_secs(10)));
             let frame = Frame::raw(&[7; 4096]);
             let mut sent = 1;
-            while outbox.offer(std::slice::from_ref(&frame), frame.bytes()) == Offered::Sent {
+            while outbox.offer(std::slice::from_ref(&frame), frame.bytes()) == OfferResult::Sent {
                 sent += 1;
             }
             let (_, commands) = unbounded();
             let (poller, counters) = (Poller::new().unwrap(), Arc::default());
-            let (watched, late) = (HashMap::new(), RateLimitedWarning::default());
-            let mut run = FlushLoop { poller, commands, watched, counters, late, finish: None };
+            let (watched, late_warning) = (HashMap::new(), RateLimitedWarning::default());
+            let mut run =
+                FlushLoop { poller, commands, watched, counters, late_warning, finish: None };
             run.watch(Arc::clone(&outbox));
             assert_eq!(run.watched.len(), 1);
             peer.set_nonblocking(true).unwrap();
@@ -227,11 +236,11 @@ mod tests {
             if reads {
                 peer.read_to_end(&mut all).unwrap_err();
             }
-            run.end_the_late(Instant::now() + Duration::from_secs(3600));
+            run.enforce_deadlines(Instant::now() + Duration::from_secs(3600));
             assert_eq!(outbox.is_open(), reads);
             assert_eq!(run.counters.read().evicted_deadline, u64::from(!reads));
             peer.read_to_end(&mut all).unwrap_or_default();
-            assert_eq!(all.len() == sent * frame.bytes().len(), reads, "all of it arrived");
+            assert_eq!(all.len() == sent * frame.bytes().len(), reads, "everything arrived");
         }
     }
 }

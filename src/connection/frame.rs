@@ -1,4 +1,4 @@
-//! WebSocket frames as bytes, made once and shared by every client they go to.
+//! Encoded WebSocket frames, shared by all clients they are sent to.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use tungstenite::protocol::frame::{Frame as Tungstenite, FrameHeader};
 
 use crate::{Error, Message};
 
-/// One whole, unmasked frame, ready for the socket.
+/// An encoded, unmasked frame.
 #[derive(Clone)]
 pub(crate) struct Frame {
     bytes: Arc<[u8]>,
-    kind: Kind,
+    kind: FrameKind,
 }
 
 /// How a queue treats a frame.
 #[derive(Clone, Debug)]
-enum Kind {
-    /// Counts against the bounds: a client with too many of them queued is too slow.
+enum FrameKind {
+    /// Counts against the bounds of the queue.
     Event,
     /// Replaces a queued frame of the same conflation key.
     Latest(Arc<str>),
-    /// Its sender waits for it, which bounds it.
-    Awaited,
+    /// Does not count, because its sender waits for it.
+    Blocking,
 }
 
 impl Frame {
@@ -38,19 +38,19 @@ impl Frame {
         Self::data(&[bytes], Data::Binary)
     }
 
-    /// A message about its own project.
+    /// A message with its own project.
     ///
     /// # Errors
-    /// If its payload could not be written as JSON.
+    /// If the payload cannot be encoded as JSON.
     pub(crate) fn message(message: &Message) -> Result<Self, Error> {
-        Self::message_about(message, message.project_id())
+        Self::message_for(message, message.project_id())
     }
 
-    /// A message about this project, or about none.
+    /// A message with this project, or without one.
     ///
     /// # Errors
-    /// If its payload could not be written as JSON.
-    pub(crate) fn message_about(message: &Message, project: Option<&str>) -> Result<Self, Error> {
+    /// If the payload cannot be encoded as JSON.
+    pub(crate) fn message_for(message: &Message, project: Option<&str>) -> Result<Self, Error> {
         let parts = message.parts(project)?;
         let frame = Self::data(&parts.each_ref().map(|part| part.as_bytes()), Data::Text);
         Ok(match message.conflation_key(project) {
@@ -64,8 +64,8 @@ impl Frame {
         Self::encode(Tungstenite::ping(Vec::new()))
     }
 
-    /// A Close with this code; a reason over the 123 bytes that RFC 6455, section 5.5, leaves for
-    /// it is cut at a character.
+    /// A Close with this code. The reason is cut, at a character boundary, to the 123 bytes that RFC
+    /// 6455, section 5.5, allows.
     pub(crate) fn close(code: u16, reason: &str) -> Self {
         let end = (0..=reason.len().min(123)).rev().find(|&i| reason.is_char_boundary(i));
         let reason = end.and_then(|end| reason.get(..end)).unwrap_or_default();
@@ -77,25 +77,25 @@ impl Frame {
         Self::encode(Tungstenite::close(close))
     }
 
-    /// Bytes that are frames already, or the HTTP answer that comes before the first.
+    /// Bytes that are encoded already: frames, or the HTTP response before the first frame.
     pub(crate) fn raw(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), kind: Kind::Event }
+        Self { bytes: bytes.into(), kind: FrameKind::Event }
     }
 
-    /// The same frame, which replaces a queued one of the same key.
+    /// Makes the frame replace a queued one with the same key.
     pub(crate) fn latest(mut self, conflation_key: Arc<str>) -> Self {
-        self.kind = Kind::Latest(conflation_key);
+        self.kind = FrameKind::Latest(conflation_key);
         self
     }
 
-    /// The same frame, for which its sender waits.
-    pub(crate) fn awaited(mut self) -> Self {
-        self.kind = Kind::Awaited;
+    /// Marks the frame as one that its sender waits for.
+    pub(crate) fn blocking(mut self) -> Self {
+        self.kind = FrameKind::Blocking;
         self
     }
 
-    /// Whether both are clones of one frame.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    /// Whether both are clones of the same frame.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.bytes, &other.bytes)
     }
 
@@ -103,9 +103,9 @@ impl Frame {
         &self.bytes
     }
 
-    /// The text of a text message.
+    /// The text, if this is a text message.
     pub(crate) fn as_text(&self) -> Option<&str> {
-        // RFC 6455, section 5.2: the length is in the second byte, or in the two or eight after.
+        // RFC 6455, section 5.2: the length is in the second byte, or in the next two or eight.
         let header = match self.bytes.get(..2)? {
             [0x81, 126] => 4,
             [0x81, 127] => 10,
@@ -116,12 +116,12 @@ impl Frame {
     }
 
     pub(crate) fn conflation_key(&self) -> Option<&Arc<str>> {
-        if let Kind::Latest(key) = &self.kind { Some(key) } else { None }
+        if let FrameKind::Latest(key) = &self.kind { Some(key) } else { None }
     }
 
-    /// Whether it counts against a queue's bounds.
+    /// Whether the frame counts against the bounds of a queue.
     pub(crate) fn is_event(&self) -> bool {
-        matches!(self.kind, Kind::Event)
+        matches!(self.kind, FrameKind::Event)
     }
 
     fn data(payload: &[&[u8]], kind: Data) -> Self {
@@ -133,14 +133,14 @@ impl Frame {
         for part in payload {
             bytes.extend_from_slice(part);
         }
-        Self { bytes: bytes.into(), kind: Kind::Event }
+        Self { bytes: bytes.into(), kind: FrameKind::Event }
     }
 
     fn encode(frame: Tungstenite) -> Self {
         let mut bytes = Vec::with_capacity(frame.len());
         // Writing to a Vec cannot fail.
         let _ = frame.format(&mut bytes);
-        Self { bytes: bytes.into(), kind: Kind::Event }
+        Self { bytes: bytes.into(), kind: FrameKind::Event }
     }
 }
 
@@ -155,18 +155,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_frame_is_final_unmasked_and_holds_the_text() {
+    fn a_text_frame_is_final_and_unmasked() {
         assert_eq!(Frame::text("hi").bytes(), [0x81, 2, b'h', b'i']);
     }
 
     #[test]
-    fn a_text_frame_of_any_length_holds_the_text() {
+    fn text_frames_of_all_lengths_are_encoded_like_tungstenite_does() {
         for length in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
             let text = "x".repeat(length);
             let frame = Frame::text(&text);
             assert_eq!(frame.as_text(), Some(text.as_str()));
             let same = Tungstenite::message(text, OpCode::Data(Data::Text), true);
-            assert_eq!(frame.bytes(), Frame::encode(same).bytes(), "as tungstenite writes it");
+            assert_eq!(frame.bytes(), Frame::encode(same).bytes(), "{length} bytes");
         }
     }
 

@@ -1,4 +1,5 @@
-//! One client's connection: what is queued for it, what it sends, and the thread that reads it.
+//! The connection of one client. Writing: [`frame`], [`queue`] (bounded), [`outbox`], [`flusher`].
+//! Reading: [`reader`] calls the [`session`].
 
 pub(crate) mod client;
 pub(crate) mod flusher;

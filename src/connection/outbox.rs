@@ -1,4 +1,4 @@
-//! The sending side of one connection: a socket that never blocks and what waits for it.
+//! The sending side of a connection: a non-blocking socket and its queue.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -10,113 +10,116 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::SendFlags;
 
 use super::frame::Frame;
-use super::queue::{Bounds, Place, Pushed, Queue};
+use super::queue::{FramePosition, PushResult, Queue, QueueBounds};
 
-/// A connection's socket and the frames that it has not taken yet.
+/// A connection's socket and the frames it has not accepted yet.
 ///
-/// Whoever has something for the client offers it here, from any thread; frames go out whole and
-/// in the order in which they were offered.
+/// Any thread may offer frames. They are sent whole and in the order offered.
 ///
-/// All that a delivery touches is in one line of the processor's cache: where thousands of clients
-/// are sent to in turn, each line more is a wait for the memory.
+/// Everything that sending touches is in one cache line. With thousands of clients each further line
+/// would be a cache miss.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Outbox<S = TcpStream> {
-    state: Mutex<State>,
+    state: Mutex<OutboxState>,
     socket: S,
-    bounds: Bounds,
+    bounds: QueueBounds,
     /// How long one frame may take from its first byte to its last.
     write_deadline: Duration,
 }
 
-/// What an outbox sends on; in tests also a model of a socket.
+/// A non-blocking socket; in tests also a model of one.
 pub(crate) trait Socket {
-    /// Sends what it takes without blocking, and without a signal where the peer is gone.
+    /// Sends as many bytes as fit, without blocking and without `SIGPIPE`.
     fn send(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Ends one half of the connection, or both.
+    /// Shuts down one or both directions.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 }
 
 #[derive(Debug)]
-struct State {
-    /// What waits, or what is known of a connection that is closing; most have neither.
+struct OutboxState {
+    /// The queue, or the state of a closing connection. Most have neither.
     backlog: Option<Box<Backlog>>,
-    phase: Phase,
-    /// The flusher knows of this backlog.
+    phase: ConnectionPhase,
+    /// Whether the flusher watches this outbox.
     watched: bool,
 }
 
 #[derive(Debug)]
 struct Backlog {
     queue: Queue,
-    /// When the first frame of the queue came to be first.
-    begun: Instant,
-    /// How long the peer has, from the Close on.
-    until: Option<Instant>,
+    /// When the first frame of the queue became the first.
+    head_since: Instant,
+    /// When the peer must have closed its side.
+    close_deadline: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The handshake is not answered yet: nothing else may be sent.
+enum ConnectionPhase {
+    /// The handshake has no response yet. Nothing else may be sent.
     Handshake,
     Open,
-    /// A Close is the last frame that waits.
+    /// The last queued frame is a Close.
     Closing,
-    /// The Close is out and our half shut; the peer has to shut its own.
+    /// The Close is sent and our side shut down. The peer has to close its side.
     HalfClosed,
-    /// Both halves are shut.
+    /// Both sides are shut down.
     Shut,
 }
 
-impl State {
-    /// The backlog, which begins now where there is none.
+impl OutboxState {
+    /// The backlog, created if there is none.
     fn backlog(&mut self) -> &mut Backlog {
         self.backlog.get_or_insert_with(|| {
-            Box::new(Backlog { queue: Queue::default(), begun: Instant::now(), until: None })
+            Box::new(Backlog {
+                queue: Queue::default(),
+                head_since: Instant::now(),
+                close_deadline: None,
+            })
         })
     }
 }
 
-/// What became of the frames offered.
+/// The result of offering frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Offered {
-    /// The socket has them.
+pub(crate) enum OfferResult {
+    /// The socket has accepted all.
     Sent,
-    /// Some wait; `conflated` older ones went. `watch` where the flusher must be told.
-    Waits { conflated: u64, watch: bool },
-    /// They do not fit: this client is too slow.
+    /// Some are queued, and replaced `conflated` older ones. `watch`: the flusher must be notified.
+    Queued { conflated: u64, watch: bool },
+    /// They do not fit into the queue: the client is too slow.
     Full,
     /// The connection is closing.
-    Gone,
+    Closing,
 }
 
-/// What became of a frame that somebody waited for.
+/// The result of a blocking send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Awaited {
-    /// The socket has it.
+pub(crate) enum BlockingSendResult {
+    /// The socket has accepted the frame.
     Sent,
-    /// It has not begun to leave, and never will.
-    TakenBack,
+    /// Timed out: the frame was removed from the queue.
+    Withdrawn,
     /// The connection is closing.
-    Gone,
+    Closing,
 }
 
-/// What a flush left.
+/// The state after a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// Nothing waits.
+pub(crate) enum FlushResult {
+    /// The queue is empty.
     Empty,
-    /// The socket takes no more for now.
-    Waits,
-    /// Our half is shut; only the peer's end is awaited.
+    /// The socket accepts no more for now.
+    Blocked,
+    /// Our side is shut down. The peer has to close its side.
     HalfClosed,
-    /// The connection is over.
+    /// The connection has ended.
     Shut,
 }
 
 impl<S: Socket> Outbox<S> {
-    pub(crate) fn new(socket: S, bounds: Bounds, write_deadline: Duration) -> Self {
-        let state = State { backlog: None, phase: Phase::Open, watched: false };
+    pub(crate) fn new(socket: S, bounds: QueueBounds, write_deadline: Duration) -> Self {
+        let state = OutboxState { backlog: None, phase: ConnectionPhase::Open, watched: false };
         Self { state: Mutex::new(state), socket, bounds, write_deadline }
     }
 
@@ -125,35 +128,34 @@ impl<S: Socket> Outbox<S> {
     }
 
     /// Sends nothing until the handshake is [accepted](Self::accept_handshake) or
-    /// [refused](Self::refuse_handshake).
+    /// [rejected](Self::reject_handshake).
     pub(crate) fn await_handshake(&self) {
-        self.lock().phase = Phase::Handshake;
+        self.lock().phase = ConnectionPhase::Handshake;
     }
 
-    /// Opens the connection with this answer, without sending it: it leaves just before the first
-    /// frame that follows, or with [`flush`](Self::flush). `false` if the handshake was refused
-    /// meanwhile.
-    pub(crate) fn accept_handshake(&self, answer: &Frame) -> bool {
+    /// Opens the connection with this response, which is sent with the first frame or
+    /// [`flush`](Self::flush). Returns false if the handshake was rejected meanwhile.
+    pub(crate) fn accept_handshake(&self, response: &Frame) -> bool {
         let mut state = self.lock();
-        if state.phase != Phase::Handshake {
+        if state.phase != ConnectionPhase::Handshake {
             return false;
         }
-        state.phase = Phase::Open;
-        if !answer.bytes().is_empty() {
-            state.backlog().queue.push_rest(answer, 0);
+        state.phase = ConnectionPhase::Open;
+        if !response.bytes().is_empty() {
+            state.backlog().queue.push_unbounded(response, 0);
         }
         true
     }
 
-    /// Ends the connection with this answer. `false` if the handshake was accepted or refused
-    /// already.
-    pub(crate) fn refuse_handshake(&self, answer: &Frame, within: Duration) -> bool {
+    /// Ends the connection with this response. Returns false if the handshake was accepted or
+    /// rejected already.
+    pub(crate) fn reject_handshake(&self, response: &Frame, within: Duration) -> bool {
         let mut state = self.lock();
-        let refused = state.phase == Phase::Handshake;
-        if refused {
-            self.close_locked(&mut state, answer, within);
+        let rejected = state.phase == ConnectionPhase::Handshake;
+        if rejected {
+            self.close_locked(&mut state, response, within);
         }
-        refused
+        rejected
     }
 
     /// Has the processor fetch the line that [`offer`](Self::offer) touches, ahead of it: between
@@ -162,24 +164,24 @@ impl<S: Socket> Outbox<S> {
         std::hint::black_box(self.state.is_poisoned());
     }
 
-    /// Sends `frames`, of which `joined` is the bytes, without blocking: one system call where
-    /// nothing waits. What the socket does not take waits in the queue.
-    pub(crate) fn offer(&self, frames: &[Frame], joined: &[u8]) -> Offered {
+    /// Sends `frames` without blocking; `joined` is all their bytes. Costs one system call if the
+    /// queue is empty. What the socket does not accept is queued.
+    pub(crate) fn offer(&self, frames: &[Frame], joined: &[u8]) -> OfferResult {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
-            return Offered::Gone;
+        if state.phase != ConnectionPhase::Open {
+            return OfferResult::Closing;
         }
-        // A preface waits for no readiness: nobody has tried to send it yet.
+        // A handshake response has not been tried yet, so send it without waiting for readiness.
         if state.backlog.is_some()
             && !state.watched
-            && self.flush_locked(&mut state) == Flushed::Shut
+            && self.flush_locked(&mut state) == FlushResult::Shut
         {
-            return Offered::Gone;
+            return OfferResult::Closing;
         }
         let mut taken = 0;
         if state.backlog.is_none() {
             match self.socket.send(joined) {
-                Ok(all) if all == joined.len() => return Offered::Sent,
+                Ok(all) if all == joined.len() => return OfferResult::Sent,
                 Ok(some) => taken = some,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return self.shut_locked(&mut state),
@@ -194,179 +196,175 @@ impl<S: Socket> Outbox<S> {
                 continue;
             }
             if out > 0 {
-                queue.push_rest(frame, out);
+                queue.push_unbounded(frame, out);
                 continue;
             }
             match queue.push(frame, self.bounds) {
-                Pushed::Queued => {}
-                Pushed::Conflated => conflated += 1,
-                Pushed::Full => return Offered::Full,
+                PushResult::Queued => {}
+                PushResult::Conflated => conflated += 1,
+                PushResult::Full => return OfferResult::Full,
             }
         }
         let watch = !std::mem::replace(&mut state.watched, true);
-        Offered::Waits { conflated, watch }
+        OfferResult::Queued { conflated, watch }
     }
 
-    /// Sends what waits, as far as the socket takes it.
-    pub(crate) fn flush(&self) -> Flushed {
+    /// Sends as much of the queue as the socket accepts.
+    pub(crate) fn flush(&self) -> FlushResult {
         let mut state = self.lock();
         let flushed = self.flush_locked(&mut state);
-        if flushed == Flushed::Empty {
+        if flushed == FlushResult::Empty {
             state.watched = false;
         }
         flushed
     }
 
-    fn flush_locked(&self, state: &mut State) -> Flushed {
+    fn flush_locked(&self, state: &mut OutboxState) -> FlushResult {
         match state.phase {
-            Phase::Handshake => return Flushed::Empty,
-            Phase::HalfClosed => return Flushed::HalfClosed,
-            Phase::Shut => return Flushed::Shut,
-            Phase::Open | Phase::Closing => {}
+            ConnectionPhase::Handshake => return FlushResult::Empty,
+            ConnectionPhase::HalfClosed => return FlushResult::HalfClosed,
+            ConnectionPhase::Shut => return FlushResult::Shut,
+            ConnectionPhase::Open | ConnectionPhase::Closing => {}
         }
-        let Some(backlog) = &mut state.backlog else { return Flushed::Empty };
+        let Some(backlog) = &mut state.backlog else { return FlushResult::Empty };
         match backlog.queue.drain(|bytes| self.socket.send(bytes)) {
             Ok(0) => {}
-            Ok(_) => backlog.begun = Instant::now(),
+            Ok(_) => backlog.head_since = Instant::now(),
             Err(_) => {
                 self.shut_locked(state);
-                return Flushed::Shut;
+                return FlushResult::Shut;
             }
         }
         if !backlog.queue.is_empty() {
-            return Flushed::Waits;
+            return FlushResult::Blocked;
         }
-        if state.phase == Phase::Closing {
-            // Only our half: an immediate close with unread input would reset the connection
-            // and take the Close frame with it (RFC 1122, 4.2.2.13).
+        if state.phase == ConnectionPhase::Closing {
+            // Only our side: closing with unread input would reset the connection, and the peer
+            // could lose the Close frame (RFC 1122, 4.2.2.13).
             let _ = self.socket.shutdown(Shutdown::Write);
-            state.phase = Phase::HalfClosed;
-            return Flushed::HalfClosed;
+            state.phase = ConnectionPhase::HalfClosed;
+            return FlushResult::HalfClosed;
         }
         state.backlog = None;
-        Flushed::Empty
+        FlushResult::Empty
     }
 
-    /// Queues a Close as the last frame; `forget` drops what has not begun to leave. The peer has
-    /// `within` to take it and to shut its half.
-    ///
-    /// Tells whether this call began the closing.
-    pub(crate) fn close(&self, close: &Frame, forget: bool, within: Duration) -> bool {
-        self.close_noting(close, forget, within, || {})
+    /// Queues a Close as the last frame. The peer has `within` to read it and close its side.
+    /// `discard_queued` drops unsent frames. Returns false if the connection was closing already.
+    pub(crate) fn close(&self, close: &Frame, discard_queued: bool, within: Duration) -> bool {
+        self.close_with_hook(close, discard_queued, within, || {})
     }
 
-    /// The same; where this call begins the closing, `note` is called before the Close is sent.
-    pub(crate) fn close_noting(
+    /// The same, but calls `before_close` before it queues the Close.
+    pub(crate) fn close_with_hook(
         &self,
         close: &Frame,
-        forget: bool,
+        discard_queued: bool,
         within: Duration,
-        note: impl FnOnce(),
+        before_close: impl FnOnce(),
     ) -> bool {
         let mut state = self.lock();
-        if state.phase != Phase::Open {
+        if state.phase != ConnectionPhase::Open {
             return false;
         }
-        note();
-        if forget {
+        before_close();
+        if discard_queued {
             state.backlog().queue.clear_unsent();
         }
         self.close_locked(&mut state, close, within);
         true
     }
 
-    fn close_locked(&self, state: &mut State, last: &Frame, within: Duration) {
-        state.phase = Phase::Closing;
+    fn close_locked(&self, state: &mut OutboxState, last: &Frame, within: Duration) {
+        state.phase = ConnectionPhase::Closing;
         let backlog = state.backlog();
-        backlog.queue.push_rest(last, 0);
-        backlog.until = Some(Instant::now() + within);
+        backlog.queue.push_unbounded(last, 0);
+        backlog.close_deadline = Some(Instant::now() + within);
         self.flush_locked(state);
     }
 
-    /// Shuts both halves: a reader wakes, and nothing is sent any more.
-    pub(crate) fn shut(&self) {
+    /// Shuts down the socket, which also wakes the reader.
+    pub(crate) fn disconnect(&self) {
         self.shut_locked(&mut self.lock());
     }
 
-    fn shut_locked(&self, state: &mut State) -> Offered {
-        state.phase = Phase::Shut;
+    fn shut_locked(&self, state: &mut OutboxState) -> OfferResult {
+        state.phase = ConnectionPhase::Shut;
         state.backlog = None;
         let _ = self.socket.shutdown(Shutdown::Both);
-        Offered::Gone
+        OfferResult::Closing
     }
 
-    /// Until when the peer may keep us waiting: a backlog or a closing has a deadline.
+    /// The deadline of the first queued frame, or of closing.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let state = self.lock();
         let backlog = state.backlog.as_ref()?;
-        Some(backlog.until.unwrap_or(backlog.begun + self.write_deadline))
+        Some(backlog.close_deadline.unwrap_or(backlog.head_since + self.write_deadline))
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.lock().phase == Phase::Open
+        self.lock().phase == ConnectionPhase::Open
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under this lock would have to come from a queue operation; the queue stays
-        // whole in any case.
+    fn lock(&self) -> MutexGuard<'_, OutboxState> {
+        // Queue operations do not panic, so the state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Outbox {
-    /// The socket, for its reader.
+    /// The socket, for reading.
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
-    /// Waits until nothing waits, at most `limit`, by the socket's readiness. For the
-    /// connection's own thread, which may block: nobody else waits for it.
-    pub(crate) fn flush_within(&self, limit: Duration) -> Flushed {
+    /// Blocks until the queue is empty, at most for `limit`.
+    pub(crate) fn flush_blocking(&self, limit: Duration) -> FlushResult {
         let deadline = Instant::now() + limit;
         loop {
             let flushed = self.flush();
             let left = deadline.saturating_duration_since(Instant::now());
-            if flushed != Flushed::Waits || left.is_zero() {
+            if flushed != FlushResult::Blocked || left.is_zero() {
                 return flushed;
             }
-            self.await_room(left);
+            self.wait_for_room(left);
         }
     }
 
-    /// Waits until `frame`, which waits here and the flusher knows of, is out. Where it has not
-    /// begun to leave by `until` it is taken back; once begun it has its write deadline.
-    pub(crate) fn await_sent(&self, frame: &Frame, until: Instant) -> Awaited {
+    /// Blocks until `frame`, which is queued and watched by the flusher, is sent. If none of it is
+    /// sent by `until`, removes it from the queue; once partly sent it has the write deadline.
+    pub(crate) fn wait_until_sent(&self, frame: &Frame, until: Instant) -> BlockingSendResult {
         loop {
             self.flush();
             let left = until.saturating_duration_since(Instant::now());
             let mut state = self.lock();
-            if state.phase != Phase::Open {
-                return Awaited::Gone;
+            if state.phase != ConnectionPhase::Open {
+                return BlockingSendResult::Closing;
             }
-            let Some(backlog) = &mut state.backlog else { return Awaited::Sent };
-            let wait = match backlog.queue.place(frame) {
-                None => return Awaited::Sent,
-                Some(Place::Begun) => self.write_deadline,
-                Some(Place::Waits(i)) if left.is_zero() => {
-                    backlog.queue.take_back(i);
+            let Some(backlog) = &mut state.backlog else { return BlockingSendResult::Sent };
+            let wait = match backlog.queue.position(frame) {
+                None => return BlockingSendResult::Sent,
+                Some(FramePosition::PartlySent) => self.write_deadline,
+                Some(FramePosition::Queued(i)) if left.is_zero() => {
+                    backlog.queue.withdraw(i);
                     if backlog.queue.is_empty() {
                         state.backlog = None;
-                        // What the flusher knows of has no deadline any more.
+                        // The flusher forgets an outbox without a deadline.
                         state.watched = false;
                     } else if i == 0 {
-                        backlog.begun = Instant::now();
+                        backlog.head_since = Instant::now();
                     }
-                    return Awaited::TakenBack;
+                    return BlockingSendResult::Withdrawn;
                 }
-                Some(Place::Waits(_)) => left,
+                Some(FramePosition::Queued(_)) => left,
             };
             drop(state);
-            self.await_room(wait);
+            self.wait_for_room(wait);
         }
     }
 
-    /// Waits until the socket takes something or is shut.
-    fn await_room(&self, limit: Duration) {
+    /// Blocks until the socket is writable or shut down.
+    fn wait_for_room(&self, limit: Duration) {
         let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
         let timeout = limit.try_into().ok();
         let _ = poll(&mut fds, timeout.as_ref());

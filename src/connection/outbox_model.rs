@@ -1,5 +1,5 @@
-//! The outbox on a model of a socket, which takes 0 to n bytes at a time, beside a model of what
-//! waits: a plain list that is told the same.
+//! The outbox on a model of a socket that accepts a random number of bytes, compared with a plain
+//! list that gets the same calls.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -11,17 +11,17 @@ use std::sync::Arc;
 use super::*;
 use crate::random::Random;
 
-const BOUNDS: Bounds = Bounds { messages: 4, bytes: 300 };
-/// Far away: nothing here takes any time.
+const BOUNDS: QueueBounds = QueueBounds { messages: 4, bytes: 300 };
+/// Never reached.
 const LIMIT: Duration = Duration::from_secs(1000);
 
-/// What has come out of a socket, and what it does next.
+/// The output of the modelled socket, and its behaviour.
 struct Pipe {
     random: Random,
     out: Vec<u8>,
-    /// The ends it was told of.
+    /// The calls of `shutdown`.
     ends: Vec<Shutdown>,
-    /// It takes all that comes.
+    /// Accepts everything.
     wide: bool,
     broken: bool,
 }
@@ -31,7 +31,7 @@ struct Trickle(Rc<RefCell<Pipe>>);
 impl Socket for Trickle {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let pipe = &mut *self.0.borrow_mut();
-        assert!(pipe.ends.is_empty(), "nothing is sent on a half that is shut");
+        assert!(pipe.ends.is_empty(), "nothing is sent after a shutdown");
         assert!(!bytes.is_empty());
         if pipe.broken {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -50,13 +50,13 @@ impl Socket for Trickle {
     }
 }
 
-/// What should wait, and what becomes of it.
+/// The expected queue.
 #[derive(Default)]
 struct Model {
-    waits: Vec<Frame>,
-    /// Bytes of the first that are out.
-    begun: usize,
-    /// Bytes that are out and compared.
+    queued: Vec<Frame>,
+    /// The bytes of the first frame that are sent.
+    sent: usize,
+    /// The output bytes compared so far.
     seen: usize,
     watched: bool,
     closing: bool,
@@ -64,33 +64,33 @@ struct Model {
 }
 
 impl Model {
-    /// What came out must be the next of what waits, byte for byte.
-    fn see(&mut self, out: &[u8]) {
+    /// Checks that the output continues with the queued bytes.
+    fn check_output(&mut self, out: &[u8]) {
         while self.seen < out.len() {
-            assert!(!self.waits.is_empty(), "bytes that nobody offered, or that were taken back");
-            let rest = &self.waits[0].bytes()[self.begun..];
+            assert!(!self.queued.is_empty(), "bytes that were not offered, or were withdrawn");
+            let rest = &self.queued[0].bytes()[self.sent..];
             let n = rest.len().min(out.len() - self.seen);
             assert_eq!(out[self.seen..self.seen + n], rest[..n]);
             self.seen += n;
-            self.begun += n;
+            self.sent += n;
             if n == rest.len() {
-                self.waits.remove(0);
-                self.begun = 0;
+                self.queued.remove(0);
+                self.sent = 0;
             }
         }
     }
 
-    /// The frames of an offer, of which some may be out already: `None` where one does not fit,
-    /// else how many older ones left.
+    /// Offers frames, of which some may be sent already. Returns how many older ones were replaced, or
+    /// `None` if one does not fit.
     fn offer(&mut self, frames: &[Frame], out: &[u8]) -> Option<u64> {
-        let before = self.waits.len();
-        self.waits.extend_from_slice(frames);
-        let all = self.waits.len();
-        self.see(out);
-        let gone = all - self.waits.len();
-        let mut late: Vec<Frame> = self.waits.split_off(before.saturating_sub(gone));
-        if self.begun > 0 && self.waits.is_empty() {
-            self.waits.push(late.remove(0));
+        let before = self.queued.len();
+        self.queued.extend_from_slice(frames);
+        let all = self.queued.len();
+        self.check_output(out);
+        let gone = all - self.queued.len();
+        let mut late: Vec<Frame> = self.queued.split_off(before.saturating_sub(gone));
+        if self.sent > 0 && self.queued.is_empty() {
+            self.queued.push(late.remove(0));
         }
         let mut conflated = 0;
         for frame in late {
@@ -102,52 +102,52 @@ impl Model {
                     return None;
                 }
             } else {
-                let begun = usize::from(self.begun > 0);
-                let older = self.waits[begun..]
+                let first_unsent = usize::from(self.sent > 0);
+                let older = self.queued[first_unsent..]
                     .iter()
                     .position(|f| f.conflation_key() == frame.conflation_key());
                 if let Some(older) = older {
-                    self.waits.remove(begun + older);
+                    self.queued.remove(first_unsent + older);
                     conflated += 1;
                 }
             }
-            self.waits.push(frame);
+            self.queued.push(frame);
         }
         Some(conflated)
     }
 
-    /// The messages that count against the bounds, and their bytes.
+    /// The number of frames that count against the bounds, and their bytes.
     fn counted(&self) -> (usize, usize) {
-        let counted = self.waits.iter().filter(|frame| frame.conflation_key().is_none());
+        let counted = self.queued.iter().filter(|frame| frame.conflation_key().is_none());
         counted.fold((0, 0), |(n, bytes), frame| (n + 1, bytes + frame.bytes().len()))
     }
 
-    fn flushed(&self) -> Flushed {
-        match (self.over, self.waits.is_empty(), self.closing) {
-            (true, _, _) => Flushed::Shut,
-            (_, false, _) => Flushed::Waits,
-            (_, true, true) => Flushed::HalfClosed,
-            (_, true, false) => Flushed::Empty,
+    fn flushed(&self) -> FlushResult {
+        match (self.over, self.queued.is_empty(), self.closing) {
+            (true, _, _) => FlushResult::Shut,
+            (_, false, _) => FlushResult::Blocked,
+            (_, true, true) => FlushResult::HalfClosed,
+            (_, true, false) => FlushResult::Empty,
         }
     }
 }
 
-/// Frames with a number each: of one of three topics, plain, or control frames.
+/// Numbered frames: with one of three conflation keys, without one, or control frames.
 #[derive(Default)]
-struct Maker {
+struct FrameSource {
     made: usize,
-    topics: HashMap<usize, Arc<str>>,
+    keys: HashMap<usize, Arc<str>>,
 }
 
-impl Maker {
+impl FrameSource {
     fn frame(&mut self, random: &mut Random) -> Frame {
         self.made += 1;
-        let topic = random.below(6);
+        let key = random.below(6);
         let weight = [0, 20, 90, 250][random.below(4)];
-        let text = format!("{topic} {} {}", self.made, "x".repeat(weight));
-        match topic {
+        let text = format!("{key} {} {}", self.made, "x".repeat(weight));
+        match key {
             0..3 => {
-                let name = self.topics.entry(topic).or_insert_with(|| topic.to_string().into());
+                let name = self.keys.entry(key).or_insert_with(|| key.to_string().into());
                 Frame::text(&text).latest(Arc::clone(name))
             }
             // A pong: one byte of a header, the length, the payload.
@@ -160,7 +160,8 @@ impl Maker {
     }
 }
 
-/// The topic and the number of each whole frame on the wire, and how many bytes are left.
+/// The key and number of each complete frame in the output, the Close code, and the number of bytes
+/// left.
 fn parse(mut out: &[u8]) -> (Vec<(usize, usize)>, Option<u16>, usize) {
     let (mut frames, mut close) = (Vec::new(), None);
     while out.len() >= 2 {
@@ -188,49 +189,49 @@ fn parse(mut out: &[u8]) -> (Vec<(usize, usize)>, Option<u16>, usize) {
     (frames, close, out.len())
 }
 
-/// How often the schedules reached what they are for.
+/// How often the random calls reached the interesting cases.
 #[derive(Debug, Default)]
-struct Reached {
+struct Coverage {
     conflated: u64,
     full: u64,
     closed: u64,
 }
 
 #[test]
-fn whatever_the_socket_takes_the_peer_sees_whole_frames_in_order_within_the_bounds() {
-    let mut reached = Reached::default();
+fn random_calls_send_whole_frames_in_order_within_the_bounds() {
+    let mut coverage = Coverage::default();
     for seed in 1..=3_000 {
-        let mut bench = Bench::new(Random::new(seed), &mut reached);
+        let mut test = ModelTest::new(Random::new(seed), &mut coverage);
         for _ in 0..60 {
-            bench.step();
-            if bench.model.over {
+            test.step();
+            if test.model.over {
                 break;
             }
-            bench.check();
+            test.check();
         }
-        bench.finish();
+        test.finish();
     }
-    let Reached { conflated, full, closed } = reached;
-    assert!(conflated > 1_000 && full > 300 && closed > 300, "{reached:?}");
+    let Coverage { conflated, full, closed } = coverage;
+    assert!(conflated > 1_000 && full > 300 && closed > 300, "{coverage:?}");
 }
 
-/// An outbox, its model, and what both were told.
-struct Bench<'a> {
+/// An outbox and its model, which get the same calls.
+struct ModelTest<'a> {
     random: Random,
     pipe: Rc<RefCell<Pipe>>,
     outbox: Outbox<Trickle>,
     model: Model,
-    maker: Maker,
-    /// Of all that was taken on: the newest of each topic, and each of those without one.
+    source: FrameSource,
+    /// Of the accepted frames: the newest of each key, and all without a key.
     newest: HashMap<usize, usize>,
     plain: Vec<usize>,
-    /// A close has dropped some of it.
-    forgotten: bool,
-    reached: &'a mut Reached,
+    /// Whether a close has dropped some of them.
+    discarded: bool,
+    coverage: &'a mut Coverage,
 }
 
-impl<'a> Bench<'a> {
-    fn new(mut random: Random, reached: &'a mut Reached) -> Self {
+impl<'a> ModelTest<'a> {
+    fn new(mut random: Random, coverage: &'a mut Coverage) -> Self {
         let pipe = Rc::new(RefCell::new(Pipe {
             random: Random::new(random.below(usize::MAX) as u64),
             out: Vec::new(),
@@ -239,18 +240,18 @@ impl<'a> Bench<'a> {
             broken: false,
         }));
         let outbox = Outbox::new(Trickle(Rc::clone(&pipe)), BOUNDS, LIMIT);
-        let (model, maker) = (Model::default(), Maker::default());
+        let (model, source) = (Model::default(), FrameSource::default());
         let (newest, plain) = (HashMap::new(), Vec::new());
-        let mut bench =
-            Self { random, pipe, outbox, model, maker, newest, plain, forgotten: false, reached };
-        if bench.random.below(2) == 0 {
-            let frame = bench.maker.frame(&mut bench.random);
-            bench.outbox.await_handshake();
-            assert!(bench.outbox.accept_handshake(&frame));
-            bench.note(&frame, 1);
-            bench.model.waits.push(frame);
+        let mut test =
+            Self { random, pipe, outbox, model, source, newest, plain, discarded: false, coverage };
+        if test.random.below(2) == 0 {
+            let frame = test.source.frame(&mut test.random);
+            test.outbox.await_handshake();
+            assert!(test.outbox.accept_handshake(&frame));
+            test.note(&frame, 1);
+            test.model.queued.push(frame);
         }
-        bench
+        test
     }
 
     fn step(&mut self) {
@@ -258,11 +259,11 @@ impl<'a> Bench<'a> {
             0..55 => self.offer(),
             55..97 => self.flush(),
             97 => {
-                let forget = self.random.below(2) == 0;
-                self.close(1001, forget);
+                let discard_queued = self.random.below(2) == 0;
+                self.close(1001, discard_queued);
             }
             98 if self.random.below(4) == 0 => {
-                self.outbox.shut();
+                self.outbox.disconnect();
                 self.model.over = true;
             }
             99 if self.random.below(4) == 0 => self.pipe.borrow_mut().broken = true,
@@ -271,33 +272,33 @@ impl<'a> Bench<'a> {
     }
 
     fn offer(&mut self) {
-        let first = self.maker.made + 1;
+        let first = self.source.made + 1;
         let count = 1 + self.random.below(3);
-        let frames: Vec<Frame> = (0..count).map(|_| self.maker.frame(&mut self.random)).collect();
+        let frames: Vec<Frame> = (0..count).map(|_| self.source.frame(&mut self.random)).collect();
         let joined: Vec<u8> = frames.iter().flat_map(Frame::bytes).copied().collect();
         let offered = self.outbox.offer(&frames, &joined);
         if self.model.closing {
-            return assert_eq!(offered, Offered::Gone);
+            return assert_eq!(offered, OfferResult::Closing);
         }
-        if offered == Offered::Gone {
+        if offered == OfferResult::Closing {
             assert!(self.pipe.borrow().broken);
             self.model.over = true;
             return;
         }
         let fitted = self.model.offer(&frames, &self.pipe.borrow().out);
         let Some(conflated) = fitted else {
-            assert_eq!(offered, Offered::Full);
-            self.reached.full += 1;
-            // As the hub does with a client that is too slow.
+            assert_eq!(offered, OfferResult::Full);
+            self.coverage.full += 1;
+            // As the hub does.
             return self.close(1008, true);
         };
-        if self.model.waits.is_empty() {
-            assert_eq!(offered, Offered::Sent);
+        if self.model.queued.is_empty() {
+            assert_eq!(offered, OfferResult::Sent);
         } else {
             let watch = !std::mem::replace(&mut self.model.watched, true);
-            assert_eq!(offered, Offered::Waits { conflated, watch });
+            assert_eq!(offered, OfferResult::Queued { conflated, watch });
         }
-        self.reached.conflated += conflated;
+        self.coverage.conflated += conflated;
         for (n, frame) in frames.iter().enumerate() {
             self.note(frame, first + n);
         }
@@ -305,8 +306,8 @@ impl<'a> Bench<'a> {
 
     fn note(&mut self, frame: &Frame, n: usize) {
         match frame.conflation_key() {
-            Some(topic) => {
-                self.newest.insert(topic.parse().unwrap(), n);
+            Some(key) => {
+                self.newest.insert(key.parse().unwrap(), n);
             }
             None => self.plain.push(n),
         }
@@ -314,70 +315,70 @@ impl<'a> Bench<'a> {
 
     fn flush(&mut self) {
         let flushed = self.outbox.flush();
-        if flushed == Flushed::Shut {
+        if flushed == FlushResult::Shut {
             assert!(self.pipe.borrow().broken);
             self.model.over = true;
             return;
         }
-        self.model.see(&self.pipe.borrow().out);
+        self.model.check_output(&self.pipe.borrow().out);
         assert_eq!(flushed, self.model.flushed());
-        self.model.watched &= flushed != Flushed::Empty;
+        self.model.watched &= flushed != FlushResult::Empty;
     }
 
-    fn close(&mut self, code: u16, forget: bool) {
+    fn close(&mut self, code: u16, discard_queued: bool) {
         let close = Frame::close(code, "");
-        let began = self.outbox.close(&close, forget, LIMIT);
-        assert_eq!(began, !self.model.closing);
-        if !began {
+        let is_first = self.outbox.close(&close, discard_queued, LIMIT);
+        assert_eq!(is_first, !self.model.closing);
+        if !is_first {
             return;
         }
-        self.reached.closed += 1;
-        self.forgotten = forget;
+        self.coverage.closed += 1;
+        self.discarded = discard_queued;
         let model = &mut self.model;
-        if forget {
-            model.waits.truncate(usize::from(model.begun > 0));
+        if discard_queued {
+            model.queued.truncate(usize::from(model.sent > 0));
         }
-        model.waits.push(close);
+        model.queued.push(close);
         model.closing = true;
         // A Close is offered to the socket at once.
         model.over = self.pipe.borrow().broken;
-        model.see(&self.pipe.borrow().out);
+        model.check_output(&self.pipe.borrow().out);
     }
 
-    /// What must hold whatever was done.
+    /// Checks the invariants.
     fn check(&self) {
         let (messages, bytes) = self.model.counted();
-        // A Close goes last whatever waits.
+        // A Close is queued without checking the bounds.
         let (more, longer) = if self.model.closing { (1, 4) } else { (0, 0) };
-        assert!(messages <= BOUNDS.messages + more, "{messages} messages wait");
-        assert!(messages <= 1 + more || bytes <= BOUNDS.bytes + longer, "{bytes} bytes wait");
-        let waits = self.model.closing || !self.model.waits.is_empty();
-        assert_eq!(self.outbox.deadline().is_some(), waits);
+        assert!(messages <= BOUNDS.messages + more, "{messages} messages queued");
+        assert!(messages <= 1 + more || bytes <= BOUNDS.bytes + longer, "{bytes} bytes queued");
+        let has_deadline = self.model.closing || !self.model.queued.is_empty();
+        assert_eq!(self.outbox.deadline().is_some(), has_deadline);
         assert_eq!(self.outbox.is_open(), !self.model.closing);
     }
 
-    /// The peer reads on: what has it seen in the end?
+    /// Sends the rest and checks all output.
     fn finish(mut self) {
         self.pipe.borrow_mut().wide = true;
         let flushed = self.outbox.flush();
         let pipe = self.pipe.borrow();
         let (frames, code, rest) = parse(&pipe.out);
-        assert!(frames.is_sorted_by(|a, b| a.1 < b.1), "as published, nothing twice: {frames:?}");
+        assert!(frames.is_sorted_by(|a, b| a.1 < b.1), "in order, nothing twice: {frames:?}");
         if self.model.over || pipe.broken {
             return;
         }
-        self.model.see(&pipe.out);
-        assert!(self.model.waits.is_empty());
+        self.model.check_output(&pipe.out);
+        assert!(self.model.queued.is_empty());
         assert_eq!(flushed, self.model.flushed());
         assert_eq!(rest, 0, "whole frames");
         assert_eq!(code.is_some(), self.model.closing);
         let ends: &[Shutdown] = if self.model.closing { &[Shutdown::Write] } else { &[] };
-        assert_eq!(pipe.ends, ends, "our half is shut once, after a Close");
-        if !self.forgotten {
+        assert_eq!(pipe.ends, ends, "shut down once, after a Close");
+        if !self.discarded {
             let (states, plain): (Vec<_>, Vec<_>) =
-                frames.into_iter().partition(|(topic, _)| *topic < 3);
+                frames.into_iter().partition(|(key, _)| *key < 3);
             let last: HashMap<usize, usize> = states.into_iter().collect();
-            assert_eq!(last, self.newest, "the last of a topic is the newest of it");
+            assert_eq!(last, self.newest, "the last frame of a key is the newest");
             assert_eq!(plain.into_iter().map(|(_, n)| n).collect::<Vec<_>>(), self.plain);
         }
     }

@@ -1,52 +1,51 @@
-//! The frames queued for one client: pure, no socket and no clock.
+//! The bounded queue of one client's frames. No socket or clock.
 
 use std::collections::VecDeque;
 use std::io;
 
 use super::frame::Frame;
 
-/// The most events that may wait. What is the newest of a topic does not count: of each topic one
-/// waits at most, beside one that is partly sent. Nor does what its sender waits for.
+/// The most events in a queue. Frames with a conflation key do not count, because there is at most
+/// one per key, apart from one that is partly sent. Nor do frames that their sender waits for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub(crate) struct QueueBounds {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
 
-/// The most states, of different keys, that may wait. More than a page shows; each one more is
-/// searched whenever a newer one comes.
-const STATES: usize = 1024;
+/// The most frames with a conflation key. The queue is searched linearly for the key of a new frame.
+const MAX_STATES: usize = 1024;
 
-/// Frames in order, of which the first may be partly sent.
+/// Frames in order. The first may be partly sent.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// Allocates nothing until the first frame waits, which for most clients is never.
+    /// Allocates only once a frame is queued, which for most clients is never.
     frames: VecDeque<Frame>,
-    /// Bytes of the first frame that the socket has taken.
+    /// The bytes of the first frame that are sent.
     sent: usize,
-    /// How many events wait, and their bytes, the sent ones included.
+    /// The number of events, and their bytes including sent ones.
     counted: usize,
     bytes: usize,
 }
 
-/// What became of a frame offered to the queue.
+/// The result of pushing a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
-    /// It waits.
+pub(crate) enum PushResult {
+    /// The frame is queued.
     Queued,
-    /// It waits, and an older one of its topic does not any more.
+    /// The frame is queued and replaced an older one with the same conflation key.
     Conflated,
-    /// It does not fit; the queue is as before.
+    /// The frame does not fit. The queue has not changed.
     Full,
 }
 
-/// How far a frame has come.
+/// The position of a frame in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Part of it is out: it must end, or what follows it is no frame.
-    Begun,
-    /// Behind so many others.
-    Waits(usize),
+pub(crate) enum FramePosition {
+    /// First and partly sent, so the rest must be sent too.
+    PartlySent,
+    /// At this index, unsent.
+    Queued(usize),
 }
 
 impl Queue {
@@ -54,30 +53,31 @@ impl Queue {
         self.frames.is_empty()
     }
 
-    /// Puts `frame` last, where it fits. One frame alone always fits, however large: else a
-    /// message over the bound could reach nobody.
+    /// Appends `frame` if it fits. Into an empty queue any frame fits, otherwise a message larger than
+    /// the bound could never be sent.
     ///
-    /// An unsent frame of the same topic leaves; the new one still goes last, so that no client
-    /// sees messages in another order than they were published in.
-    pub(crate) fn push(&mut self, frame: &Frame, bounds: Bounds) -> Pushed {
+    /// Removes an unsent frame with the same conflation key. The new one is still appended at the
+    /// end, so that messages stay in order.
+    pub(crate) fn push(&mut self, frame: &Frame, bounds: QueueBounds) -> PushResult {
         let bytes = self.bytes + frame.bytes().len();
         if frame.is_event()
             && self.counted > 0
             && (self.counted >= bounds.messages || bytes > bounds.bytes)
         {
-            return Pushed::Full;
+            return PushResult::Full;
         }
         let older = self.older(frame);
         if let Some(i) = older {
-            self.take_back(i);
-        } else if frame.conflation_key().is_some() && self.frames.len() - self.counted >= STATES {
-            return Pushed::Full;
+            self.withdraw(i);
+        } else if frame.conflation_key().is_some() && self.frames.len() - self.counted >= MAX_STATES
+        {
+            return PushResult::Full;
         }
-        self.push_rest(frame, 0);
-        if older.is_some() { Pushed::Conflated } else { Pushed::Queued }
+        self.push_unbounded(frame, 0);
+        if older.is_some() { PushResult::Conflated } else { PushResult::Queued }
     }
 
-    /// Where a frame waits that `frame` makes obsolete. One that is partly sent must be ended.
+    /// The index of an unsent frame with the same conflation key.
     fn older(&self, frame: &Frame) -> Option<usize> {
         let key = frame.conflation_key()?;
         let begun = usize::from(self.sent > 0);
@@ -85,8 +85,8 @@ impl Queue {
         Some(found + begun)
     }
 
-    /// Puts `frame` last whatever waits, as partly sent where nothing waits before it.
-    pub(crate) fn push_rest(&mut self, frame: &Frame, sent: usize) {
+    /// Appends `frame` without checking the bounds. `sent` bytes are sent, if the queue is empty.
+    pub(crate) fn push_unbounded(&mut self, frame: &Frame, sent: usize) {
         debug_assert!(sent == 0 || self.frames.is_empty());
         self.sent += sent;
         if frame.is_event() {
@@ -96,7 +96,7 @@ impl Queue {
         self.frames.push_back(frame.clone());
     }
 
-    /// Takes the first frame out whole.
+    /// Removes the first frame.
     pub(crate) fn pop(&mut self) -> Option<Frame> {
         let frame = self.frames.pop_front()?;
         self.sent = 0;
@@ -107,25 +107,28 @@ impl Queue {
         Some(frame)
     }
 
-    /// Forgets what waits, except the first frame where it is partly sent: a frame once begun
-    /// must end, or what follows it is no frame.
+    /// Removes all frames except one that is partly sent, whose rest must follow.
     pub(crate) fn clear_unsent(&mut self) {
         let begun = if self.sent > 0 { self.frames.pop_front() } else { None };
         let sent = self.sent;
         *self = Self::default();
         if let Some(frame) = begun {
-            self.push_rest(&frame, sent);
+            self.push_unbounded(&frame, sent);
         }
     }
 
-    /// Where this very frame waits.
-    pub(crate) fn place(&self, frame: &Frame) -> Option<Place> {
-        let i = self.frames.iter().position(|waits| waits.is(frame))?;
-        Some(if i == 0 && self.sent > 0 { Place::Begun } else { Place::Waits(i) })
+    /// The position of this frame.
+    pub(crate) fn position(&self, frame: &Frame) -> Option<FramePosition> {
+        let i = self.frames.iter().position(|queued| queued.is_same(frame))?;
+        Some(if i == 0 && self.sent > 0 {
+            FramePosition::PartlySent
+        } else {
+            FramePosition::Queued(i)
+        })
     }
 
-    /// Has the frame at this place not leave at all.
-    pub(crate) fn take_back(&mut self, i: usize) {
+    /// Removes the frame at this index.
+    pub(crate) fn withdraw(&mut self, i: usize) {
         if let Some(frame) = self.frames.remove(i)
             && frame.is_event()
         {
@@ -134,16 +137,16 @@ impl Queue {
         }
     }
 
-    /// Hands bytes to `send`, which says how many it took, until all are gone or it takes no
-    /// more. Tells how many frames went out whole.
+    /// Passes bytes to `send`, which returns how many it accepted, until all are sent or it accepts
+    /// no more. Returns the number of frames completed.
     ///
     /// # Errors
-    /// Those of `send`, except `WouldBlock`, which ends the draining.
+    /// The error of `send`, except for `WouldBlock`.
     pub(crate) fn drain(
         &mut self,
         mut send: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let mut whole = 0;
+        let mut completed = 0;
         while let Some(first) = self.frames.front() {
             let length = first.bytes().len();
             let rest = first.bytes().get(self.sent..).unwrap_or_default();
@@ -162,13 +165,13 @@ impl Queue {
                 self.bytes -= length;
             }
             self.sent = 0;
-            whole += 1;
+            completed += 1;
         }
         if self.frames.is_empty() {
-            // A backlog is rare: give its memory back.
+            // Queues are rarely used: release the memory.
             self.frames = VecDeque::new();
         }
-        Ok(whole)
+        Ok(completed)
     }
 }
 
@@ -176,7 +179,7 @@ impl Queue {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { messages: 3, bytes: 100 };
+    const BOUNDS: QueueBounds = QueueBounds { messages: 3, bytes: 100 };
 
     fn text(n: usize) -> Frame {
         Frame::raw(&[b'0' + u8::try_from(n).unwrap(); 4])
@@ -194,11 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn frames_leave_in_order_whatever_the_socket_takes_at_a_time() {
+    fn frames_are_sent_in_order_however_many_bytes_fit() {
         for step in 1..=9 {
             let mut queue = Queue::default();
             for n in 0..3 {
-                assert_eq!(queue.push(&text(n), BOUNDS), Pushed::Queued);
+                assert_eq!(queue.push(&text(n), BOUNDS), PushResult::Queued);
             }
             let mut out = Vec::new();
             while !queue.is_empty() {
@@ -220,80 +223,84 @@ mod tests {
     }
 
     #[test]
-    fn the_fourth_message_does_not_fit_in_three() {
+    fn the_number_of_events_is_bounded() {
         let mut queue = Queue::default();
         for n in 0..3 {
-            assert_eq!(queue.push(&text(n), BOUNDS), Pushed::Queued);
+            assert_eq!(queue.push(&text(n), BOUNDS), PushResult::Queued);
         }
-        assert_eq!(queue.push(&text(3), BOUNDS), Pushed::Full);
+        assert_eq!(queue.push(&text(3), BOUNDS), PushResult::Full);
         assert_eq!(drained(&mut queue), b"000011112222");
     }
 
     #[test]
-    fn a_message_over_the_bound_in_bytes_fits_alone_only() {
+    fn a_frame_larger_than_the_bound_fits_only_into_an_empty_queue() {
         let large = Frame::raw(&[7; 200]);
         let mut queue = Queue::default();
-        assert_eq!(queue.push(&large, BOUNDS), Pushed::Queued);
-        assert_eq!(queue.push(&text(0), BOUNDS), Pushed::Full);
+        assert_eq!(queue.push(&large, BOUNDS), PushResult::Queued);
+        assert_eq!(queue.push(&text(0), BOUNDS), PushResult::Full);
     }
 
     #[test]
-    fn states_always_fit_for_only_the_newest_of_each_waits() {
+    fn only_the_newest_frame_of_a_conflation_key_is_queued() {
         let mut queue = Queue::default();
         for n in 0..8_u8 {
-            let topic: std::sync::Arc<str> = (n % 4).to_string().into();
-            let pushed = queue.push(&Frame::raw(&[n; 200]).latest(topic), BOUNDS);
-            assert_eq!(pushed, if n < 4 { Pushed::Queued } else { Pushed::Conflated });
+            let key: std::sync::Arc<str> = (n % 4).to_string().into();
+            let pushed = queue.push(&Frame::raw(&[n; 200]).latest(key), BOUNDS);
+            assert_eq!(pushed, if n < 4 { PushResult::Queued } else { PushResult::Conflated });
         }
         for n in 0..3 {
-            assert_eq!(queue.push(&text(n), BOUNDS), Pushed::Queued);
+            assert_eq!(queue.push(&text(n), BOUNDS), PushResult::Queued);
         }
-        assert_eq!(queue.push(&text(3), BOUNDS), Pushed::Full);
+        assert_eq!(queue.push(&text(3), BOUNDS), PushResult::Full);
         assert_eq!(drained(&mut queue).len(), 4 * 200 + 3 * 4);
         assert_eq!((queue.counted, queue.bytes), (0, 0));
     }
 
     #[test]
-    fn states_of_ever_new_keys_do_not_wait_without_end() {
+    fn the_number_of_conflation_keys_is_bounded() {
         let mut queue = Queue::default();
         let state = |n: usize| text(1).latest(n.to_string().into());
-        for n in 0..STATES {
-            assert_eq!(queue.push(&state(n), BOUNDS), Pushed::Queued);
+        for n in 0..MAX_STATES {
+            assert_eq!(queue.push(&state(n), BOUNDS), PushResult::Queued);
         }
-        assert_eq!(queue.push(&state(STATES), BOUNDS), Pushed::Full);
-        assert_eq!(queue.push(&state(7), BOUNDS), Pushed::Conflated, "a newer one still fits");
-        assert_eq!(queue.push(&text(2), BOUNDS), Pushed::Queued, "and an event");
+        assert_eq!(queue.push(&state(MAX_STATES), BOUNDS), PushResult::Full);
+        assert_eq!(
+            queue.push(&state(7), BOUNDS),
+            PushResult::Conflated,
+            "a newer one of a key fits"
+        );
+        assert_eq!(queue.push(&text(2), BOUNDS), PushResult::Queued, "and so does an event");
     }
 
     #[test]
-    fn what_its_sender_waits_for_takes_no_room_of_the_events() {
+    fn blocking_frames_do_not_count_against_the_bounds() {
         let mut queue = Queue::default();
-        queue.push_rest(&Frame::raw(&[7; 200]).awaited(), 50);
+        queue.push_unbounded(&Frame::raw(&[7; 200]).blocking(), 50);
         for n in 0..3 {
-            assert_eq!(queue.push(&text(n), BOUNDS), Pushed::Queued);
+            assert_eq!(queue.push(&text(n), BOUNDS), PushResult::Queued);
         }
-        assert_eq!(queue.push(&Frame::raw(&[8; 200]).awaited(), BOUNDS), Pushed::Queued);
-        assert_eq!(queue.push(&text(3), BOUNDS), Pushed::Full);
+        assert_eq!(queue.push(&Frame::raw(&[8; 200]).blocking(), BOUNDS), PushResult::Queued);
+        assert_eq!(queue.push(&text(3), BOUNDS), PushResult::Full);
         assert_eq!(drained(&mut queue).len(), 150 + 3 * 4 + 200);
         assert_eq!((queue.counted, queue.bytes), (0, 0));
     }
 
     #[test]
-    fn the_newest_of_a_topic_takes_the_last_place_and_the_older_one_leaves() {
+    fn a_newer_frame_is_appended_and_the_older_one_removed() {
         let mut queue = Queue::default();
-        let topic: std::sync::Arc<str> = "state".into();
-        queue.push(&text(1).latest(topic.clone()), BOUNDS);
+        let key: std::sync::Arc<str> = "state".into();
+        queue.push(&text(1).latest(key.clone()), BOUNDS);
         queue.push(&text(2), BOUNDS);
-        assert_eq!(queue.push(&text(3).latest(topic), BOUNDS), Pushed::Conflated);
+        assert_eq!(queue.push(&text(3).latest(key), BOUNDS), PushResult::Conflated);
         assert_eq!(drained(&mut queue), b"22223333");
     }
 
     #[test]
-    fn a_frame_partly_sent_is_never_replaced_nor_cleared() {
+    fn a_partly_sent_frame_is_neither_replaced_nor_cleared() {
         let mut queue = Queue::default();
-        let topic: std::sync::Arc<str> = "state".into();
-        queue.push_rest(&text(1).latest(topic.clone()), 2);
-        assert_eq!(queue.push(&text(2).latest(topic), BOUNDS), Pushed::Queued);
+        let key: std::sync::Arc<str> = "state".into();
+        queue.push_unbounded(&text(1).latest(key.clone()), 2);
+        assert_eq!(queue.push(&text(2).latest(key), BOUNDS), PushResult::Queued);
         queue.clear_unsent();
         assert_eq!(drained(&mut queue), b"11");
         assert_eq!(queue.bytes, 0);

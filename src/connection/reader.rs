@@ -1,4 +1,4 @@
-//! The thread `client-<id>`: reads one connection until its end. It is never woken to deliver.
+//! The thread `client-<id>`, which reads one connection. Sending never wakes it.
 
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
@@ -7,28 +7,28 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Error as Fault, Message, WebSocket};
 
 use super::frame::Frame;
-use super::outbox::Flushed;
+use super::outbox::FlushResult;
 use super::session::{CloseReason, Incoming, Session};
 use crate::rate_limited::RateLimitedWarning;
 use crate::{Client, retry, threads};
 
-/// Bytes read at a time. Clients say little, and every connection has its own buffer.
+/// The size of the read buffer, in bytes. Small, because each connection has one.
 const READ_BUFFER: usize = 1024;
-/// How long the peer has to end its side after a Close.
+/// How long the peer has to close its side after a Close.
 const DRAIN: Duration = Duration::from_secs(2);
-/// The most that is read and thrown away meanwhile.
+/// The most bytes read and discarded meanwhile.
 const DRAIN_BYTES: usize = 1 << 20;
-/// The most bytes of the wire for each byte of a message: alone in a masked frame it takes seven.
+/// The most bytes received per byte of a message: one byte in a masked frame takes seven.
 const FRAMING: usize = 8;
 
 /// The limits of a client's messages.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimits {
-    /// Largest message, bytes.
+    /// The largest message, in bytes.
     pub(crate) max_message: usize,
-    /// Messages a second, sustained; twice as many at once.
+    /// The sustained rate of messages per second. A burst may have twice as many.
     pub(crate) max_rate: Option<u32>,
-    /// How long a client may show no sign of life.
+    /// How long a client may be silent.
     pub(crate) silence_limit: Duration,
     pub(crate) warnings: LimitWarnings,
 }
@@ -41,19 +41,19 @@ pub(crate) struct LimitWarnings {
     silent: RateLimitedWarning,
 }
 
-/// Why a connection ends.
-enum End {
-    /// The peer closed, with this code and reason or with none.
-    Closed(Option<CloseFrame>),
-    /// The stream ended or broke, or we are closing already.
-    Gone,
-    /// The peer has answered our Close.
-    Answered,
-    /// We close it, with this code and reason.
-    Because(u16, &'static str),
+/// Why reading ended.
+enum ReadOutcome {
+    /// The peer sent a Close.
+    PeerClosed(Option<CloseFrame>),
+    /// The connection broke, or is closing already.
+    Lost,
+    /// The peer answered our Close.
+    CloseAnswered,
+    /// The client violated a limit or the protocol: close with this code and reason.
+    CloseWith(u16, &'static str),
 }
 
-/// Serves `client` until its connection ends. `early` is what came with the handshake.
+/// Serves `client` until its connection ends. `early` is the bytes received with the handshake.
 pub(crate) fn serve(
     client: &Client,
     session: &mut dyn Session,
@@ -65,42 +65,44 @@ pub(crate) fn serve(
         client.outbox().flush();
         read(client, session, early, limits)
     });
-    let answered = matches!(end, Some(End::Answered));
+    let answered = matches!(end, Some(ReadOutcome::CloseAnswered));
     let reason = match end {
-        // The echo that RFC 6455, section 5.5.1, wants. It is ours and not the library's, so
-        // that nothing can come between it and the end.
-        Some(End::Closed(close)) => {
-            client.end_with(&Frame::echo(close.clone()), false, DRAIN);
+        // The echo required by RFC 6455, section 5.5.1. Sent here instead of by tungstenite, so that
+        // no frame can follow it.
+        Some(ReadOutcome::PeerClosed(close)) => {
+            client.close_with_frame(&Frame::echo(close.clone()), false, DRAIN);
             CloseReason::Client {
                 code: close.as_ref().map(|close| close.code.into()),
                 reason: close.map(|close| close.reason.as_str().to_owned()).unwrap_or_default(),
             }
         }
-        // A Close of ours may still wait to leave.
-        Some(End::Gone | End::Answered) => CloseReason::Lost,
-        Some(End::Because(code, reason)) => {
+        // A Close of ours may still be queued.
+        Some(ReadOutcome::Lost | ReadOutcome::CloseAnswered) => CloseReason::Lost,
+        Some(ReadOutcome::CloseWith(code, reason)) => {
             let peer = client.peer_addr();
             log::debug!("client {} at {peer} closed: {code} {reason}", client.id());
             if code == 1009 {
                 let most = limits.max_message;
-                let say = || format!("{peer} sends more than {most} bytes at once: it gets 1009");
-                limits.warnings.too_big.warn(say);
+                let text = || {
+                    format!("{peer} sent a message of more than {most} bytes: closing it with 1009")
+                };
+                limits.warnings.too_big.warn(text);
             }
-            client.end(code, reason, false, DRAIN);
+            client.close_within(code, reason, false, DRAIN);
             CloseReason::Server { code, reason: reason.to_owned() }
         }
         None => {
-            client.end(1011, "internal error", false, DRAIN);
+            client.close_within(1011, "internal error", false, DRAIN);
             CloseReason::Server { code: 1011, reason: "internal error".to_owned() }
         }
     };
-    if answered && client.outbox().flush() == Flushed::HalfClosed {
-        client.shut();
+    if answered && client.outbox().flush() == FlushResult::HalfClosed {
+        client.disconnect();
     } else {
         drain(client);
     }
-    // Where we began the closing, what came of the peer's side is its answer.
-    let reason = client.closed_by_us().unwrap_or(reason);
+    // If the server closed first, the peer's Close was only its answer.
+    let reason = client.server_close_reason().unwrap_or(reason);
     client.unregister_everywhere();
     threads::guarded("a client's session", || session.close(client, reason));
 }
@@ -110,18 +112,18 @@ fn read(
     session: &mut dyn Session,
     early: Vec<u8>,
     limits: &ConnectionLimits,
-) -> End {
+) -> ReadOutcome {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(limits.max_message))
         .max_frame_size(Some(limits.max_message));
-    // Each read waits so long for a sign of life; the pings that ask for one are the server's.
+    // The server sends pings, so that a live client is never silent for this long.
     if client.outbox().socket().set_read_timeout(Some(limits.silence_limit)).is_err() {
-        return End::Gone;
+        return ReadOutcome::Lost;
     }
     let most = limits.max_message.saturating_mul(FRAMING).saturating_add(READ_BUFFER);
-    let wire = Wire { client, left: most };
+    let wire = OutboxStream { client, left: most };
     let mut socket = WebSocket::from_partially_read(wire, early, Role::Server, Some(config));
     let mut bucket = TokenBucket::new(limits.max_rate, Instant::now());
     loop {
@@ -129,53 +131,53 @@ fn read(
         let message = match socket.read() {
             Ok(message) => message,
             Err(Fault::Io(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {
-                return End::Because(1009, "message in too many fragments");
+                return ReadOutcome::CloseWith(1009, "message in too many fragments");
             }
             Err(Fault::Io(error)) if is_timeout(&error) => {
                 limits.warnings.silent.warn(|| {
                     let (limit, peer) = (limits.silence_limit, client.peer_addr());
-                    format!("{peer} shows no sign of life for {limit:?}: it gets 1008")
+                    format!("{peer} was silent for {limit:?}: closing it with 1008")
                 });
-                return End::Because(1008, "no sign of life");
+                return ReadOutcome::CloseWith(1008, "no sign of life");
             }
             Err(fault) => return end_of(&fault),
         };
         if !client.outbox().is_open() {
-            // We are closing: nothing but the answer to our Close is of interest.
-            return if message.is_close() { End::Answered } else { End::Gone };
+            // While closing, ignore everything except the answer to our Close.
+            return if message.is_close() { ReadOutcome::CloseAnswered } else { ReadOutcome::Lost };
         }
         if !bucket.take(Instant::now()) {
             limits.warnings.too_many.warn(|| {
                 let (rate, peer) = (limits.max_rate.unwrap_or_default(), client.peer_addr());
-                format!("{peer} sends more than {rate} messages a second: it gets 1008")
+                format!("{peer} sent more than {rate} messages per second: closing it with 1008")
             });
-            return End::Because(1008, "too many messages");
+            return ReadOutcome::CloseWith(1008, "too many messages");
         }
         match message {
             Message::Text(text) => session.message(client, Incoming::Text(&text)),
             Message::Binary(bytes) => session.message(client, Incoming::Binary(&bytes)),
-            Message::Close(close) => return End::Closed(close),
+            Message::Close(close) => return ReadOutcome::PeerClosed(close),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
     }
 }
 
-/// The code that tells the peer what it did wrong: RFC 6455, section 7.4.1.
-fn end_of(fault: &Fault) -> End {
+/// The Close code for an error: RFC 6455, section 7.4.1.
+fn end_of(fault: &Fault) -> ReadOutcome {
     use tungstenite::error::ProtocolError;
     match fault {
         Fault::ConnectionClosed
         | Fault::AlreadyClosed
         | Fault::Protocol(ProtocolError::ResetWithoutClosingHandshake)
-        | Fault::Io(_) => End::Gone,
-        Fault::Capacity(_) => End::Because(1009, "message too big"),
-        Fault::Utf8(_) => End::Because(1007, "text is not UTF-8"),
-        _ => End::Because(1002, "protocol error"),
+        | Fault::Io(_) => ReadOutcome::Lost,
+        Fault::Capacity(_) => ReadOutcome::CloseWith(1009, "message too big"),
+        Fault::Utf8(_) => ReadOutcome::CloseWith(1007, "text is not UTF-8"),
+        _ => ReadOutcome::CloseWith(1002, "protocol error"),
     }
 }
 
-/// Reads and forgets until the peer ends its side, so that our Close reaches it: closing a socket
-/// with unread input resets the connection. The closing has a deadline.
+/// Reads and discards until the peer closes its side or the deadline expires. Closing a socket with
+/// unread input would reset the connection, and the peer could lose our Close.
 pub(crate) fn drain(client: &Client) {
     let mut left = DRAIN_BYTES;
     let mut buffer = [0; 512];
@@ -193,24 +195,24 @@ pub(crate) fn drain(client: &Client) {
             Err(_) => break,
         }
     }
-    client.shut();
+    client.disconnect();
 }
 
-/// What a receive timeout is told as differs between kernels.
+/// A receive timeout is reported as either kind, depending on the platform.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// The stream that tungstenite reads and writes: it reads the socket, and what it writes, whole
-/// frames, goes into the outbox between the hub's frames.
-struct Wire<'a> {
+/// The stream for tungstenite. Reads from the socket. Writes, which are whole control frames, go to
+/// the outbox, between the hub's frames.
+struct OutboxStream<'a> {
     client: &'a Client,
-    /// Bytes that may still come of one message. Empty fragments without end make no message too
-    /// big and none too many, yet keep a core busy.
+    /// The bytes left for the current message. Without this limit, endless empty fragments would
+    /// exceed neither the size nor the rate limit, yet use a whole core.
     left: usize,
 }
 
-impl Read for Wire<'_> {
+impl Read for OutboxStream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             return Err(io::ErrorKind::QuotaExceeded.into());
@@ -221,9 +223,9 @@ impl Read for Wire<'_> {
     }
 }
 
-impl Write for Wire<'_> {
+impl Write for OutboxStream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.client.post(&Frame::raw(bytes));
+        self.client.send_control(&Frame::raw(bytes));
         Ok(bytes.len())
     }
 
@@ -232,7 +234,7 @@ impl Write for Wire<'_> {
     }
 }
 
-/// A token bucket: a client may send `rate` messages a second, and twice as many at once.
+/// A token bucket that allows `rate` messages per second, and bursts of twice as many.
 struct TokenBucket {
     rate: Option<f64>,
     left: f64,
@@ -263,13 +265,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forty_messages_may_come_at_once_and_twenty_a_second_after() {
+    fn a_burst_of_twice_the_rate_is_allowed() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(Some(20), start);
         assert_eq!((0..50).filter(|_| bucket.take(start)).count(), 40);
         let later = start + Duration::from_secs(1);
         assert_eq!((0..50).filter(|_| bucket.take(later)).count(), 20);
         let much_later = later + Duration::from_secs(3600);
-        assert_eq!((0..50).filter(|_| bucket.take(much_later)).count(), 40, "and no more");
+        assert_eq!((0..50).filter(|_| bucket.take(much_later)).count(), 40, "at most one burst");
     }
 }

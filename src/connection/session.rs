@@ -1,4 +1,4 @@
-//! The state of one client of a WebSocket path, and its callbacks.
+//! The callbacks of a WebSocket path, for one client.
 
 use crate::Client;
 
@@ -23,16 +23,16 @@ pub enum Incoming<'a> {
     Binary(&'a [u8]),
 }
 
-/// The state of one client and its callbacks; see
+/// The callbacks of a WebSocket path, with the state of one client. See
 /// [`ServerConfig::sessions`](crate::ServerConfig::sessions).
 ///
-/// All calls are made on the client's own thread and may wait: no other client waits for it. A
-/// panic closes this client with 1011.
+/// All methods are called on the client's own thread, so they may block without delaying other
+/// clients. A panic closes this client with 1011.
 ///
 /// ```
 /// use kentros::{Client, HubHandle, Incoming, Message, Session};
 ///
-/// /// Counts the messages of one client and tells its room.
+/// /// Counts the messages of one client and forwards them to its room.
 /// struct Member { hub: HubHandle, room: String, messages: u32 }
 ///
 /// impl Session for Member {
@@ -51,11 +51,11 @@ pub enum Incoming<'a> {
 /// }
 /// ```
 pub trait Session: Send + 'static {
-    /// The client has connected. It receives the hub's messages once it is
+    /// The client has connected. To receive the hub's messages it must be
     /// [registered](crate::HubHandle::register_with).
     ///
-    /// The handshake's answer is sent when this returns, or with the first message: decide slowly
-    /// in [`ServerConfig::sessions`](crate::ServerConfig::sessions), which answers afterwards.
+    /// The handshake response is sent with the first message, or when this method returns. To reject
+    /// clients, use [`ServerConfig::sessions`](crate::ServerConfig::sessions) instead.
     fn open(&mut self, client: &Client) {
         let _ = client;
     }
@@ -63,7 +63,7 @@ pub trait Session: Send + 'static {
     /// The client has sent a message.
     fn message(&mut self, client: &Client, message: Incoming<'_>);
 
-    /// The connection has ended, and the client is no longer registered with any hub.
+    /// The connection has ended. The client is unregistered from all hubs.
     fn close(&mut self, client: &Client, reason: CloseReason) {
         let _ = (client, reason);
     }
@@ -76,7 +76,7 @@ pub trait Session: Send + 'static {
 ///
 /// fn describe(reason: &CloseReason) -> String {
 ///     match reason {
-///         CloseReason::Client { code: Some(1000), .. } => "the client said goodbye".into(),
+///         CloseReason::Client { code: Some(1000), .. } => "closed normally by the client".into(),
 ///         CloseReason::Lost => "the connection was lost".into(),
 ///         other => format!("{other:?}"),
 ///     }
@@ -86,29 +86,29 @@ pub trait Session: Send + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The client closed it.
+    /// The client closed the connection.
     Client {
-        /// Its Close code (RFC 6455, section 7.4), if it sent one.
+        /// The Close code (RFC 6455, section 7.4), if the client sent one.
         code: Option<u16>,
-        /// Its reason, which may be empty.
+        /// The reason, which may be empty.
         reason: String,
     },
-    /// This side closed it: a call to [`Client::close`], an eviction, a violation of a limit or of
-    /// the protocol, or the shutdown.
+    /// The server closed the connection: a call of [`Client::close`], an eviction, a violation of a
+    /// limit or the protocol, or a shutdown.
     Server {
         /// The Close code.
         code: u16,
         /// The reason.
         reason: String,
     },
-    /// It ended without a Close, or took too long.
+    /// The connection ended without a Close, or timed out.
     Lost,
 }
 
-/// The session of a closure.
-pub(crate) struct Callback<F>(pub(crate) std::sync::Arc<F>);
+/// A session that calls a closure.
+pub(crate) struct ClosureSession<F>(pub(crate) std::sync::Arc<F>);
 
-impl<F> Session for Callback<F>
+impl<F> Session for ClosureSession<F>
 where
     F: Fn(&Client, Incoming<'_>) + Send + Sync + 'static,
 {

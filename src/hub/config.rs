@@ -1,4 +1,4 @@
-//! Every setting of the hub, each with its default and the reason.
+//! The settings of a hub, each with its default and the reason for it.
 
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::MAX_SUBSCRIPTIONS;
 
-/// How a hub delivers.
+/// Settings of a [`Hub`](crate::Hub).
 ///
 /// ```
 /// let config = kentros::HubConfig::default()
@@ -19,22 +19,21 @@ use super::MAX_SUBSCRIPTIONS;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HubConfig {
-    /// Messages that may be queued for one slow client before it is evicted with 1008. 256: four
-    /// minutes of events at one a second, for a laptop lid closed for a moment. A message that is
-    /// [`latest`](crate::Message::latest) does not count: a newer one replaces it; 1,024 of
-    /// different keys may be queued.
+    /// The most messages queued for a slow client before it is evicted with 1008. Default: 256,
+    /// four minutes of events at one per second, enough for a laptop that sleeps briefly.
+    /// [`latest`](crate::Message::latest) messages do not count, because newer ones replace them;
+    /// up to 1,024 with different keys are queued.
     pub queue_messages: usize,
-    /// Bytes of them that may be queued. 1 MiB: 256 messages of 4 KiB. One message alone may always
-    /// be queued, however large.
+    /// The most bytes of these messages. Default: 1 MiB, or 256 messages of 4 KiB. A single message
+    /// may be larger.
     pub queue_bytes: usize,
-    /// How long a client may take to read one message, from its first byte to its last. 10 s:
-    /// longer than a phone's radio sleeps, shorter than a person waits.
+    /// How long a client may take to read one message, from its first byte to its last. Default:
+    /// 10 s, longer than a phone's radio sleeps and shorter than users are willing to wait.
     pub write_deadline: Duration,
-    /// Projects that one client may subscribe to; one more is refused. 256: more than a machine
-    /// usually has.
+    /// The most projects a client may subscribe to. Default: 256, more than most machines have.
     pub max_subscriptions: usize,
-    /// Threads that the fan-out is spread over, the hub's own included. As many as there are
-    /// cores: the last client then has a message soonest; one thread costs the least CPU.
+    /// The number of threads that send messages, the hub's own included. Default: the number of
+    /// cores, which gives the lowest latency. One thread uses the least CPU.
     pub shards: NonZeroUsize,
 }
 

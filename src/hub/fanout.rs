@@ -1,4 +1,4 @@
-//! The fan-out over more than one thread: shards are lent to workers and come back.
+//! Spreads the sending over threads: each worker borrows one shard of the clients.
 
 use std::mem;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use super::subscriber::Subscriber;
 use super::write_batch::{Batches, Report, deliver};
 use crate::threads;
 
-/// With fewer clients than this, waking a worker costs more than it saves.
-const WORTH_A_WORKER: usize = 64;
+/// With fewer clients, waking a worker costs more than it saves.
+const MIN_CLIENTS_FOR_WORKERS: usize = 64;
 
-/// One worker for each shard but the first, which the hub's own thread does.
+/// One worker for each shard except the first, which the hub's thread handles.
 #[derive(Debug)]
 pub(super) struct Fanout {
     workers: Vec<Worker>,
 }
 
-/// A thread `kentros-fan-<n>`, joined when this is dropped.
+/// A thread `kentros-fan-<n>`, joined on drop.
 #[derive(Debug)]
 struct Worker {
     jobs: Option<Sender<FanoutJob>>,
@@ -31,23 +31,27 @@ struct Worker {
 type FanoutJob = (Shard<Subscriber>, Arc<Batches>);
 
 impl Fanout {
-    /// Workers for `shards` shards. The hub does the shard of one that cannot be spawned.
+    /// Spawns the workers for `shards` shards. If one cannot be spawned, the hub's thread handles
+    /// its shard.
     pub(super) fn new(shards: usize) -> Self {
         let spawn = |n| {
-            Worker::spawn(n).map_err(|error| log::warn!("no thread for shard {n}: {error}")).ok()
+            Worker::spawn(n)
+                .map_err(|error| log::warn!("cannot spawn a thread for shard {n}: {error}"))
+                .ok()
         };
         Self { workers: (1..shards).map_while(spawn).collect() }
     }
 
-    /// Delivers to every client; returns when the last one has been offered its batch.
+    /// Sends the batches to all clients. Returns when each has been tried.
     pub(super) fn deliver(&self, registry: &mut Registry<Subscriber>, batches: Batches) -> Report {
         if batches.is_empty() {
             return Report::default();
         }
         let batches = Arc::new(batches);
-        let workers = if registry.len() < WORTH_A_WORKER { &[] } else { self.workers.as_slice() };
+        let workers =
+            if registry.len() < MIN_CLIENTS_FOR_WORKERS { &[] } else { self.workers.as_slice() };
         let mut shards = registry.take_shards();
-        // The first is never lent: the hub's own thread would be idle meanwhile.
+        // The hub's thread handles the first shard instead of only waiting.
         let (own, rest) = shards.split_at_mut(1);
         let (lent, kept) = rest.split_at_mut(workers.len());
         for (worker, shard) in workers.iter().zip(lent.iter_mut()) {
@@ -75,7 +79,7 @@ impl Worker {
         let name = format!("kentros-fan-{n}");
         let thread = threads::spawn(name.clone(), move || {
             for (shard, batches) in inbox {
-                // The shard must come back whatever happens: its clients live in it.
+                // Return the shard even after a panic: it holds the clients.
                 let report = threads::guarded(&name, || deliver(&shard, &batches));
                 if outbox.send((shard, report.unwrap_or_default())).is_err() {
                     return;
@@ -87,7 +91,7 @@ impl Worker {
 
     fn lend(&self, shard: Shard<Subscriber>, batches: Arc<Batches>) {
         if let Some(jobs) = &self.jobs {
-            // It cannot be gone: its loop ends only when this sender is dropped.
+            // Cannot fail: the worker ends only when this sender is dropped.
             let _ = jobs.send((shard, batches));
         }
     }

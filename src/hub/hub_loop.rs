@@ -1,4 +1,4 @@
-//! The hub's thread: the only code that changes who is registered and what is retained.
+//! The hub's thread, the only one that changes the registered clients and retained messages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, at, never, select_biased};
 
 use super::fanout::Fanout;
 use super::interest_channel::InterestSender;
-use super::publication::{Keyed, Publication};
+use super::publication::{KeyedPublication, Publication};
 use super::registry::Registry;
 use super::retained::Retained;
 use super::subscriber::Subscriber;
@@ -18,48 +18,48 @@ use crate::Interest;
 use crate::connection::frame::Frame;
 use crate::counters::{self, AtomicCounters};
 
-/// The most messages, and bytes of them, that one turn sends together.
+/// The most messages, and bytes, that are sent in one turn.
 const TURN_MESSAGES: usize = 256;
 const TURN_BYTES: usize = 64 * 1024;
 /// How long a query counts as a listener.
 const QUERY_LINGER: Duration = Duration::from_secs(30);
-/// How long a query may wait for an answer; HTTP has given up by then.
+/// The time limit of a query. HTTP has timed out by then.
 const QUERY_WAIT: Duration = Duration::from_secs(5);
 
-/// What the hub is asked to do, in the order in which it is asked.
-pub(super) enum Command {
+/// A command to the hub's thread.
+pub(super) enum HubCommand {
     Register(Subscriber, Interest),
     Unregister(u64),
-    /// Answers whether the client may have one more subscription.
+    /// The reply is false if the client has too many subscriptions.
     Subscribe {
         client: u64,
         project: String,
-        answer: Sender<bool>,
+        reply: Sender<bool>,
     },
     Unsubscribe {
         client: u64,
         project: String,
     },
-    /// Sends the client this frame before what follows from the new interest.
+    /// `first` is sent before the retained messages.
     SetInterest {
         client: u64,
         interest: Interest,
         first: Option<Frame>,
     },
-    /// With a key, it is retained.
+    /// Retained if it has a key.
     Publish {
         key: Option<Arc<str>>,
         publication: Publication,
     },
     SendTo(u64, Frame),
     ClearLatest(Vec<String>),
-    /// Clear these, for this reason.
+    /// Clears these keys and sets the error for queries.
     Invalidate(&'static [&'static str], String),
     AttachStreamer(InterestSender),
     Query(Query, Responder),
 }
 
-/// A query whose answer is not there yet.
+/// A query that waits for a message.
 struct PendingQuery {
     key: &'static str,
     responder: Responder,
@@ -68,7 +68,7 @@ struct PendingQuery {
 
 pub(super) struct HubLoop {
     id: u64,
-    commands: Receiver<Command>,
+    commands: Receiver<HubCommand>,
     stopped: Receiver<()>,
     stopping: Arc<AtomicBool>,
     registry: Registry<Subscriber>,
@@ -77,7 +77,7 @@ pub(super) struct HubLoop {
     counters: Arc<AtomicCounters>,
     retained: Retained,
     streamers: Vec<InterestSender>,
-    /// What the streamers were told last; `None` while nobody listens.
+    /// The interest last sent to the streamers; `None` without listeners.
     interest: Option<Interest>,
     /// Until when a query counts as a listener.
     queried: Option<Instant>,
@@ -88,7 +88,7 @@ impl HubLoop {
     pub(super) fn new(
         id: u64,
         config: &HubConfig,
-        commands: Receiver<Command>,
+        commands: Receiver<HubCommand>,
         stopped: Receiver<()>,
         stopping: Arc<AtomicBool>,
         counters: Arc<AtomicCounters>,
@@ -123,47 +123,47 @@ impl HubLoop {
                 recv(timer) -> _ => self.expire(Instant::now()),
             }
         }
-        self.say_goodbye();
+        self.close_clients();
     }
 
-    fn execute(&mut self, command: Command) {
+    fn execute(&mut self, command: HubCommand) {
         match command {
-            Command::Publish { key, publication } => self.turn((key, publication)),
-            Command::Register(subscriber, interest) => self.register(subscriber, interest),
-            Command::Unregister(client) => {
+            HubCommand::Publish { key, publication } => self.turn((key, publication)),
+            HubCommand::Register(subscriber, interest) => self.register(subscriber, interest),
+            HubCommand::Unregister(client) => {
                 self.registry.remove(client);
                 self.interest_changed();
             }
-            Command::Subscribe { client, project, answer } => {
-                let _ = answer.send(self.subscribe(client, project));
+            HubCommand::Subscribe { client, project, reply } => {
+                let _ = reply.send(self.subscribe(client, project));
             }
-            Command::Unsubscribe { client, project } => {
+            HubCommand::Unsubscribe { client, project } => {
                 if let Some(interest) = self.registry.interest(client) {
                     let interest = interest.without(&project);
                     self.change_interest(client, interest);
                 }
             }
-            Command::SetInterest { client, interest, first } => {
+            HubCommand::SetInterest { client, interest, first } => {
                 self.set_interest(client, interest, first);
             }
-            Command::SendTo(client, frame) => self.send(client, vec![frame]),
-            Command::ClearLatest(keys) => self.retained.clear(&keys),
-            Command::Invalidate(keys, why) => {
+            HubCommand::SendTo(client, frame) => self.send(client, vec![frame]),
+            HubCommand::ClearLatest(keys) => self.retained.clear(&keys),
+            HubCommand::Invalidate(keys, why) => {
                 self.retained.invalidate(keys, why);
                 self.answer_queries();
             }
-            Command::AttachStreamer(streamer) => {
+            HubCommand::AttachStreamer(streamer) => {
                 if streamer.set(self.interest.clone()) {
                     self.streamers.push(streamer);
                 }
             }
-            Command::Query(Query::Alive, responder) => responder(Ok(None)),
-            Command::Query(Query::Latest(key), responder) => {
+            HubCommand::Query(Query::Alive, responder) => responder(Ok(None)),
+            HubCommand::Query(Query::Latest(key), responder) => {
                 let now = Instant::now();
                 self.queried = Some(now + QUERY_LINGER);
                 self.interest_changed();
-                match self.retained.answer(key) {
-                    Some(answer) => responder(answer),
+                match self.retained.response(key) {
+                    Some(response) => responder(response),
                     None => {
                         self.pending.push(PendingQuery { key, responder, until: now + QUERY_WAIT });
                     }
@@ -172,15 +172,15 @@ impl HubLoop {
         }
     }
 
-    /// Sends this publication and all that waits behind it together: at a slow pace nothing is
-    /// delayed, and in a burst each client costs one system call.
-    fn turn(&mut self, first: Keyed) {
+    /// Sends this publication together with those queued behind it. A single message is not delayed,
+    /// and a burst costs one system call per client.
+    fn turn(&mut self, first: KeyedPublication) {
         let mut bytes = first.1.weight();
         let mut publications = vec![first];
         let mut next = None;
         while publications.len() < TURN_MESSAGES && bytes < TURN_BYTES {
             match self.commands.try_recv() {
-                Ok(Command::Publish { key, publication }) => {
+                Ok(HubCommand::Publish { key, publication }) => {
                     bytes += publication.weight();
                     publications.push((key, publication));
                 }
@@ -194,7 +194,7 @@ impl HubLoop {
         counters::add(&self.counters.published, publications.len() as u64);
         let batches = batches(&self.registry, &publications);
         let report = self.fanout.deliver(&mut self.registry, batches);
-        self.account(report);
+        self.apply_report(report);
         for (key, publication) in publications {
             if let Some(key) = key {
                 self.retained.set(key, publication);
@@ -206,8 +206,8 @@ impl HubLoop {
         }
     }
 
-    /// Counts what was delivered, and removes the clients that did not take it.
-    fn account(&mut self, report: Report) {
+    /// Updates the counters, and removes clients that are too slow or closed.
+    fn apply_report(&mut self, report: Report) {
         counters::add(&self.counters.delivered, report.delivered);
         counters::add(&self.counters.conflated, report.conflated);
         for client in report.full {
@@ -215,14 +215,14 @@ impl HubLoop {
                 subscriber.evict();
             }
         }
-        for client in report.gone {
+        for client in report.closing {
             self.remove(client);
         }
     }
 
     fn register(&mut self, subscriber: Subscriber, interest: Interest) {
-        // It may have gone since.
-        if !subscriber.is_in(self.id) {
+        // It may have been unregistered since.
+        if !subscriber.is_registered_with(self.id) {
             return;
         }
         let id = subscriber.id();
@@ -232,17 +232,17 @@ impl HubLoop {
         self.change_interest(id, interest);
     }
 
-    /// Removes a client that the hub itself gives up.
+    /// Removes a client on the hub's own initiative.
     fn remove(&mut self, client: u64) -> Option<Subscriber> {
         let subscriber = self.registry.remove(client)?;
-        if subscriber.leave(self.id) {
+        if subscriber.remove_hub(self.id) {
             self.counters.clients.decrement();
         }
         self.interest_changed();
         Some(subscriber)
     }
 
-    /// Whether that is not one too many.
+    /// Adds a project. Returns false if that is one too many.
     fn subscribe(&mut self, client: u64, project: String) -> bool {
         let Some(old) = self.registry.interest(client) else { return true };
         let interest = old.with(project);
@@ -253,7 +253,7 @@ impl HubLoop {
         !too_many
     }
 
-    /// Changes a client's interest and sends what it has missed.
+    /// Changes a client's interest and sends the retained messages it does not have.
     fn change_interest(&mut self, client: u64, interest: Interest) {
         let Some(old) = self.registry.interest(client) else { return };
         let mut frames = Vec::new();
@@ -263,12 +263,12 @@ impl HubLoop {
         self.replace_interest(client, interest, frames);
     }
 
-    /// Sets a client's interest and sends all that is retained for it.
+    /// Sets a client's interest and sends all retained messages of its projects.
     fn set_interest(&mut self, client: u64, interest: Interest, first: Option<Frame>) {
         let Some(old) = self.registry.interest(client) else { return };
         let mut frames: Vec<Frame> = first.into_iter().collect();
         for publication in self.retained.in_order() {
-            // What is for everyone it has already.
+            // The client has those for everyone already.
             match publication {
                 Publication::Everyone(_) => publication.frames_since(old, &interest, &mut frames),
                 _ => publication.frames(&interest, &mut frames),
@@ -285,23 +285,23 @@ impl HubLoop {
         self.send(client, frames);
     }
 
-    /// Sends to one client.
+    /// Sends frames to one client.
     fn send(&mut self, client: u64, frames: Vec<Frame>) {
         let Some(subscriber) = self.registry.get(client) else { return };
         let Some(batch) = WriteBatch::new(frames) else { return };
         let mut report = Report::default();
         batch.offer(client, subscriber, &mut report);
-        self.account(report);
+        self.apply_report(report);
     }
 
-    /// Answers the queries that have an answer now.
+    /// Answers the pending queries that can be answered now.
     fn answer_queries(&mut self) {
         if self.pending.is_empty() {
             return;
         }
         for query in std::mem::take(&mut self.pending) {
-            match self.retained.answer(query.key) {
-                Some(answer) => (query.responder)(answer),
+            match self.retained.response(query.key) {
+                Some(response) => (query.responder)(response),
                 None => self.pending.push(query),
             }
         }
@@ -317,7 +317,7 @@ impl HubLoop {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        // All wait as long, so the first one asked is the first to be over.
+        // All have the same time limit, so the first one expires first.
         let pending = self.pending.first().map(|query| query.until);
         pending.into_iter().chain(self.queried).min()
     }
@@ -330,10 +330,9 @@ impl HubLoop {
         }
     }
 
-    /// What was published before the stop still goes out; then every client is closed.
-    fn say_goodbye(mut self) {
-        // From here on `HubHandle::register_with` closes its client itself, and nothing is
-        // published.
+    /// Executes the queued commands, then closes all clients.
+    fn close_clients(mut self) {
+        // From now on `HubHandle::register_with` closes its client itself, and publishing fails.
         self.stopping.store(true, Ordering::SeqCst);
         for _ in 0..self.commands.len() {
             if let Ok(command) = self.commands.try_recv() {
@@ -341,12 +340,12 @@ impl HubLoop {
             }
         }
         for subscriber in self.registry.drain() {
-            subscriber.say_goodbye();
-            if subscriber.leave(self.id) {
+            subscriber.close_at_shutdown();
+            if subscriber.remove_hub(self.id) {
                 self.counters.clients.decrement();
             }
         }
-        // What came meanwhile may hold a handle, which would keep the channel and so itself.
+        // Drop commands sent meanwhile: a command may hold a handle, which keeps the channel alive.
         while self.commands.try_recv().is_ok() {}
     }
 }

@@ -1,5 +1,5 @@
-//! System calls, counted without a clock: the clients' sockets keep the bounds of each `send`, so
-//! what their peers receive one by one is what was sent one by one.
+//! Counts the system calls of a turn: the clients' sockets preserve packet boundaries, so that a peer
+//! receives one packet per `send`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -15,7 +15,7 @@ use super::*;
 use crate::Client;
 use crate::connection::client::Registrar;
 use crate::connection::flusher::Flusher;
-use crate::connection::queue::Bounds;
+use crate::connection::queue::QueueBounds;
 
 const HUB: u64 = 0;
 
@@ -25,17 +25,17 @@ impl Registrar for NoRegistrar {
     fn connection_ended(&self, _: u64) {}
 }
 
-/// A hub that does what it is told on the test's own thread, and the peers of its clients.
-struct Bench {
+/// A hub that runs on the test's thread, and the peers of its clients.
+struct TestHub {
     hub: HubLoop,
-    commands: Sender<Command>,
+    commands: Sender<HubCommand>,
     clients: Vec<Client>,
     peers: Vec<OwnedFd>,
     flusher: (Flusher, JoinHandle<()>),
     _stop: Sender<()>,
 }
 
-impl Bench {
+impl TestHub {
     fn new(count: usize, shards: usize) -> Self {
         let shards = NonZeroUsize::new(shards).unwrap();
         let config = HubConfig { shards, ..HubConfig::default() };
@@ -50,23 +50,23 @@ impl Bench {
                 socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                     .unwrap();
             peers.push(peer);
-            let bounds = Bounds { messages: 256, bytes: 1 << 20 };
+            let bounds = QueueBounds { messages: 256, bytes: 1 << 20 };
             let addr = ([127, 0, 0, 1], 9).into();
             let deadline = config.write_deadline;
             let client =
                 Client::new(addr, TcpStream::from(socket), bounds, deadline, flusher.0.clone());
-            client.enter(HUB, Arc::new(NoRegistrar)).unwrap();
+            client.add_hub(HUB, Arc::new(NoRegistrar)).unwrap();
             let subscriber = Subscriber::Client(client.clone());
-            hub.execute(Command::Register(subscriber, Interest::all()));
+            hub.execute(HubCommand::Register(subscriber, Interest::all()));
             clients.push(client);
         }
         Self { hub, commands, clients, peers, flusher, _stop: stop }
     }
 
-    /// Publishes all of these before the hub looks: it then does what waits, to the end.
+    /// Queues these publications, then executes all queued commands.
     fn publish(&mut self, publications: impl IntoIterator<Item = Publication>) {
         for publication in publications {
-            self.commands.send(Command::Publish { key: None, publication }).unwrap();
+            self.commands.send(HubCommand::Publish { key: None, publication }).unwrap();
         }
         while let Ok(command) = self.hub.commands.try_recv() {
             self.hub.execute(command);
@@ -74,12 +74,12 @@ impl Bench {
     }
 
     fn subscribe(&mut self, client: usize, project: &str) {
-        let (answer, _answered) = bounded(1);
+        let (reply, _replied) = bounded(1);
         let (client, project) = (self.clients[client].id(), project.to_owned());
-        self.hub.execute(Command::Subscribe { client, project, answer });
+        self.hub.execute(HubCommand::Subscribe { client, project, reply });
     }
 
-    /// What each peer got, a `send` each.
+    /// The packets that each peer received.
     fn sent(&self) -> Vec<Vec<Vec<u8>>> {
         self.peers.iter().map(packets).collect()
     }
@@ -109,69 +109,69 @@ fn joined(frames: &[Frame]) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_is_one_system_call_for_each_client() {
+fn a_message_costs_one_system_call_per_client() {
     for shards in [1, 2] {
-        let mut bench = Bench::new(100, shards);
+        let mut hub = TestHub::new(100, shards);
         let frames = frames(1);
-        bench.publish(frames.iter().cloned().map(Publication::Everyone));
-        assert_eq!(bench.sent(), vec![vec![joined(&frames)]; 100]);
-        bench.end();
+        hub.publish(frames.iter().cloned().map(Publication::Everyone));
+        assert_eq!(hub.sent(), vec![vec![joined(&frames)]; 100]);
+        hub.end();
     }
 }
 
 #[test]
-fn a_burst_of_two_hundred_messages_is_one_system_call_for_each_client() {
-    let mut bench = Bench::new(100, 2);
+fn a_burst_costs_one_system_call_per_client() {
+    let mut hub = TestHub::new(100, 2);
     let frames = frames(200);
-    bench.publish(frames.iter().cloned().map(Publication::Everyone));
-    assert_eq!(bench.sent(), vec![vec![joined(&frames)]; 100]);
-    bench.end();
+    hub.publish(frames.iter().cloned().map(Publication::Everyone));
+    assert_eq!(hub.sent(), vec![vec![joined(&frames)]; 100]);
+    hub.end();
 }
 
 #[test]
-fn fifty_projects_in_one_turn_are_one_system_call_for_each_subscriber() {
-    let mut bench = Bench::new(100, 2);
+fn fifty_projects_in_one_turn_cost_one_system_call_per_client() {
+    let mut hub = TestHub::new(100, 2);
     let project = |n: usize| format!("p{}", n % 50);
     for client in 0..100 {
-        bench.subscribe(client, &project(client));
+        hub.subscribe(client, &project(client));
     }
     let frames = frames(50);
     let publication =
         |(n, frame)| Publication::Project { project: project(n).into(), frame, except: None };
-    bench.publish(frames.iter().cloned().enumerate().map(publication));
+    hub.publish(frames.iter().cloned().enumerate().map(publication));
     let expected: Vec<_> = (0..100).map(|n| vec![frames[n % 50].bytes().to_vec()]).collect();
-    assert_eq!(bench.sent(), expected);
-    bench.end();
+    assert_eq!(hub.sent(), expected);
+    hub.end();
 }
 
 #[test]
-fn a_turn_has_its_end_however_much_waits() {
-    let mut bench = Bench::new(1, 1);
+fn a_turn_is_bounded() {
+    let mut hub = TestHub::new(1, 1);
     let frames: Vec<Frame> = (0..600).map(|n| Frame::text(&n.to_string())).collect();
-    bench.publish(frames.iter().cloned().map(Publication::Everyone));
+    hub.publish(frames.iter().cloned().map(Publication::Everyone));
     let turns: Vec<_> = frames.chunks(TURN_MESSAGES).map(joined).collect();
-    assert_eq!((turns.len(), &bench.sent()[0]), (3, &turns));
+    assert_eq!((turns.len(), &hub.sent()[0]), (3, &turns));
     let large = Frame::text(&"x".repeat(TURN_BYTES / 2));
-    bench.publish(vec![Publication::Everyone(large.clone()); 4]);
-    assert_eq!(bench.sent()[0], vec![joined(&[large.clone(), large]); 2]);
-    bench.end();
+    hub.publish(vec![Publication::Everyone(large.clone()); 4]);
+    assert_eq!(hub.sent()[0], vec![joined(&[large.clone(), large]); 2]);
+    hub.end();
 }
 
 #[test]
-fn in_a_turn_with_exceptions_each_client_gets_all_but_its_own_in_one_system_call() {
-    let mut bench = Bench::new(5, 2);
+fn excluded_messages_cost_no_extra_system_call() {
+    let mut hub = TestHub::new(5, 2);
     for client in 0..4 {
-        bench.subscribe(client, "room");
+        hub.subscribe(client, "room");
     }
-    bench.subscribe(4, "other room");
+    hub.subscribe(4, "other room");
     let frames = frames(4);
-    let ids: Vec<u64> = bench.clients.iter().map(Client::id).collect();
-    bench.publish(frames.iter().cloned().enumerate().map(|(n, frame)| Publication::Project {
+    let ids: Vec<u64> = hub.clients.iter().map(Client::id).collect();
+    hub.publish(frames.iter().cloned().enumerate().map(|(n, frame)| Publication::Project {
         project: "room".into(),
         frame,
         except: Some(ids[n]),
     }));
-    let sent = bench.sent();
+    let sent = hub.sent();
     for (client, sent) in sent.iter().take(4).enumerate() {
         let others: Vec<Frame> = frames
             .iter()
@@ -182,12 +182,12 @@ fn in_a_turn_with_exceptions_each_client_gets_all_but_its_own_in_one_system_call
         assert_eq!(*sent, [joined(&others)], "client {client}");
     }
     assert!(sent[4].is_empty());
-    // The only one there was is not for it: no system call at all.
-    bench.publish([Publication::Project {
+    // Its only message is excluded: no system call.
+    hub.publish([Publication::Project {
         project: "other room".into(),
         frame: frames[0].clone(),
         except: Some(ids[4]),
     }]);
-    assert!(bench.sent().iter().all(Vec::is_empty));
-    bench.end();
+    assert!(hub.sent().iter().all(Vec::is_empty));
+    hub.end();
 }

@@ -1,4 +1,4 @@
-//! Tells a streamer what the hub's clients are interested in.
+//! Sends the combined interest of the hub's clients to a streamer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,14 +6,14 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::Interest;
 
-/// The hub's end. Dropped when the hub stops.
+/// The sender, owned by the hub's thread.
 #[derive(Debug)]
 pub(super) struct InterestSender {
     interest: Arc<Mutex<Option<Interest>>>,
     changed: Sender<()>,
 }
 
-/// The streamer's end.
+/// The receiver, owned by the streamer.
 #[derive(Debug)]
 pub(super) struct InterestReceiver {
     interest: Arc<Mutex<Option<Interest>>>,
@@ -23,17 +23,17 @@ pub(super) struct InterestReceiver {
 
 pub(super) fn channel() -> (InterestSender, InterestReceiver) {
     let interest = Arc::new(Mutex::new(None));
-    // One slot: a streamer that is busy needs to know only that something changed.
+    // One slot is enough: it only signals that the interest has changed.
     let (notify, changed) = bounded(1);
     let sender = InterestSender { interest: Arc::clone(&interest), changed: notify };
     (sender, InterestReceiver { interest, changed })
 }
 
 impl InterestSender {
-    /// Sets the interest; `None` while nobody listens. Returns whether the streamer still runs.
+    /// Sets the interest; `None` without listeners. Returns whether the streamer still runs.
     pub(super) fn set(&self, interest: Option<Interest>) -> bool {
         *lock(&self.interest) = interest;
-        // A full channel says the same already.
+        // A full channel has the same meaning.
         !matches!(self.changed.try_send(()), Err(TrySendError::Disconnected(())))
     }
 }

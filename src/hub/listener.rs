@@ -1,4 +1,4 @@
-//! An in-process client: it receives what any client receives, without a socket.
+//! An in-process client, which receives messages without a socket.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,16 @@ use super::HubHandle;
 use crate::Message;
 use crate::connection::client::next_id;
 use crate::connection::frame::Frame;
-use crate::connection::outbox::Offered;
-use crate::connection::queue::{Bounds, Pushed, Queue};
+use crate::connection::outbox::OfferResult;
+use crate::connection::queue::{PushResult, Queue, QueueBounds};
 use crate::counters::{self, AtomicCounters};
 
 /// Receives a hub's messages in this process; see [`HubHandle::listen`].
 ///
-/// It is bounded like any client: one that is not read is evicted, and of
-/// [latest](Message::latest) messages only the newest is kept. Dropping it unregisters it.
+/// Its queue has the same bounds as that of any client: a listener that is not read is evicted, and
+/// only the newest of [latest](Message::latest) messages is kept. Dropping it unregisters it.
 ///
-/// As an iterator, it waits for each next message.
+/// As an iterator, it blocks until the next message.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,30 +42,30 @@ use crate::counters::{self, AtomicCounters};
 #[must_use = "a listener is unregistered when it is dropped"]
 pub struct Listener {
     hub: HubHandle,
-    mailbox: Arc<Mailbox>,
+    queue: Arc<ListenerQueue>,
 }
 
 impl Listener {
-    pub(super) fn new(hub: HubHandle, mailbox: Arc<Mailbox>) -> Self {
-        Self { hub, mailbox }
+    pub(super) fn new(hub: HubHandle, queue: Arc<ListenerQueue>) -> Self {
+        Self { hub, queue }
     }
 
-    /// Waits for the next message. `None` once the hub has stopped, or after the listener was
-    /// evicted because it was read too slowly ([`Counters::evicted_slow`](crate::Counters)).
-    // An iterator's `next` takes `&mut self`; several threads may share this one.
+    /// Blocks until the next message. Returns `None` once the hub has stopped or the listener was
+    /// evicted for being read too slowly ([`Counters::evicted_slow`](crate::Counters)).
+    // Unlike an iterator's `next` this takes `&self`, so that several threads can share a listener.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&self) -> Option<Message> {
-        self.mailbox.take(None)
+        self.queue.take(None)
     }
 
-    /// The next message, if there is one already.
+    /// Returns the next message if there is one.
     pub fn try_next(&self) -> Option<Message> {
-        self.mailbox.take(Some(Duration::ZERO))
+        self.queue.take(Some(Duration::ZERO))
     }
 
-    /// Waits for the next message, at most this long.
+    /// Blocks until the next message, at most for `timeout`.
     pub fn next_timeout(&self, timeout: Duration) -> Option<Message> {
-        self.mailbox.take(Some(timeout))
+        self.queue.take(Some(timeout))
     }
 }
 
@@ -77,7 +77,7 @@ impl Iterator for Listener {
     }
 }
 
-// A `&Listener` is an iterator as a `&File` is a reader: it holds no position of its own.
+// As `&File` implements `Read`.
 #[allow(clippy::copy_iterator)]
 impl Iterator for &Listener {
     type Item = Message;
@@ -89,31 +89,31 @@ impl Iterator for &Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.mailbox.close();
-        self.hub.unregister_listener(&self.mailbox);
+        self.queue.close();
+        self.hub.unregister_listener(&self.queue);
     }
 }
 
 /// The queue of a listener.
 #[derive(Debug)]
-pub(super) struct Mailbox {
+pub(super) struct ListenerQueue {
     id: u64,
-    bounds: Bounds,
+    bounds: QueueBounds,
     counters: Arc<AtomicCounters>,
-    /// Whether it is counted as registered.
+    /// Whether it counts as registered.
     registered: AtomicBool,
-    state: Mutex<MailboxState>,
+    state: Mutex<ListenerQueueState>,
     arrived: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct MailboxState {
+struct ListenerQueueState {
     queue: Queue,
     closed: bool,
 }
 
-impl Mailbox {
-    pub(super) fn new(bounds: Bounds, counters: Arc<AtomicCounters>) -> Self {
+impl ListenerQueue {
+    pub(super) fn new(bounds: QueueBounds, counters: Arc<AtomicCounters>) -> Self {
         Self {
             id: next_id(),
             bounds,
@@ -128,25 +128,26 @@ impl Mailbox {
         self.id
     }
 
-    pub(super) fn offer(&self, frames: &[Frame]) -> Offered {
+    pub(super) fn offer(&self, frames: &[Frame]) -> OfferResult {
         let mut state = self.lock();
         if state.closed {
-            return Offered::Gone;
+            return OfferResult::Closing;
         }
         let mut conflated = 0;
         for frame in frames {
             match state.queue.push(frame, self.bounds) {
-                Pushed::Queued => {}
-                Pushed::Conflated => conflated += 1,
-                Pushed::Full => return Offered::Full,
+                PushResult::Queued => {}
+                PushResult::Conflated => conflated += 1,
+                PushResult::Full => return OfferResult::Full,
             }
         }
         drop(state);
         self.arrived.notify_all();
-        Offered::Waits { conflated, watch: false }
+        OfferResult::Queued { conflated, watch: false }
     }
 
-    /// The next message; waits as long as it may. What was queued before the end still comes.
+    /// Takes the next message; `None` for no timeout. Messages queued before the end are still
+    /// returned.
     pub(super) fn take(&self, timeout: Option<Duration>) -> Option<Message> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.lock();
@@ -170,7 +171,7 @@ impl Mailbox {
             };
         };
         drop(state);
-        // The hub's frames are messages.
+        // The hub sends messages only, so this cannot fail.
         frame.as_text().and_then(Message::from_json)
     }
 
@@ -181,7 +182,7 @@ impl Mailbox {
         drop(state);
         self.arrived.notify_all();
         counters::add(&self.counters.evicted_slow, 1);
-        log::warn!("a listener in this process is read too slowly: evicted");
+        log::warn!("evicted an in-process listener that is read too slowly");
     }
 
     pub(super) fn close(&self) {
@@ -193,11 +194,11 @@ impl Mailbox {
         !self.lock().closed
     }
 
-    pub(super) fn leave(&self) -> bool {
+    pub(super) fn set_unregistered(&self) -> bool {
         self.registered.swap(false, Ordering::SeqCst)
     }
 
-    fn lock(&self) -> MutexGuard<'_, MailboxState> {
+    fn lock(&self) -> MutexGuard<'_, ListenerQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,10 @@
-//! The hub: it knows every client and its interest, and sends each message to those interested.
+//! The hub: it tracks the clients and their interests, and sends each message to the clients
+//! interested in it.
 //!
-//! [`HubHandle`] puts commands into one channel; the hub's thread, [`hub_loop`], takes them in
-//! order. The [`registry`] holds the clients, [`retained`] the newest messages for those who
-//! connect later, [`write_batch`] and [`fanout`] what goes to whom.
+//! A [`HubHandle`] sends commands over one channel to the hub's thread, [`hub_loop`], which executes
+//! them in order. [`registry`] holds the clients, [`retained`] the latest messages for clients that
+//! connect later. [`write_batch`] joins the bytes for each group of clients, and [`fanout`] spreads
+//! the sending over threads.
 
 mod config;
 mod fanout;
@@ -34,7 +36,7 @@ use crate::{Error, threads};
 
 use handle::{INBOX, Shared};
 use hub_loop::HubLoop;
-use subscriber::GOODBYE;
+use subscriber::CLOSE_TIMEOUT;
 
 pub use config::HubConfig;
 pub use handle::HubHandle;
@@ -43,9 +45,9 @@ pub(crate) use query::{Query, Responder};
 pub(crate) use registry::MAX_SUBSCRIPTIONS;
 pub use schedule::Schedule;
 
-/// The reason in the Close at the end.
+/// The reason of the Close frame that a shutdown sends.
 pub(crate) const SHUTTING_DOWN: &str = "the server is shutting down";
-/// How long a shutdown waits for the streamers' threads.
+/// How long a shutdown waits for the threads of streamers.
 const STREAMERS_WAIT: Duration = Duration::from_secs(2);
 
 /// A hub of WebSocket clients. It runs until [`shutdown`](Self::shutdown) or until it is dropped.
@@ -68,10 +70,10 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts a hub: its thread, its workers and its flusher.
+    /// Starts the threads of a hub.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io) if the operating system has no thread or descriptor to give.
+    /// [`Io`](crate::ErrorKind::Io) if a thread or descriptor cannot be created.
     pub fn spawn(config: HubConfig) -> Result<Self, Error> {
         let no_thread = |error| Error::io("cannot start the hub", error);
         let counters = Arc::new(AtomicCounters::default());
@@ -93,14 +95,14 @@ impl Hub {
         })
     }
 
-    /// A handle to this hub.
+    /// Returns a handle to this hub.
     pub fn handle(&self) -> HubHandle {
         self.handle.clone()
     }
 
-    /// Stops the hub: each client gets what is queued for it and a Close 1001, and is cut two
-    /// seconds later if it has not closed by then. Returns when the hub's threads have ended,
-    /// within five seconds. Dropping the hub does the same.
+    /// Stops the hub. Each client gets its queued messages and a Close 1001, and has two seconds to
+    /// close. Returns when the hub's threads have ended, within five seconds. Dropping the hub does
+    /// the same.
     pub fn shutdown(self) {
         drop(self);
     }
@@ -108,20 +110,23 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
-        // The hub's thread sees the channel disconnect.
+        // Disconnects the channel, which ends the hub's thread.
         self.stop = None;
         for thread in self.threads.drain(..) {
-            // A panic has been logged by the thread itself.
+            // A panic is logged already.
             let _ = thread.join();
-            // The first is the hub's own; the flusher's, the last, has the farewells to send.
-            self.handle.0.flusher.finish(GOODBYE);
+            // The first thread is the hub's. The second is the flusher, which still has to send
+            // the Close frames.
+            self.handle.0.flusher.finish(CLOSE_TIMEOUT);
         }
         let streamers = std::mem::take(&mut *self.handle.streamers());
         let deadline = Instant::now() + STREAMERS_WAIT;
         for (thread, ended) in streamers {
-            // Nothing is ever sent: the channel disconnects when the thread's body is left.
+            // Nothing is ever sent: the channel disconnects when the thread ends.
             if ended.recv_deadline(deadline).is_err_and(|error| error.is_timeout()) {
-                log::error!("a source has not returned in time: its thread is left behind");
+                log::error!(
+                    "a source did not return within {STREAMERS_WAIT:?}: its thread keeps running"
+                );
             } else {
                 let _ = thread.join();
             }

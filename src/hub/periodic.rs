@@ -1,4 +1,4 @@
-//! A thread that does something at each tick while a hub has listeners, and rests otherwise.
+//! A thread that runs a task at each tick while the hub has listeners.
 
 use std::time::{Duration, Instant};
 
@@ -8,29 +8,29 @@ use super::interest_channel::{self, InterestReceiver};
 use super::schedule::{Schedule, next_tick};
 use crate::{Error, HubHandle, Interest, threads};
 
-/// How long after the last listener has left a task may keep what it holds: a page that is
-/// reloaded finds it warm.
+/// How long a task keeps its resources after the last listener has left, so that reloading a page
+/// is fast.
 const LINGER: Duration = Duration::from_secs(30);
-/// Calls that may wait for a task.
-const CALLS: usize = 64;
+/// The most calls queued for a task.
+const MAX_CALLS: usize = 64;
 
-/// What such a thread does. Every call is made on that thread.
+/// A task of such a thread. All methods are called on that thread.
 pub(crate) trait PeriodicTask: Send + 'static {
-    /// The first listener has come; a tick follows.
+    /// The first listener has connected. A tick follows.
     fn start(&mut self);
 
-    /// A tick. `interest` is what the listeners are interested in.
+    /// A tick is due. `interest` is the combined interest of the listeners.
     fn tick(&mut self, interest: &Interest);
 
-    /// The last listener has left.
+    /// The last listener has disconnected.
     fn idle(&mut self);
 
-    /// There has been no listener for a while, or the task ends: release what is held.
+    /// There has been no listener for a while, or the task ends. Releases resources.
     fn pause(&mut self);
 }
 
-/// A closure to run on the task's thread, between two ticks.
-pub(crate) type Call<T> = Box<dyn FnOnce(&mut T) + Send>;
+/// A closure to run on the task's thread between two ticks.
+pub(crate) type TaskCall<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// A running streamer; see [`HubHandle::publish_every`] and [`HubHandle::start_stats_streamer`].
 ///
@@ -53,34 +53,41 @@ pub struct Streamer {
 }
 
 impl Streamer {
-    /// Disconnects when the streamer's thread has ended.
+    /// A channel that disconnects when the streamer's thread has ended.
     pub(crate) fn ended(&self) -> &Receiver<()> {
         &self.ended
     }
 
-    /// Stops the streamer. Returns when its source has been dropped, after a call that is under
-    /// way.
+    /// Stops the streamer. Waits for a call of the source in progress; returns when the source has
+    /// been dropped.
     pub fn stop(self) {
         let _ = self.stop.send(());
-        // Nothing is ever sent: it disconnects at the end.
+        // Nothing is ever sent: the channel disconnects at the end.
         let _ = self.ended.recv();
     }
 }
 
-/// Runs `task` on a thread of this name until it is stopped or the hub stops.
+/// Runs `task` on a new thread until the streamer or the hub is stopped.
 pub(crate) fn spawn<T: PeriodicTask>(
     hub: &HubHandle,
     thread_name: &str,
     schedule: Schedule,
     task: T,
-) -> Result<(Streamer, Sender<Call<T>>), Error> {
+) -> Result<(Streamer, Sender<TaskCall<T>>), Error> {
     let (stop, stopped) = bounded(1);
     let (ending, ended) = bounded::<()>(0);
-    let (calls, inbox) = bounded(CALLS);
+    let (calls, inbox) = bounded(MAX_CALLS);
     let (sender, interest) = interest_channel::channel();
     let schedule = schedule.clamped();
-    let periodic =
-        Periodic { interest, stopped, calls: inbox, schedule, task, next: None, pause_at: None };
+    let periodic = PeriodicLoop {
+        interest,
+        stopped,
+        calls: inbox,
+        schedule,
+        task,
+        next: None,
+        pause_at: None,
+    };
     let thread = threads::spawn(thread_name, move || {
         periodic.run();
         drop(ending);
@@ -94,18 +101,18 @@ pub(crate) fn spawn<T: PeriodicTask>(
     Ok((streamer, calls))
 }
 
-struct Periodic<T> {
+struct PeriodicLoop<T> {
     interest: InterestReceiver,
     stopped: Receiver<()>,
-    calls: Receiver<Call<T>>,
+    calls: Receiver<TaskCall<T>>,
     schedule: Schedule,
     task: T,
-    /// When the next tick is due; `None` while nobody listens.
+    /// When the next tick is due; `None` without listeners.
     next: Option<Instant>,
     pause_at: Option<Instant>,
 }
 
-impl<T: PeriodicTask> Periodic<T> {
+impl<T: PeriodicTask> PeriodicLoop<T> {
     fn run(mut self) {
         loop {
             let tick = match (&self.schedule, self.next) {
@@ -115,7 +122,7 @@ impl<T: PeriodicTask> Periodic<T> {
             };
             let pause = self.pause_at.map_or_else(never, at);
             select! {
-                // A dropped handle does not stop the streamer.
+                // Dropping the `Streamer` does not stop the thread.
                 recv(self.stopped) -> stop => match stop {
                     Ok(()) => break,
                     Err(_) => self.stopped = never(),
@@ -130,7 +137,7 @@ impl<T: PeriodicTask> Periodic<T> {
                 },
                 recv(tick) -> tick => match tick {
                     Ok(_) => self.tick(),
-                    // A channel of ticks that has ended: no tick any more.
+                    // The sender of ticks was dropped: there are no more ticks.
                     Err(_) => self.schedule = Schedule::Ticks(never()),
                 },
                 recv(pause) -> _ => {

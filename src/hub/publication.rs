@@ -1,4 +1,4 @@
-//! One message on its way from the publisher: encoded and framed, and for whom it is.
+//! An encoded message and its recipients.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -6,32 +6,32 @@ use std::sync::{Arc, OnceLock};
 use crate::connection::frame::Frame;
 use crate::{Interest, Message, threads};
 
-/// The bytes that a publication by interest is taken for, before its content is known: sixteen of
-/// them fill a turn.
+/// The assumed size of a publication by interest, whose content is not known yet. Sixteen of them
+/// fill a turn.
 const BY_INTEREST_WEIGHT: usize = 4096;
 
-/// One publish.
+/// A message on its way to the clients.
 #[derive(Clone, Debug)]
 pub(super) enum Publication {
-    /// For every client that is interested in anything.
+    /// For all clients, except those interested in nothing.
     Everyone(Frame),
-    /// For the clients interested in this project, but for one of them.
+    /// For the clients interested in this project, except for one of them.
     Project { project: Arc<str>, frame: Frame, except: Option<u64> },
-    /// For each client, the content for its interest.
+    /// For all clients, with content that depends on the interest.
     ByInterest(Arc<ByInterest>),
 }
 
-/// A publication and the key under which it is retained, if it is.
-pub(super) type Keyed = (Option<Arc<str>>, Publication);
+/// A publication, and the key under which it is retained, if any.
+pub(super) type KeyedPublication = (Option<Arc<str>>, Publication);
 
-/// Content that depends on the receiver's interest.
+/// A state whose content depends on the recipient's interest.
 pub(super) struct ByInterest {
-    content: Content,
-    /// The frames for those interested in everything, who are most.
+    content: ContentFn,
+    /// The cached frames for clients interested in everything, the most common kind.
     for_all: OnceLock<Vec<Frame>>,
 }
 
-type Content = Box<dyn Fn(&Interest) -> Vec<Message> + Send + Sync>;
+type ContentFn = Box<dyn Fn(&Interest) -> Vec<Message> + Send + Sync>;
 
 impl Publication {
     pub(super) fn by_interest(
@@ -43,7 +43,7 @@ impl Publication {
         }))
     }
 
-    /// The project it is about, if it is about one alone.
+    /// The project, if there is one.
     pub(super) fn project(&self) -> Option<&str> {
         match self {
             Self::Project { project, .. } => Some(project),
@@ -51,7 +51,7 @@ impl Publication {
         }
     }
 
-    /// The one client that it is not for.
+    /// The client that does not receive it.
     pub(super) fn except(&self) -> Option<u64> {
         match self {
             Self::Project { except, .. } => *except,
@@ -59,7 +59,7 @@ impl Publication {
         }
     }
 
-    /// Its frame, where that is the same for all.
+    /// The frame, if it is the same for all recipients.
     pub(super) fn frame(&self) -> Option<&Frame> {
         match self {
             Self::Everyone(frame) | Self::Project { frame, .. } => Some(frame),
@@ -67,7 +67,7 @@ impl Publication {
         }
     }
 
-    /// Adds the frames for a receiver with this interest.
+    /// Appends the frames for a recipient with this interest.
     pub(super) fn frames(&self, interest: &Interest, out: &mut Vec<Frame>) {
         match self {
             Self::ByInterest(by_interest) => by_interest.frames(interest, out),
@@ -79,7 +79,7 @@ impl Publication {
         }
     }
 
-    /// Adds what a receiver misses whose interest was `old` and is `new`.
+    /// Appends the frames that a recipient lacks when its interest changes from `old` to `new`.
     pub(super) fn frames_since(&self, old: &Interest, new: &Interest, out: &mut Vec<Frame>) {
         let has_it = match self {
             Self::ByInterest(_) => old == new,
@@ -90,7 +90,7 @@ impl Publication {
         }
     }
 
-    /// The bytes that this adds to a turn, roughly.
+    /// The approximate number of bytes that it adds to a turn.
     pub(super) fn weight(&self) -> usize {
         self.frame().map_or(BY_INTEREST_WEIGHT, |frame| frame.bytes().len())
     }
@@ -106,13 +106,17 @@ impl ByInterest {
         }
     }
 
-    /// Runs on the hub's thread, which a panic must not end.
+    /// Runs user code on the hub's thread, so panics are caught.
     fn encode(&self, interest: &Interest) -> Vec<Frame> {
         let messages = threads::guarded("publish_by_interest", || (self.content)(interest));
-        let frames = messages.into_iter().flatten().map(|message| Frame::message(&message.state()));
+        let mut frames = Vec::new();
+        for message in messages.into_iter().flatten() {
+            match Frame::message(&message.state()) {
+                Ok(frame) => frames.push(frame),
+                Err(error) => log::error!("publish_by_interest: {error}"),
+            }
+        }
         frames
-            .filter_map(|frame| frame.inspect_err(|error| log::error!("not sent: {error}")).ok())
-            .collect()
     }
 }
 

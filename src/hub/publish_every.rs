@@ -6,7 +6,7 @@ use super::Schedule;
 use super::periodic::{self, PeriodicTask, Streamer};
 use crate::{Error, HubHandle, Interest, Message, threads};
 
-/// The error of a source: any error, such as `?` or a text converts into.
+/// The error of a source. `?` converts any error, and `.into()` a string.
 ///
 /// ```
 /// use kentros::SourceError;
@@ -21,13 +21,14 @@ use crate::{Error, HubHandle, Interest, Message, threads};
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
 impl HubHandle {
-    /// Publishes what `source` returns, as messages of this kind, at each tick while somebody
-    /// listens, and never otherwise. Only the newest is kept, for clients that connect later.
+    /// Calls `source` at each tick and publishes its value as a message of this kind. There are no
+    /// ticks while there are no listeners. The latest message is retained for clients that connect
+    /// later.
     ///
-    /// `schedule` is a `Duration`, or a channel of ticks of your own. `source` is called on the
-    /// streamer's thread and may wait; ticks of an interval that it misses are skipped. Its errors go to the log, the
-    /// first of a series as a warning. The streamer runs until the hub stops; the value returned
-    /// can stop it before and may be dropped.
+    /// `schedule` is a `Duration` or a channel of your own ticks. `source` runs on the streamer's
+    /// thread and may block; missed ticks of an interval are skipped. Errors are logged, the first
+    /// of a series as a warning. The streamer runs until the hub stops or
+    /// [`Streamer::stop`] is called. Dropping the `Streamer` does not stop it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -44,7 +45,7 @@ impl HubHandle {
     ///
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped,
-    /// [`Io`](crate::ErrorKind::Io) if the operating system has no thread to give.
+    /// [`Io`](crate::ErrorKind::Io) if the thread cannot be created.
     pub fn publish_every<F, T, E>(
         &self,
         schedule: impl Into<Schedule>,
@@ -66,7 +67,7 @@ struct Publisher<F> {
     hub: HubHandle,
     kind: String,
     source: F,
-    /// The last call failed, which has been logged.
+    /// Whether the last call failed, which is logged.
     failing: bool,
 }
 
@@ -78,9 +79,9 @@ where
 {
     fn publish(&mut self) -> Result<(), SourceError> {
         let (source, kind) = (&mut self.source, self.kind.as_str());
-        // Encoding calls code of the source's, too.
+        // Encoding runs user code too.
         let message = threads::guarded("a source", || source().map(|v| Message::new(kind, v)));
-        let message = message.ok_or("the source panicked; the log has the message")?;
+        let message = message.ok_or("the source panicked; see the log")?;
         Ok(self.hub.broadcast(&message.map_err(Into::into)?.latest())?)
     }
 }
@@ -96,16 +97,16 @@ where
     fn tick(&mut self, _: &Interest) {
         match self.publish() {
             Ok(()) => self.failing = false,
-            Err(error) if self.failing => log::debug!("nothing new of {:?}: {error}", self.kind),
+            Err(error) if self.failing => log::debug!("cannot publish {:?}: {error}", self.kind),
             Err(error) => {
                 self.failing = true;
-                log::warn!("nothing new of {:?}: {error}", self.kind);
+                log::warn!("cannot publish {:?}: {error}", self.kind);
             }
         }
     }
 
     fn idle(&mut self) {
-        // It would be old when the next client comes.
+        // The message would be outdated when the next client connects.
         let _ = self.hub.clear_latest(&self.kind);
     }
 

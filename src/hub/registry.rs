@@ -1,40 +1,40 @@
-//! Who is connected and interested in what: pure, no threads, no sockets, no clock.
+//! The registered clients and their interests. No threads, sockets or clock.
 //!
-//! Clients with the same interest share a *view*: what they are sent is joined once for all of
-//! them. Each client is in one *shard*, the part of the fan-out that one thread does, and stays
-//! there, so its messages keep their order.
+//! Clients with the same interest share a *view*: the bytes for them are joined once. Each client
+//! stays in one *shard*, the clients that one thread sends to, so that its messages keep their
+//! order.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::Interest;
 
-/// The default limit of the projects that one client may subscribe to.
+/// The default of [`HubConfig::max_subscriptions`](crate::HubConfig::max_subscriptions).
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 256;
 
-/// The most projects that a combined interest names. Putting more together at each subscription
-/// would keep the hub from its work, and so many are about all there are.
+/// The most projects in a combined interest; with more it is everything. Combining more at each
+/// subscription would take too long.
 const MAX_COMBINED: usize = 256;
 
 pub(crate) type ViewId = u64;
 
-/// The clients and their interests; `C` is how a client is reached.
+/// The clients and their interests. `C` is the type of a client.
 #[derive(Debug)]
 pub(crate) struct Registry<C> {
-    seats: HashMap<u64, Seat>,
+    slots: HashMap<u64, ClientSlot>,
     views: BTreeMap<ViewId, View>,
     by_interest: HashMap<Interest, ViewId>,
-    /// The views that name each project.
+    /// The views that contain each project.
     by_project: HashMap<String, BTreeSet<ViewId>>,
     next_view: ViewId,
     shards: Vec<Shard<C>>,
 }
 
-/// Where a client is found.
+/// The location of a client.
 #[derive(Clone, Copy, Debug)]
-struct Seat {
+struct ClientSlot {
     shard: usize,
     view: ViewId,
-    /// Its place among the shard's members of the view.
+    /// The index in the shard's members of the view.
     index: usize,
 }
 
@@ -44,7 +44,7 @@ struct View {
     members: usize,
 }
 
-/// The clients that one thread delivers to.
+/// The clients that one thread sends to.
 #[derive(Debug)]
 pub(crate) struct Shard<C> {
     groups: HashMap<ViewId, Vec<(u64, C)>>,
@@ -65,10 +65,10 @@ impl<C> Shard<C> {
 }
 
 impl<C> Registry<C> {
-    /// A registry whose clients are spread over `shards`, at least one.
+    /// A registry with `shards` shards, at least one.
     pub(crate) fn new(shards: usize) -> Self {
         Self {
-            seats: HashMap::new(),
+            slots: HashMap::new(),
             views: BTreeMap::new(),
             by_interest: HashMap::new(),
             by_project: HashMap::new(),
@@ -78,49 +78,49 @@ impl<C> Registry<C> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.seats.len()
+        self.slots.len()
     }
 
-    /// Adds a client; `false` if it is in already.
+    /// Adds a client. Returns false if it is registered already.
     pub(crate) fn add(&mut self, id: u64, client: C, interest: Interest) -> bool {
-        if self.seats.contains_key(&id) {
+        if self.slots.contains_key(&id) {
             return false;
         }
         let smallest = self.shards.iter().enumerate().min_by_key(|(_, shard)| shard.len);
         let shard = smallest.map_or(0, |(i, _)| i);
-        self.insert(id, client, shard, interest);
+        self.attach(id, client, shard, interest);
         true
     }
 
-    /// Removes a client; `None` if it is not in.
+    /// Removes a client.
     pub(crate) fn remove(&mut self, id: u64) -> Option<C> {
-        self.take(id).map(|(client, _)| client)
+        self.detach(id).map(|(client, _)| client)
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&C> {
-        let seat = self.seats.get(&id)?;
-        let group = self.shards.get(seat.shard)?.groups.get(&seat.view)?;
-        group.get(seat.index).map(|(_, client)| client)
+        let slot = self.slots.get(&id)?;
+        let group = self.shards.get(slot.shard)?.groups.get(&slot.view)?;
+        group.get(slot.index).map(|(_, client)| client)
     }
 
-    /// What the client is interested in.
+    /// The client's interest.
     pub(crate) fn interest(&self, id: u64) -> Option<&Interest> {
-        let view = self.views.get(&self.seats.get(&id)?.view)?;
+        let view = self.views.get(&self.slots.get(&id)?.view)?;
         Some(&view.interest)
     }
 
     pub(crate) fn set_interest(&mut self, id: u64, interest: Interest) {
-        if let Some((client, shard)) = self.take(id) {
-            self.insert(id, client, shard, interest);
+        if let Some((client, shard)) = self.detach(id) {
+            self.attach(id, client, shard, interest);
         }
     }
 
-    /// The views that receive what is about `project`, or about none.
+    /// The views that receive messages of `project`, or without a project.
     pub(crate) fn receivers(
         &self,
         project: Option<&str>,
     ) -> impl Iterator<Item = (ViewId, &Interest)> {
-        // One of the two is empty: a project's views are looked up, for there may be thousands.
+        // One of the two is empty. The views of a project are looked up: there may be thousands.
         let (every, some) = match project {
             None => (Some(self.views.iter()), None),
             Some(project) => {
@@ -134,8 +134,7 @@ impl<C> Registry<C> {
         views.map(|(id, view)| (*id, &view.interest)).filter(|(_, interest)| !interest.is_none())
     }
 
-    /// The shards, for the fan-out: taken out for its time and put back by
-    /// [`return_shards`](Self::return_shards).
+    /// Takes the shards out for the fan-out. [`return_shards`](Self::return_shards) puts them back.
     pub(crate) fn take_shards(&mut self) -> Vec<Shard<C>> {
         std::mem::take(&mut self.shards)
     }
@@ -144,13 +143,13 @@ impl<C> Registry<C> {
         self.shards = shards;
     }
 
-    /// Removes and yields every client.
+    /// Removes and returns all clients.
     pub(crate) fn drain(&mut self) -> Vec<C> {
-        let ids: Vec<u64> = self.seats.keys().copied().collect();
+        let ids: Vec<u64> = self.slots.keys().copied().collect();
         ids.into_iter().filter_map(|id| self.remove(id)).collect()
     }
 
-    /// What all clients together are interested in; `None` if nobody is in anything.
+    /// The combined interest of all clients; `None` if it is empty.
     pub(crate) fn combined(&self) -> Option<Interest> {
         if self.by_interest.contains_key(&Interest::all()) || self.by_project.len() > MAX_COMBINED {
             Some(Interest::all())
@@ -161,33 +160,33 @@ impl<C> Registry<C> {
         }
     }
 
-    fn insert(&mut self, id: u64, client: C, shard: usize, interest: Interest) {
+    fn attach(&mut self, id: u64, client: C, shard: usize, interest: Interest) {
         let view = self.join_view(interest);
         let Some(members) = self.shards.get_mut(shard) else { return };
         let group = members.groups.entry(view).or_default();
         let index = group.len();
         group.push((id, client));
         members.len += 1;
-        self.seats.insert(id, Seat { shard, view, index });
+        self.slots.insert(id, ClientSlot { shard, view, index });
     }
 
-    /// Takes a client out, and tells its shard.
-    fn take(&mut self, id: u64) -> Option<(C, usize)> {
-        let seat = self.seats.remove(&id)?;
-        let shard = self.shards.get_mut(seat.shard)?;
-        let group = shard.groups.get_mut(&seat.view)?;
-        let (_, client) = group.swap_remove(seat.index);
-        if let Some((moved, _)) = group.get(seat.index)
-            && let Some(moved) = self.seats.get_mut(moved)
+    /// Removes a client. Returns it with its shard.
+    fn detach(&mut self, id: u64) -> Option<(C, usize)> {
+        let slot = self.slots.remove(&id)?;
+        let shard = self.shards.get_mut(slot.shard)?;
+        let group = shard.groups.get_mut(&slot.view)?;
+        let (_, client) = group.swap_remove(slot.index);
+        if let Some((moved, _)) = group.get(slot.index)
+            && let Some(moved) = self.slots.get_mut(moved)
         {
-            moved.index = seat.index;
+            moved.index = slot.index;
         }
         if group.is_empty() {
-            shard.groups.remove(&seat.view);
+            shard.groups.remove(&slot.view);
         }
         shard.len -= 1;
-        self.leave_view(seat.view);
-        Some((client, seat.shard))
+        self.leave_view(slot.view);
+        Some((client, slot.shard))
     }
 
     fn join_view(&mut self, interest: Interest) -> ViewId {

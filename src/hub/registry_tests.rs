@@ -1,29 +1,29 @@
-//! The registry beside a plain map that is asked the same.
+//! The registry compared with a plain map.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 use super::*;
 use crate::random::Random;
 
-/// Every client with its interest, found by walking shards and views as a fan-out does.
-fn walked(registry: &Registry<u64>) -> BTreeMap<u64, Interest> {
+/// All clients with their interests, found in the shards and views as in a fan-out.
+fn contents(registry: &Registry<u64>) -> BTreeMap<u64, Interest> {
     let mut seen = BTreeMap::new();
     for shard in &registry.shards {
         let members: usize = shard.groups.values().map(Vec::len).sum();
         assert_eq!(members, shard.len);
         for (view, members) in &shard.groups {
-            assert!(!members.is_empty(), "a view without members in this shard");
+            assert!(!members.is_empty(), "an empty view in this shard");
             for (id, client) in members {
                 assert_eq!(id, client);
                 let interest = registry.views[view].interest.clone();
-                assert!(seen.insert(*id, interest).is_none(), "{id} is in twice");
+                assert!(seen.insert(*id, interest).is_none(), "{id} is registered twice");
             }
         }
     }
     seen
 }
 
-/// The clients that a fan-out about `project` reaches.
+/// The clients that receive a message of `project`.
 fn reached(registry: &Registry<u64>, project: Option<&str>) -> BTreeSet<u64> {
     let mut reached = BTreeSet::new();
     for (view, _) in registry.receivers(project) {
@@ -34,9 +34,9 @@ fn reached(registry: &Registry<u64>, project: Option<&str>) -> BTreeSet<u64> {
     reached
 }
 
-/// What must hold after each call, whatever came before.
+/// Checks the invariants.
 fn compare(registry: &Registry<u64>, model: &BTreeMap<u64, Interest>, projects: &[&str]) {
-    assert_eq!(walked(registry), *model);
+    assert_eq!(contents(registry), *model);
     assert_eq!(registry.len(), model.len());
     let interests: BTreeSet<&Interest> = model.values().collect();
     assert_eq!(registry.views.len(), interests.len(), "one view for each interest");
@@ -55,13 +55,13 @@ fn compare(registry: &Registry<u64>, model: &BTreeMap<u64, Interest>, projects: 
 }
 
 #[test]
-fn it_does_what_a_plain_map_does_whatever_the_order_of_calls() {
+fn random_calls_have_the_same_result_as_on_a_plain_map() {
     for seed in 1..=2_000 {
-        against_the_model(Random::new(seed));
+        compare_random_calls(Random::new(seed));
     }
 }
 
-fn against_the_model(mut random: Random) {
+fn compare_random_calls(mut random: Random) {
     let mut registry = Registry::new(random.below(4));
     let mut model: BTreeMap<u64, Interest> = BTreeMap::new();
     let projects = ["p0", "p1", "p2", "p3"];
@@ -99,7 +99,7 @@ fn against_the_model(mut random: Random) {
 }
 
 #[test]
-fn ten_thousand_clients_join_and_leave_a_thousand_rooms_as_in_a_plain_map() {
+fn ten_thousand_clients_in_a_thousand_rooms_match_a_plain_map() {
     let mut random = Random::new(11);
     let mut registry = Registry::new(2);
     let rooms: Vec<String> = (0..1_000).map(|n| format!("room {n}")).collect();
@@ -135,7 +135,7 @@ fn ten_thousand_clients_join_and_leave_a_thousand_rooms_as_in_a_plain_map() {
 }
 
 #[test]
-fn an_interest_in_very_many_projects_is_one_in_all() {
+fn a_combined_interest_in_many_projects_becomes_everything() {
     let mut registry = Registry::new(1);
     for id in 0..=MAX_COMBINED as u64 {
         registry.add(id, id, Interest::only([id.to_string()]));
@@ -155,7 +155,7 @@ fn clients_with_the_same_interest_share_a_view() {
 }
 
 #[test]
-fn clients_are_spread_evenly_over_the_shards_also_after_some_have_left() {
+fn clients_are_spread_evenly_over_the_shards() {
     let mut registry = Registry::new(3);
     for id in 0..30 {
         assert!(registry.add(id, id, Interest::all()));

@@ -1,4 +1,4 @@
-//! The retained messages: the newest of each key, for clients that connect later.
+//! The retained messages: the latest of each key, for clients that connect later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use super::publication::Publication;
 use crate::connection::frame::Frame;
 use crate::message::is_key_of;
 
-/// The newest publication of each key, in the order in which the keys first appeared.
+/// The latest publication of each key, in the order in which the keys first appeared.
 #[derive(Default)]
 pub(super) struct Retained {
     publications: HashMap<Arc<str>, (u64, Publication)>,
     next: u64,
-    /// Keys for which nothing is published for now, and why.
+    /// Keys without a message for now, and the reason.
     invalid: Option<(&'static [&'static str], String)>,
 }
 
@@ -27,13 +27,13 @@ impl Retained {
         slot.1 = publication;
     }
 
-    /// Removes what is kept under these names, about every project.
+    /// Removes the messages with these names, of all projects.
     pub(super) fn clear(&mut self, names: &[impl AsRef<str>]) {
         self.publications.retain(|key, _| !names.iter().any(|name| is_key_of(key, name.as_ref())));
         self.invalid.take_if(|(keys, _)| names.iter().any(|name| keys.contains(&name.as_ref())));
     }
 
-    /// Removes what is kept under these names, and notes why there is nothing newer for now.
+    /// Removes the messages with these names and sets the reason for queries.
     pub(super) fn invalidate(&mut self, names: &'static [&'static str], why: String) {
         self.clear(names);
         self.invalid = Some((names, why));
@@ -45,8 +45,8 @@ impl Retained {
         publications.into_iter().map(|(_, publication)| publication).collect()
     }
 
-    /// The answer to a query for this key; `None` while there is nothing to say.
-    pub(super) fn answer(&self, key: &str) -> Option<Result<Option<Frame>, String>> {
+    /// The response to a query for this key; `None` if there is none yet.
+    pub(super) fn response(&self, key: &str) -> Option<Result<Option<Frame>, String>> {
         match (self.publications.get(key), &self.invalid) {
             (Some((_, publication)), _) => Some(Ok(publication.frame().cloned())),
             (None, Some((keys, why))) if keys.contains(&key) => Some(Err(why.clone())),

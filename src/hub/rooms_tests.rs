@@ -1,5 +1,5 @@
-//! The hub's loop beside a plain model: 10,000 clients that join and leave 1,000 rooms at random,
-//! each of which must receive exactly what the model says, in order.
+//! The hub's loop compared with a plain model: 10,000 clients join and leave 1,000 rooms at random,
+//! and each must receive exactly the model's messages in order.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
@@ -10,15 +10,15 @@ use crossbeam_channel::{bounded, unbounded};
 
 use super::*;
 use crate::Message;
-use crate::connection::queue::Bounds;
-use crate::hub::listener::Mailbox;
+use crate::connection::queue::QueueBounds;
+use crate::hub::listener::ListenerQueue;
 use crate::random::Random;
 
 const CLIENTS: usize = 10_000;
 const ROOMS: usize = 1_000;
 const STEPS: usize = 20_000;
 
-/// What a client must have by now.
+/// The expected state of a client.
 #[derive(Clone, Default)]
 struct Expected {
     rooms: BTreeSet<usize>,
@@ -26,7 +26,7 @@ struct Expected {
 }
 
 #[test]
-fn ten_thousand_clients_in_a_thousand_rooms_receive_what_a_plain_model_says() {
+fn ten_thousand_clients_in_a_thousand_rooms_match_a_plain_model() {
     let mut random = Random::new(2);
     let shards = NonZeroUsize::new(2).unwrap();
     let config = HubConfig { shards, ..HubConfig::default() };
@@ -34,12 +34,12 @@ fn ten_thousand_clients_in_a_thousand_rooms_receive_what_a_plain_model_says() {
     let (_stop, stopped) = bounded(0);
     let counters = Arc::new(AtomicCounters::default());
     let mut hub = HubLoop::new(0, &config, inbox, stopped, Arc::default(), Arc::clone(&counters));
-    let bounds = Bounds { messages: usize::MAX, bytes: usize::MAX };
-    let mailboxes: Vec<Arc<Mailbox>> =
-        (0..CLIENTS).map(|_| Arc::new(Mailbox::new(bounds, Arc::clone(&counters)))).collect();
-    for mailbox in &mailboxes {
-        let subscriber = Subscriber::Listener(Arc::clone(mailbox));
-        hub.execute(Command::Register(subscriber, Interest::none()));
+    let bounds = QueueBounds { messages: usize::MAX, bytes: usize::MAX };
+    let queues: Vec<Arc<ListenerQueue>> =
+        (0..CLIENTS).map(|_| Arc::new(ListenerQueue::new(bounds, Arc::clone(&counters)))).collect();
+    for queue in &queues {
+        let subscriber = Subscriber::Listener(Arc::clone(queue));
+        hub.execute(HubCommand::Register(subscriber, Interest::none()));
     }
 
     let mut model = vec![Expected::default(); CLIENTS];
@@ -48,23 +48,23 @@ fn ten_thousand_clients_in_a_thousand_rooms_receive_what_a_plain_model_says() {
     let mut number = 0;
     for _ in 0..STEPS {
         let (client, room) = (random.below(CLIENTS), random.below(ROOMS));
-        let (id, project) = (mailboxes[client].id(), room.to_string());
+        let (id, project) = (queues[client].id(), room.to_string());
         match random.below(8) {
             0..5 => {
-                let (answer, answered) = bounded(1);
-                hub.execute(Command::Subscribe { client: id, project, answer });
-                assert!(answered.recv().unwrap());
+                let (reply, replied) = bounded(1);
+                hub.execute(HubCommand::Subscribe { client: id, project, reply });
+                assert!(replied.recv().unwrap());
                 if model[client].rooms.insert(room) {
                     model[client].received.extend(retained[room]);
                     members[room].insert(client);
                 }
             }
             5 => {
-                hub.execute(Command::Unsubscribe { client: id, project });
+                hub.execute(HubCommand::Unsubscribe { client: id, project });
                 model[client].rooms.remove(&room);
                 members[room].remove(&client);
             }
-            // A burst, which the hub sends as one turn.
+            // A burst, sent in one turn.
             _ => {
                 for _ in 0..=random.below(6) {
                     number += 1;
@@ -79,9 +79,9 @@ fn ten_thousand_clients_in_a_thousand_rooms_receive_what_a_plain_model_says() {
                     let publication = Publication::Project {
                         project: room.to_string().into(),
                         frame: Frame::message(&message).unwrap(),
-                        except: except.map(|client| mailboxes[client].id()),
+                        except: except.map(|client| queues[client].id()),
                     };
-                    commands.send(Command::Publish { key, publication }).unwrap();
+                    commands.send(HubCommand::Publish { key, publication }).unwrap();
                     for &member in members[room].iter().filter(|member| Some(**member) != except) {
                         model[member].received.push(number);
                     }
@@ -93,8 +93,8 @@ fn ten_thousand_clients_in_a_thousand_rooms_receive_what_a_plain_model_says() {
         }
     }
     let mut all = 0;
-    for (mailbox, expected) in mailboxes.iter().zip(model) {
-        let next = || mailbox.take(Some(Duration::ZERO));
+    for (queue, expected) in queues.iter().zip(model) {
+        let next = || queue.take(Some(Duration::ZERO));
         let received: Vec<usize> =
             std::iter::from_fn(next).map(|message| message.payload().unwrap()).collect();
         assert_eq!(received, expected.received);

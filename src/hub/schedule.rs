@@ -6,7 +6,7 @@ use crossbeam_channel::Receiver;
 
 use crate::limits;
 
-/// When a streamer asks its source: at an interval, or at ticks of your own.
+/// When a streamer calls its source: at an interval, or at your own ticks.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::limits;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Schedule {
-    /// When the first listener comes, and at each multiple of the interval from then on.
+    /// When the first listener connects, and then at each multiple of the interval.
     Every(Duration),
-    /// Whenever this channel has a tick.
+    /// Whenever a tick arrives on this channel.
     Ticks(Receiver<Instant>),
 }
 
 impl Schedule {
-    /// The same, with an interval that does not overflow the clock.
+    /// Clamps the interval to a range that cannot overflow an `Instant`.
     pub(super) fn clamped(self) -> Self {
         match self {
             Self::Every(interval) => Self::Every(limits::time(interval)),
@@ -35,7 +35,7 @@ impl Schedule {
         }
     }
 
-    /// The time between two ticks, where it is known.
+    /// The time between two ticks, if it is fixed.
     pub(crate) fn interval(&self) -> Option<Duration> {
         match self {
             Self::Every(interval) => Some(limits::time(*interval)),
@@ -56,7 +56,7 @@ impl From<Receiver<Instant>> for Schedule {
     }
 }
 
-/// The first tick after `now` in the rhythm of `due`: late ticks are skipped and never pile up.
+/// The first tick after `now`. Missed ticks are skipped.
 pub(super) fn next_tick(due: Instant, interval: Duration, now: Instant) -> Instant {
     let next = due + interval;
     if next > now || interval.is_zero() {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_interval_is_zero_or_overflows_the_clock() {
+    fn intervals_are_not_zero_and_do_not_overflow_an_instant() {
         for extreme in [Duration::ZERO, Duration::MAX] {
             let interval = Schedule::Every(extreme).clamped().interval().unwrap();
             assert!(!interval.is_zero());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_tick_skips_those_that_were_missed() {
+    fn missed_ticks_are_skipped() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let after = |millis| start + Duration::from_millis(millis);

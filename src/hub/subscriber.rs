@@ -1,36 +1,36 @@
-//! A registered receiver: a client's socket, or a listener in this process.
+//! A registered recipient: a client with a socket, or an in-process listener.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::SHUTTING_DOWN;
-use super::listener::Mailbox;
+use super::listener::ListenerQueue;
 use crate::Client;
 use crate::connection::frame::Frame;
-use crate::connection::outbox::Offered;
+use crate::connection::outbox::OfferResult;
 
 /// How long a client has to close when the hub stops.
-pub(super) const GOODBYE: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug)]
 pub(super) enum Subscriber {
     Client(Client),
-    Listener(Arc<Mailbox>),
+    Listener(Arc<ListenerQueue>),
 }
 
 impl Subscriber {
     pub(super) fn id(&self) -> u64 {
         match self {
             Self::Client(client) => client.id(),
-            Self::Listener(mailbox) => mailbox.id(),
+            Self::Listener(queue) => queue.id(),
         }
     }
 
-    /// Sends `frames`, of which `joined` is the bytes, without waiting.
-    pub(super) fn offer(&self, frames: &[Frame], joined: &[u8]) -> Offered {
+    /// Sends frames without blocking. `joined` is all their bytes.
+    pub(super) fn offer(&self, frames: &[Frame], joined: &[u8]) -> OfferResult {
         match self {
             Self::Client(client) => client.offer(frames, joined),
-            Self::Listener(mailbox) => mailbox.offer(frames),
+            Self::Listener(queue) => queue.offer(frames),
         }
     }
 
@@ -44,33 +44,33 @@ impl Subscriber {
     pub(super) fn evict(&self) {
         match self {
             Self::Client(client) => client.evict(),
-            Self::Listener(mailbox) => mailbox.evict(),
+            Self::Listener(queue) => queue.evict(),
         }
     }
 
-    /// The hub stops: what is queued is still delivered.
-    pub(super) fn say_goodbye(&self) {
+    /// Closes it because the hub stops. Queued messages are still delivered.
+    pub(super) fn close_at_shutdown(&self) {
         match self {
             Self::Client(client) => {
-                client.end(1001, SHUTTING_DOWN, false, GOODBYE);
+                client.close_within(1001, SHUTTING_DOWN, false, CLOSE_TIMEOUT);
             }
-            Self::Listener(mailbox) => mailbox.close(),
+            Self::Listener(queue) => queue.close(),
         }
     }
 
-    /// Notes that it is no longer registered; `false` if it was not.
-    pub(super) fn leave(&self, hub: u64) -> bool {
+    /// Marks it as unregistered. Returns false if it was not registered.
+    pub(super) fn remove_hub(&self, hub: u64) -> bool {
         match self {
-            Self::Client(client) => client.leave(hub),
-            Self::Listener(mailbox) => mailbox.leave(),
+            Self::Client(client) => client.remove_hub(hub),
+            Self::Listener(queue) => queue.set_unregistered(),
         }
     }
 
-    /// Whether it is still registered.
-    pub(super) fn is_in(&self, hub: u64) -> bool {
+    /// Whether it is registered.
+    pub(super) fn is_registered_with(&self, hub: u64) -> bool {
         match self {
-            Self::Client(client) => client.is_in(hub).unwrap_or(false),
-            Self::Listener(mailbox) => mailbox.is_open(),
+            Self::Client(client) => client.is_registered_with(hub).unwrap_or(false),
+            Self::Listener(queue) => queue.is_open(),
         }
     }
 }

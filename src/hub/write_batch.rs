@@ -1,28 +1,28 @@
-//! From publications to the bytes for each client: what is joined once, and for whom.
+//! The bytes that one turn sends to each group of clients.
 
 use std::collections::HashMap;
 
-use super::publication::Keyed;
+use super::publication::KeyedPublication;
 use super::registry::{Registry, Shard, ViewId};
 use super::subscriber::Subscriber;
 use crate::connection::frame::Frame;
-use crate::connection::outbox::Offered;
+use crate::connection::outbox::OfferResult;
 
 /// Clients whose memory is fetched together, which takes about as long as for one.
 const PREFETCHED: usize = 16;
 
-/// The frames for the clients of one view, and the same as one piece of bytes.
+/// The frames for the clients of one view, joined once so that each client costs one system call.
 #[derive(Debug)]
 pub(super) struct WriteBatch {
     frames: Vec<Frame>,
-    /// Empty where there is one frame, whose bytes serve as they are.
+    /// All bytes. Empty if there is only one frame.
     joined: Vec<u8>,
-    /// The frames, by number, that are not for these clients; for most turns there are none.
+    /// The indices of frames that a client does not receive, by client. Usually empty.
     exceptions: HashMap<u64, Vec<usize>>,
 }
 
 impl WriteBatch {
-    /// `None` where there is nothing to send.
+    /// `None` if there are no frames.
     pub(super) fn new(frames: Vec<Frame>) -> Option<Self> {
         let joined = match frames.as_slice() {
             [] => return None,
@@ -32,11 +32,11 @@ impl WriteBatch {
         Some(Self { frames, joined, exceptions: HashMap::new() })
     }
 
-    /// Offers the client its frames: one system call, or none.
+    /// Sends the client its frames with at most one system call.
     pub(super) fn offer(&self, client: u64, subscriber: &Subscriber, report: &mut Report) {
-        if let Some(left_out) = self.exceptions.get(&client) {
+        if let Some(excluded) = self.exceptions.get(&client) {
             let frames = self.frames.iter().enumerate();
-            let rest = frames.filter(|(n, _)| !left_out.contains(n)).map(|(_, f)| f.clone());
+            let rest = frames.filter(|(n, _)| !excluded.contains(n)).map(|(_, f)| f.clone());
             if let Some(rest) = Self::new(rest.collect()) {
                 rest.offer(client, subscriber, report);
             }
@@ -51,11 +51,14 @@ impl WriteBatch {
     }
 }
 
-/// What one turn sends to each view.
+/// The batch for each view.
 pub(super) type Batches = HashMap<ViewId, WriteBatch>;
 
-/// Joins, for each view, the frames it gets of these publications.
-pub(super) fn batches(registry: &Registry<Subscriber>, publications: &[Keyed]) -> Batches {
+/// Joins the frames for each view.
+pub(super) fn batches(
+    registry: &Registry<Subscriber>,
+    publications: &[KeyedPublication],
+) -> Batches {
     let mut frames: HashMap<ViewId, Vec<Frame>> = HashMap::new();
     let mut exceptions: HashMap<ViewId, HashMap<u64, Vec<usize>>> = HashMap::new();
     for (_, publication) in publications {
@@ -78,18 +81,18 @@ pub(super) fn batches(registry: &Registry<Subscriber>, publications: &[Keyed]) -
         .collect()
 }
 
-/// What became of a turn in one shard.
+/// The result of sending to the clients of a shard.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) delivered: u64,
     pub(super) conflated: u64,
-    /// Clients too slow for their bounds.
+    /// Clients whose queue is full.
     pub(super) full: Vec<u64>,
-    /// Clients that are closing already.
-    pub(super) gone: Vec<u64>,
+    /// Clients whose connection is closing.
+    pub(super) closing: Vec<u64>,
 }
 
-/// Gives each client of the shard its batch: one system call each, none that waits.
+/// Sends each client of the shard its batch, without blocking.
 pub(super) fn deliver(shard: &Shard<Subscriber>, batches: &Batches) -> Report {
     let mut report = Report::default();
     for (&view, batch) in batches {
@@ -106,15 +109,15 @@ pub(super) fn deliver(shard: &Shard<Subscriber>, batches: &Batches) -> Report {
 }
 
 impl Report {
-    fn count(&mut self, client: u64, offered: Offered, messages: u64) {
+    fn count(&mut self, client: u64, offered: OfferResult, messages: u64) {
         match offered {
-            Offered::Sent => self.delivered += messages,
-            Offered::Waits { conflated, .. } => {
+            OfferResult::Sent => self.delivered += messages,
+            OfferResult::Queued { conflated, .. } => {
                 self.delivered += messages;
                 self.conflated += conflated;
             }
-            Offered::Full => self.full.push(client),
-            Offered::Gone => self.gone.push(client),
+            OfferResult::Full => self.full.push(client),
+            OfferResult::Closing => self.closing.push(client),
         }
     }
 
@@ -122,6 +125,6 @@ impl Report {
         self.delivered += other.delivered;
         self.conflated += other.conflated;
         self.full.extend(other.full);
-        self.gone.extend(other.gone);
+        self.closing.extend(other.closing);
     }
 }

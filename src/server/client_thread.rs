@@ -90,7 +90,7 @@ impl PendingHandshake {
                 // once. The flusher waits for it to read the response.
                 HttpEvent::ClientRejected(client.id()).send(&end.events, &end.waker);
                 let response = response.bytes(&self.content_security_policy, false);
-                client.refuse(&response, REJECTION_TIMEOUT);
+                client.reject_handshake(&response, REJECTION_TIMEOUT);
                 None
             }
         }

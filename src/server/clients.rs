@@ -138,7 +138,7 @@ impl Clients {
         if !self.spawn(&client, accept, session, early) {
             // Accept and close: browsers expose the code of a Close frame, but no HTTP status.
             client.outbox().accept_handshake(accept);
-            client.end(1013, "try again later", false, REJECTION_TIMEOUT);
+            client.close_within(1013, "try again later", false, REJECTION_TIMEOUT);
         }
     }
 
@@ -153,12 +153,12 @@ impl Clients {
                 if self.spawn(&client, &no_response, NewSession::Ready(session), already_read) {
                     Ok(client)
                 } else {
-                    client.end(1013, "try again later", false, REJECTION_TIMEOUT);
+                    client.close_within(1013, "try again later", false, REJECTION_TIMEOUT);
                     Err(Error::busy())
                 }
             }
             Err(why) => {
-                client.end(1013, why, false, REJECTION_TIMEOUT);
+                client.close_within(1013, why, false, REJECTION_TIMEOUT);
                 Err(Error::busy())
             }
         };
@@ -218,8 +218,9 @@ impl Clients {
     /// one.
     pub(super) fn ping(&mut self, now: Instant) {
         let (ping, connected) = (Frame::ping(), &self.connected);
-        self.pings
-            .send(now, |id| connected.get(&id).map(|(client, _)| client.post(&ping)).is_some());
+        self.pings.send(now, |id| {
+            connected.get(&id).map(|(client, _)| client.send_control(&ping)).is_some()
+        });
     }
 
     /// When to call [`ping`](Self::ping) next.
@@ -260,14 +261,14 @@ impl Clients {
         let response = Response::line(status::UNAVAILABLE, SHUTTING_DOWN);
         let response = response.bytes(&self.content_security_policy, false);
         for (client, _) in self.connected.values() {
-            if !client.refuse(&response, CLOSE_TIMEOUT) {
-                client.end(1001, SHUTTING_DOWN, false, CLOSE_TIMEOUT);
+            if !client.reject_handshake(&response, CLOSE_TIMEOUT) {
+                client.close_within(1001, SHUTTING_DOWN, false, CLOSE_TIMEOUT);
             }
         }
         let start = Instant::now();
         self.await_threads(events, &mut routes, start + CLOSE_TIMEOUT);
         for (client, _) in self.connected.values() {
-            client.outbox().shut();
+            client.outbox().disconnect();
         }
         self.await_threads(events, &mut routes, start + CLOSE_TIMEOUT + THREAD_TIMEOUT);
         let left = self.connected.len() + self.rejected.len() + routes;

@@ -8,7 +8,7 @@ use super::Access;
 use super::auth::request_guard::RequestChecks;
 use super::health::HealthRoute;
 use super::routes::{Route, RouteOrigin, Routes, SessionFactory};
-use crate::connection::session::Callback;
+use crate::connection::session::ClosureSession;
 use crate::http::base_path::BasePath;
 use crate::http::request::Request;
 use crate::http::response::{CONTENT_SECURITY_POLICY, Response};
@@ -180,7 +180,7 @@ impl ServerConfig {
     ) -> Self {
         let on_message = Arc::new(on_message);
         let factory = SessionFactory::Infallible(Arc::new(move |_| {
-            Box::new(Callback(Arc::clone(&on_message)))
+            Box::new(ClosureSession(Arc::clone(&on_message)))
         }));
         self.routes.add(path, Route::Socket(factory), RouteOrigin::Own);
         self

@@ -7,7 +7,7 @@ use super::messages::CONTAINER_STATS;
 use super::payload::{EngineState, EngineStatus};
 use super::state::{HealthResponder, StatsState};
 use super::{EngineInfo, StatsSource};
-use crate::hub::periodic::{self, Call, PeriodicTask, Streamer};
+use crate::hub::periodic::{self, PeriodicTask, Streamer, TaskCall};
 use crate::message::unix_seconds;
 use crate::{Error, HubHandle, Interest, Message, Schedule, Snapshot, SourceError, threads};
 
@@ -37,7 +37,7 @@ pub(super) fn start(
     };
     let (streamer, calls) = periodic::spawn(hub, "kentros-stats", schedule, task)?;
     let check = move |responder: HealthResponder| {
-        let call: Call<StatsTask<_>> = Box::new(move |task| task.health_check(responder));
+        let call: TaskCall<StatsTask<_>> = Box::new(move |task| task.health_check(responder));
         // If the channel is full, the source hangs: the responder is dropped and /readyz times out.
         let _ = calls.try_send(call);
     };

@@ -1,4 +1,4 @@
-//! Clients, listeners and their interests, through a handle.
+//! [`HubHandle`] methods about clients, listeners and interests.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,13 +9,13 @@ use crossbeam_channel::bounded;
 use super::Shared;
 use crate::connection::frame::Frame;
 use crate::hub::SHUTTING_DOWN;
-use crate::hub::hub_loop::Command;
-use crate::hub::listener::{Listener, Mailbox};
+use crate::hub::hub_loop::HubCommand;
+use crate::hub::listener::{Listener, ListenerQueue};
 use crate::hub::subscriber::Subscriber;
 use crate::{Client, Error, HubHandle, Interest, Message, limits};
 
 impl HubHandle {
-    /// Registers a client for every message: [`register_with`](Self::register_with) and
+    /// Registers a client for all messages, like [`register_with`](Self::register_with) with
     /// [`Interest::all`].
     ///
     /// ```
@@ -30,11 +30,11 @@ impl HubHandle {
         self.register_with(client, Interest::all())
     }
 
-    /// Registers a client: from now on the hub sends it what it is interested in, first the
-    /// retained messages, then live ones, without a gap. A client that is registered already gets
-    /// this interest.
+    /// Registers a client. From now on the hub sends it messages that match the interest: first the
+    /// retained ones, then live ones, without a gap. If the client is registered already, its
+    /// interest is replaced.
     ///
-    /// The client is unregistered when its connection ends, whichever server it belongs to.
+    /// The client is unregistered when its connection ends.
     ///
     /// ```
     /// use kentros::Interest;
@@ -51,14 +51,15 @@ impl HubHandle {
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped, or if the connection has
     /// ended.
     pub fn register_with(&self, client: &Client, interest: Interest) -> Result<(), Error> {
-        // Counted before the client can see any answer: a connected client is counted.
-        if client.enter(self.0.id, Arc::<Shared>::clone(&self.0))? {
+        // Counted before the client can see a response, so that connected clients are counted.
+        if client.add_hub(self.0.id, Arc::<Shared>::clone(&self.0))? {
             self.0.counters.clients.increment();
         }
-        let sent = self.command(Command::Register(Subscriber::Client(client.clone()), interest));
+        let sent =
+            self.send_command(HubCommand::Register(Subscriber::Client(client.clone()), interest));
         if sent.is_err() || self.0.stopping.load(Ordering::SeqCst) {
-            // The hub may have taken its last command before this one.
-            if client.leave(self.0.id) {
+            // The hub may have executed its last command before this one.
+            if client.remove_hub(self.0.id) {
                 self.0.counters.clients.decrement();
             }
             client.close(1001, SHUTTING_DOWN);
@@ -66,43 +67,42 @@ impl HubHandle {
         sent
     }
 
-    /// Unregisters a client. Its connection stays open. Does nothing if it is not registered.
+    /// Unregisters a client, if it is registered. Its connection stays open.
     ///
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped.
     pub fn unregister(&self, client: &Client) -> Result<(), Error> {
-        if client.leave(self.0.id) {
+        if client.remove_hub(self.0.id) {
             self.0.counters.clients.decrement();
         }
-        self.command(Command::Unregister(client.id()))
+        self.send_command(HubCommand::Unregister(client.id()))
     }
 
-    /// Adds a project to a client's interest; its retained messages follow at once. A client
-    /// interested in everything receives this project alone from now on. Waits for the hub's
-    /// answer.
+    /// Adds a project to a client's interest and sends the project's retained messages. A client
+    /// interested in everything then receives only this project. Waits for the hub's reply.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the client is not registered with this hub, or
-    /// has [`max_subscriptions`](crate::HubConfig::max_subscriptions) already;
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the client is not registered with this hub or has
+    /// [`max_subscriptions`](crate::HubConfig::max_subscriptions) already;
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped, or if the connection has
     /// ended.
     pub fn subscribe(&self, client: &Client, project: impl Into<String>) -> Result<(), Error> {
-        self.registered(client)?;
-        let (answer, answered) = bounded(1);
+        self.require_registered(client)?;
+        let (reply, replied) = bounded(1);
         let (client, project) = (client.id(), project.into());
-        self.command(Command::Subscribe { client, project, answer })?;
-        self.must_run()?;
-        let fits = answered.recv().map_err(|_| Error::stopped())?;
+        self.send_command(HubCommand::Subscribe { client, project, reply })?;
+        self.require_running()?;
+        let fits = replied.recv().map_err(|_| Error::stopped())?;
         let limit = self.0.config.max_subscriptions;
         fits.then_some(()).ok_or_else(|| {
             Error::invalid(format!(
-                "client {client} has {limit} subscriptions already: HubConfig::max_subscriptions \
-                 allows more"
+                "client {client} has {limit} subscriptions already: raise \
+                 HubConfig::max_subscriptions to allow more"
             ))
         })
     }
 
-    /// Removes a project from a client's interest. Without the last one it receives nothing. Does
+    /// Removes a project from a client's interest. After the last one it receives nothing. Does
     /// nothing if the client is interested in everything.
     ///
     /// # Errors
@@ -110,12 +110,15 @@ impl HubHandle {
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped, or if the connection has
     /// ended.
     pub fn unsubscribe(&self, client: &Client, project: &str) -> Result<(), Error> {
-        self.registered(client)?;
-        self.command(Command::Unsubscribe { client: client.id(), project: project.to_owned() })
+        self.require_registered(client)?;
+        self.send_command(HubCommand::Unsubscribe {
+            client: client.id(),
+            project: project.to_owned(),
+        })
     }
 
-    /// Sets a client's interest. The acknowledgement, if any, comes first, then all retained
-    /// messages of these projects, also those that the client has received before, then live ones.
+    /// Sets a client's interest. The client first gets the acknowledgement, if any, then all retained
+    /// messages of the projects, even if it has received them before, then live ones.
     ///
     /// ```
     /// use kentros::{Interest, Message};
@@ -135,39 +138,39 @@ impl HubHandle {
         interest: Interest,
         acknowledgement: Option<&Message>,
     ) -> Result<(), Error> {
-        self.registered(client)?;
+        self.require_registered(client)?;
         let first = acknowledgement.map(Frame::message).transpose()?;
-        self.command(Command::SetInterest { client: client.id(), interest, first })
+        self.send_command(HubCommand::SetInterest { client: client.id(), interest, first })
     }
 
-    /// Receives messages in this process, as a client does: the retained ones first, then live
-    /// ones. It counts as a client. See [`Listener`].
+    /// Registers an in-process client that receives messages like any other: first the retained ones,
+    /// then live ones. See [`Listener`].
     ///
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped.
     pub fn listen(&self, interest: Interest) -> Result<Listener, Error> {
-        let mailbox = Arc::new(Mailbox::new(self.bounds(), Arc::clone(&self.0.counters)));
+        let queue = Arc::new(ListenerQueue::new(self.bounds(), Arc::clone(&self.0.counters)));
         self.0.counters.clients.increment();
-        let listener = Listener::new(self.clone(), Arc::clone(&mailbox));
-        self.command(Command::Register(Subscriber::Listener(mailbox), interest))?;
-        self.must_run()?;
+        let listener = Listener::new(self.clone(), Arc::clone(&queue));
+        self.send_command(HubCommand::Register(Subscriber::Listener(queue), interest))?;
+        self.require_running()?;
         Ok(listener)
     }
 
-    pub(in crate::hub) fn unregister_listener(&self, mailbox: &Mailbox) {
-        if mailbox.leave() {
+    pub(in crate::hub) fn unregister_listener(&self, queue: &ListenerQueue) {
+        if queue.set_unregistered() {
             self.0.counters.clients.decrement();
         }
-        let _ = self.command(Command::Unregister(mailbox.id()));
+        let _ = self.send_command(HubCommand::Unregister(queue.id()));
     }
 
-    /// The number of registered clients and listeners.
+    /// Returns the number of registered clients and listeners.
     pub fn client_count(&self) -> usize {
         self.0.counters.clients.get()
     }
 
-    /// Waits until exactly `n` clients are registered; `false` if they are not within this time.
-    /// For tests, and for programs that begin once everyone is there.
+    /// Waits until exactly `n` clients are registered. Returns false after the timeout. Useful in
+    /// tests.
     ///
     /// ```
     /// use std::time::Duration;
@@ -178,15 +181,15 @@ impl HubHandle {
     /// assert!(!hub.handle().wait_for_clients(1, Duration::from_millis(1)));
     /// # Ok::<(), kentros::Error>(())
     /// ```
-    pub fn wait_for_clients(&self, n: usize, within: Duration) -> bool {
-        self.0.counters.clients.wait_for(n, limits::time(within))
+    pub fn wait_for_clients(&self, n: usize, timeout: Duration) -> bool {
+        self.0.counters.clients.wait_for(n, limits::time(timeout))
     }
 
-    pub(super) fn registered(&self, client: &Client) -> Result<(), Error> {
-        if client.is_in(self.0.id)? {
+    pub(super) fn require_registered(&self, client: &Client) -> Result<(), Error> {
+        if client.is_registered_with(self.0.id)? {
             return Ok(());
         }
-        self.must_run()?;
+        self.require_running()?;
         Err(Error::invalid(format!(
             "client {} is not registered with this hub: call HubHandle::register_with first",
             client.id()

@@ -1,4 +1,4 @@
-//! The handle to a hub: every call puts a command into the hub's channel.
+//! The handle to a hub, which sends commands to the hub's thread.
 
 mod clients;
 mod publish;
@@ -15,18 +15,18 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::connection::client::Registrar;
 use crate::connection::flusher::Flusher;
-use crate::connection::queue::Bounds;
+use crate::connection::queue::QueueBounds;
 use crate::counters::{AtomicCounters, Counters};
-use crate::hub::hub_loop::Command;
+use crate::hub::hub_loop::HubCommand;
 use crate::hub::interest_channel::InterestSender;
 use crate::hub::{HubConfig, Query, Responder};
 use crate::{Client, Error, limits};
 
-/// Commands that may wait for the hub: some ten milliseconds of its work.
+/// The most commands queued for the hub's thread: about ten milliseconds of its work.
 pub(in crate::hub) const INBOX: usize = 1024;
 
-/// Reaches a [`Hub`](crate::Hub) from any thread. Clones reach the same hub. A handle may outlive
-/// its hub; its calls then return [`Stopped`](crate::ErrorKind::Stopped) at once.
+/// A handle to a [`Hub`](crate::Hub), for use from any thread. Clones refer to the same hub. A handle
+/// may outlive its hub; calls then return [`Stopped`](crate::ErrorKind::Stopped).
 ///
 /// ```
 /// use kentros::{Hub, HubConfig, Message, Snapshot};
@@ -34,7 +34,7 @@ pub(in crate::hub) const INBOX: usize = 1024;
 /// let hub = Hub::spawn(HubConfig::default())?;
 /// let handle = hub.handle();
 /// std::thread::spawn(move || {
-///     // To every client.
+///     // To all clients.
 ///     handle.broadcast(&Message::new("maintenance", "tonight"))?;
 ///     // To the clients interested in this project.
 ///     handle.broadcast_to_subscribers("shop", &Message::new("deployed", "v2"))?;
@@ -49,17 +49,17 @@ pub(in crate::hub) const INBOX: usize = 1024;
 #[derive(Clone)]
 pub struct HubHandle(pub(in crate::hub) Arc<Shared>);
 
-/// What all handles share. The hub's thread has none of it: the last handle that goes disconnects
-/// the channel.
+/// The state shared by all handles, but not by the hub's thread: dropping the last handle must
+/// disconnect the channel.
 pub(in crate::hub) struct Shared {
     id: u64,
     config: HubConfig,
-    commands: Sender<Command>,
+    commands: Sender<HubCommand>,
     counters: Arc<AtomicCounters>,
     pub(in crate::hub) flusher: Flusher,
-    /// Set before the hub takes its last commands.
+    /// Set before the hub executes its last commands.
     stopping: Arc<AtomicBool>,
-    /// Threads of streamers, joined when the hub ends, each with a channel that tells its end.
+    /// The threads of streamers, each with a channel that disconnects when it ends.
     streamers: Mutex<Vec<(JoinHandle<()>, Receiver<()>)>>,
     extensions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
@@ -68,7 +68,7 @@ impl Shared {
     pub(in crate::hub) fn new(
         id: u64,
         config: HubConfig,
-        commands: Sender<Command>,
+        commands: Sender<HubCommand>,
         counters: Arc<AtomicCounters>,
         flusher: Flusher,
         stopping: Arc<AtomicBool>,
@@ -81,19 +81,19 @@ impl Shared {
 impl Registrar for Shared {
     fn connection_ended(&self, client: u64) {
         self.counters.clients.decrement();
-        // A stopped hub has let go of it already.
-        let _ = self.commands.send(Command::Unregister(client));
+        // A stopped hub has removed the client already.
+        let _ = self.commands.send(HubCommand::Unregister(client));
     }
 }
 
 impl HubHandle {
-    /// The hub's counters since its start.
+    /// Returns the hub's counters since its start.
     pub fn counters(&self) -> Counters {
         self.0.counters.read()
     }
 
-    /// The value of this type that belongs to the hub, created by the first call: state that
-    /// several parts of a program share wherever they have the handle.
+    /// Returns the hub's value of this type, creating it at the first call. Use it for state that
+    /// several parts of a program share through the handle.
     ///
     /// ```
     /// use std::sync::Mutex;
@@ -110,51 +110,52 @@ impl HubHandle {
     pub fn extension<T: Any + Default + Send + Sync>(&self) -> Arc<T> {
         let mut extensions = self.0.extensions.lock().unwrap_or_else(PoisonError::into_inner);
         let value = extensions.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
-        // Under its own type id there is no other type.
+        // The key is the type's id, so this cannot fail.
         Arc::clone(value).downcast().unwrap_or_default()
     }
 
-    /// The most subscriptions that a client may have.
+    /// The most subscriptions of a client.
     pub(crate) fn max_subscriptions(&self) -> usize {
         self.0.config.max_subscriptions
     }
 
-    /// A client on a socket whose WebSocket handshake is done, with this hub's bounds.
+    /// Creates a client for a socket after its WebSocket handshake, with this hub's bounds.
     pub(crate) fn client(&self, peer: SocketAddr, socket: TcpStream) -> Client {
         let write_deadline = limits::time(self.0.config.write_deadline);
         Client::new(peer, socket, self.bounds(), write_deadline, self.0.flusher.clone())
     }
 
-    fn bounds(&self) -> Bounds {
+    fn bounds(&self) -> QueueBounds {
         let config = &self.0.config;
-        Bounds { messages: config.queue_messages, bytes: config.queue_bytes }
+        QueueBounds { messages: config.queue_messages, bytes: config.queue_bytes }
     }
 
-    /// Has the hub's thread answer, now or when there is something to say.
+    /// Sends a query to the hub's thread.
     pub(crate) fn query(&self, query: Query, responder: Responder) -> Result<(), Error> {
-        self.command(Command::Query(query, responder))
+        self.send_command(HubCommand::Query(query, responder))
     }
 
     /// Removes the retained messages of these keys.
     pub(crate) fn clear_all(&self, keys: &[&str]) {
-        let _ = self.command(Command::ClearLatest(keys.iter().map(|&key| key.into()).collect()));
+        let _ = self
+            .send_command(HubCommand::ClearLatest(keys.iter().map(|&key| key.into()).collect()));
     }
 
-    /// Removes them, and notes why there is nothing newer for now: queries get that at once.
+    /// Removes them and sets the reason, which queries get at once.
     pub(crate) fn invalidate(&self, keys: &'static [&'static str], why: String) {
-        let _ = self.command(Command::Invalidate(keys, why));
+        let _ = self.send_command(HubCommand::Invalidate(keys, why));
     }
 
-    /// Tells a streamer what its clients are interested in from now on, and joins its thread at
-    /// the end; `ended` disconnects when the thread's body is left.
+    /// Sends the interest of the clients to a streamer from now on, and joins its thread when the hub
+    /// is dropped. `ended` disconnects when the thread ends.
     pub(in crate::hub) fn attach_streamer(
         &self,
         interest: InterestSender,
         thread: JoinHandle<()>,
         ended: Receiver<()>,
     ) -> Result<(), Error> {
-        self.command(Command::AttachStreamer(interest))?;
-        self.must_run()?;
+        self.send_command(HubCommand::AttachStreamer(interest))?;
+        self.require_running()?;
         let mut streamers = self.streamers();
         streamers.retain(|(thread, _)| !thread.is_finished());
         streamers.push((thread, ended));
@@ -166,14 +167,14 @@ impl HubHandle {
         self.0.streamers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails once the hub takes its last commands: one that was sent before may never be executed,
-    /// and stays in the channel as long as there is a handle.
-    fn must_run(&self) -> Result<(), Error> {
+    /// Fails once the hub executes its last commands: a command sent now may stay in the channel as
+    /// long as there is a handle.
+    fn require_running(&self) -> Result<(), Error> {
         if self.0.stopping.load(Ordering::SeqCst) { Err(Error::stopped()) } else { Ok(()) }
     }
 
-    /// Has the hub do something, after all that it was asked before; waits for room.
-    fn command(&self, command: Command) -> Result<(), Error> {
+    /// Sends a command; waits while the channel is full.
+    fn send_command(&self, command: HubCommand) -> Result<(), Error> {
         self.0.commands.send(command).map_err(|_| Error::stopped())
     }
 }

@@ -1,43 +1,43 @@
-//! Publishing through a handle.
+//! [`HubHandle`] methods that send messages.
 
 use std::time::Duration;
 
 use crossbeam_channel::SendTimeoutError;
 
 use crate::connection::frame::Frame;
-use crate::hub::hub_loop::Command;
+use crate::hub::hub_loop::HubCommand;
 use crate::hub::publication::Publication;
 use crate::{Client, Error, HubHandle, Interest, Message};
 
-/// How long a publisher waits while the inbox is full.
+/// How long a publisher waits while the hub's channel is full.
 const PUBLISH_WAIT: Duration = Duration::from_secs(1);
 
 impl HubHandle {
-    /// Sends a message: about a project, to the clients interested in it; about none, to every
-    /// client but those interested in nothing.
+    /// Sends a message to all clients, or, if it has a project, to the clients interested in that
+    /// project. Clients registered with [`Interest::none`] receive neither.
     ///
-    /// Returns when the hub has taken the message: at once, or within a second when the hub has a
-    /// backlog. The hub never waits for a client.
+    /// Returns when the message is queued for the hub's thread, usually at once. If the queue is
+    /// full, waits for up to a second. The hub never waits for a client.
     ///
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped,
-    /// [`Busy`](crate::ErrorKind::Busy) if the hub had no room for a second,
-    /// [`Encode`](crate::ErrorKind::Encode) if the payload is not JSON. The message then went to no
-    /// client.
+    /// [`Busy`](crate::ErrorKind::Busy) if its queue was full for a second,
+    /// [`Encode`](crate::ErrorKind::Encode) if the payload cannot be encoded as JSON. In each case
+    /// the message was sent to no client.
     pub fn broadcast(&self, message: &Message) -> Result<(), Error> {
-        self.send_about(message, message.project_id(), None)
+        self.send_for_project(message, message.project_id(), None)
     }
 
-    /// Sends a message to the clients interested in `project`. The message bears the project's id.
+    /// Sends a message to the clients interested in `project`, with that project's id.
     ///
     /// # Errors
     /// Like [`broadcast`](Self::broadcast).
     pub fn broadcast_to_subscribers(&self, project: &str, message: &Message) -> Result<(), Error> {
-        self.send_about(message, Some(project), None)
+        self.send_for_project(message, Some(project), None)
     }
 
-    /// Sends a message to the clients interested in `project`, except for `client`: what a member
-    /// says to the others in a room.
+    /// Sends a message to the clients interested in `project`, except for `client`. Use it to forward
+    /// a client's message to the others in a room.
     ///
     /// ```
     /// # fn f(hub: &kentros::HubHandle, client: &kentros::Client) -> Result<(), kentros::Error> {
@@ -53,11 +53,11 @@ impl HubHandle {
         client: &Client,
         message: &Message,
     ) -> Result<(), Error> {
-        self.send_about(message, Some(project), Some(client.id()))
+        self.send_for_project(message, Some(project), Some(client.id()))
     }
 
-    /// Sends a message to one client that is registered with this hub, in order with what this
-    /// thread broadcasts. Never waits for the client.
+    /// Sends a message to one client, in order with the broadcasts of this thread. Never waits for
+    /// the client.
     ///
     /// ```
     /// # fn f(hub: &kentros::HubHandle, client: &kentros::Client) -> Result<(), kentros::Error> {
@@ -67,19 +67,19 @@ impl HubHandle {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the client is not registered with this hub,
-    /// [`Stopped`](crate::ErrorKind::Stopped) also if its connection has ended; else like
+    /// [`Stopped`](crate::ErrorKind::Stopped) also if its connection has ended; otherwise like
     /// [`broadcast`](Self::broadcast).
     pub fn send_to(&self, client: &Client, message: &Message) -> Result<(), Error> {
-        self.registered(client)?;
-        self.publish(Command::SendTo(client.id(), Frame::message(message)?))
+        self.require_registered(client)?;
+        self.publish(HubCommand::SendTo(client.id(), Frame::message(message)?))
     }
 
-    /// Publishes a state whose content depends on who receives it: `content` is called with each
-    /// distinct interest among the clients, and its messages are encoded once for all clients that
-    /// share it now. It is retained under `key`: a client that connects later, or whose interest
-    /// changes, gets the messages for its interest at once. A slow client skips to the newest.
+    /// Publishes a state whose content depends on the recipient's interest. `content` is called once
+    /// for each distinct interest among the clients. The state is retained under `key`: a client that
+    /// connects later, or whose interest changes, gets the messages for its interest. A slow client
+    /// gets only the latest state.
     ///
-    /// `content` runs on the hub's thread: it must not wait, nor call the hub.
+    /// `content` runs on the hub's thread: it must not block or call the hub.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -107,12 +107,13 @@ impl HubHandle {
         content: impl Fn(&Interest) -> Vec<Message> + Send + Sync + 'static,
     ) -> Result<(), Error> {
         let publication = Publication::by_interest(content);
-        self.publish(Command::Publish { key: Some(key.into().into()), publication })
+        self.publish(HubCommand::Publish { key: Some(key.into().into()), publication })
     }
 
-    /// Removes the retained messages of this key: the key of [`Message::latest_of`], or the kind of
-    /// messages sent with [`Message::latest`], of every project. Clients that connect later no
-    /// longer get them. Use it for what is over: each retained message takes memory.
+    /// Removes the retained messages of this key, of all projects: the key of
+    /// [`Message::latest_of`], or the kind of [`Message::latest`] messages. Clients that connect
+    /// later no longer get them. Call it for states that are no longer needed, because each retained
+    /// message takes memory.
     ///
     /// ```
     /// use kentros::{Hub, HubConfig, Message};
@@ -127,27 +128,27 @@ impl HubHandle {
     /// # Errors
     /// [`Stopped`](crate::ErrorKind::Stopped) once the hub has stopped.
     pub fn clear_latest(&self, key: &str) -> Result<(), Error> {
-        self.command(Command::ClearLatest(vec![key.to_owned()]))
+        self.send_command(HubCommand::ClearLatest(vec![key.to_owned()]))
     }
 
-    fn send_about(
+    fn send_for_project(
         &self,
         message: &Message,
         project: Option<&str>,
         except: Option<u64>,
     ) -> Result<(), Error> {
-        let frame = Frame::message_about(message, project)?;
+        let frame = Frame::message_for(message, project)?;
         let key = frame.conflation_key().cloned();
         let publication = match project {
             Some(project) => Publication::Project { project: project.into(), frame, except },
             None => Publication::Everyone(frame),
         };
-        self.publish(Command::Publish { key, publication })
+        self.publish(HubCommand::Publish { key, publication })
     }
 
-    fn publish(&self, command: Command) -> Result<(), Error> {
-        // A busy publisher must not keep the hub from its end.
-        self.must_run()?;
+    fn publish(&self, command: HubCommand) -> Result<(), Error> {
+        // A busy publisher must not delay the shutdown.
+        self.require_running()?;
         self.0.commands.send_timeout(command, PUBLISH_WAIT).map_err(|error| match error {
             SendTimeoutError::Timeout(_) => Error::busy(),
             SendTimeoutError::Disconnected(_) => Error::stopped(),

