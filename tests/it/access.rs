@@ -357,21 +357,21 @@ fn a_browser_logs_in_and_must_log_in_again_after_a_restart() {
     };
     submit(&mut page, "not-the-token-at-all");
     let wrong = "document.querySelector('.wrong')?.textContent === 'Wrong token.'";
-    page.arrive("the error message", wrong);
+    page.until_navigated("the error message", wrong);
     submit(&mut page, TOKEN);
     let live = "document.getElementById('link-text')?.textContent === 'Live'";
-    page.arrive("the dashboard", live);
+    page.until_navigated("the dashboard", live);
     assert_eq!(page.eval("location.pathname + location.search"), "/?sort=-cpu");
     assert_eq!(page.eval("document.cookie"), "", "scripts cannot read the cookie");
     // The cookie holds for the next load.
     page.goto(&format!("http://{addr}/"));
-    page.arrive("the dashboard again", live);
+    page.until_navigated("the dashboard again", live);
 
     served.server.shutdown();
     served.hub.shutdown();
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let _again = Server::bind(addr, hub.handle(), token_config()).unwrap();
-    page.arrive(
+    page.until_navigated(
         "the login",
         "location.pathname === '/login' && document.readyState === 'complete'",
     );

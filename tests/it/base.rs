@@ -10,8 +10,8 @@ use kentros::{HubConfig, ServerConfig};
 use tungstenite::ClientRequestBuilder;
 use tungstenite::client::client;
 
+use crate::harness::raw::{Answer, ask};
 use crate::harness::{Served, Steady, dial, nowhere, one_each, say_skipped, until};
-use crate::raw::{Answer, ask};
 
 const BASE: &str = "/stats";
 
@@ -22,16 +22,16 @@ fn served() -> Served {
 }
 
 #[test]
-fn all_is_below_the_path_and_nothing_beside_it() {
+fn everything_is_below_the_base_path() {
     let served = served();
-    all_is_there(served.addr());
+    check_all(served.addr());
     for path in ["/", "/ws/stats", "/healthz", "/statsx", "/statshealthz", "/stats//", "/other"] {
         assert_eq!(served.get(path).status, 404, "{path}");
     }
 }
 
 #[test]
-fn behind_nginx_as_the_readme_says() {
+fn nginx_serves_it_with_the_documented_configuration() {
     let config = |folder: &Path, port: u16, upstream: SocketAddr| {
         let folder = folder.display();
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
@@ -48,11 +48,11 @@ fn behind_nginx_as_the_readme_says() {
         nginx.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(file);
         nginx
     };
-    behind("behind_nginx_as_the_readme_says", config, run);
+    check_behind("nginx_serves_it_with_the_documented_configuration", config, run);
 }
 
 #[test]
-fn behind_caddy_as_the_readme_says() {
+fn caddy_serves_it_with_the_documented_configuration() {
     let config = |_: &Path, port: u16, upstream: SocketAddr| {
         let site = snippet("caddy").replace("127.0.0.1:9001", &upstream.to_string());
         let here = format!("http://127.0.0.1:{port}");
@@ -64,11 +64,11 @@ fn behind_caddy_as_the_readme_says() {
         caddy.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
         caddy
     };
-    behind("behind_caddy_as_the_readme_says", config, run);
+    check_behind("caddy_serves_it_with_the_documented_configuration", config, run);
 }
 
-/// The page, what it loads, the endpoints and the socket, all by addresses below the path.
-fn all_is_there(addr: SocketAddr) {
+/// Checks that the page, its assets, the API and the WebSocket are below the path.
+fn check_all(addr: SocketAddr) {
     let redirect = get(addr, BASE);
     assert_eq!((redirect.status, redirect.field("location")), (307, "/stats/"));
     assert_eq!(get(addr, &format!("{BASE}?q=web")).field("location"), "/stats/?q=web");
@@ -87,13 +87,13 @@ fn all_is_there(addr: SocketAddr) {
     assert_eq!(get(addr, "/stats/api/v1/projects/shop/stats").status, 200);
     assert_eq!(get(addr, "/stats/healthz").status, 200);
     let url = format!("ws://{addr}/stats/ws/stats").parse().unwrap();
-    // As a browser says it.
+    // The Origin that a browser sends.
     let request = ClientRequestBuilder::new(url).with_header("Origin", format!("http://{addr}"));
     let (mut socket, _) = client(request, Steady(dial(addr))).unwrap();
     while !socket.read().unwrap().to_text().unwrap().contains("\"container_stats\"") {}
 }
 
-/// Proxies keep a connection unless they are told otherwise.
+/// Sends `Connection: close`, without which proxies keep the connection open.
 #[track_caller]
 fn get(addr: SocketAddr, path: &str) -> Answer {
     ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"))
@@ -106,7 +106,7 @@ fn snippet(language: &str) -> String {
     after.split_once("```").unwrap().0.to_owned()
 }
 
-/// A proxy with its files, until the test ends.
+/// A running proxy and its files, removed on drop.
 struct Proxy {
     child: Child,
     folder: PathBuf,
@@ -121,13 +121,13 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Starts it, and waits until it listens at `addr`.
+    /// Starts a proxy and waits until it listens on `addr`.
     fn start(mut command: Command, folder: PathBuf, addr: SocketAddr) -> io::Result<Self> {
         let log = folder.join("log");
         let stderr = fs::File::create(&log)?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn()?;
         let mut proxy = Self { child, folder };
-        until("a proxy that listens", || {
+        until("the proxy to listen", || {
             if let Some(status) = proxy.child.try_wait().unwrap() {
                 panic!("{status}: {}", fs::read_to_string(&log).unwrap());
             }
@@ -137,9 +137,9 @@ impl Proxy {
     }
 }
 
-/// Looks at all of it through a proxy with this configuration: of its folder, its port and what
-/// is behind it.
-fn behind(
+/// Checks everything through a proxy. `config` makes its configuration from its folder, its port and
+/// the upstream address.
+fn check_behind(
     test: &str,
     config: impl Fn(&Path, u16, SocketAddr) -> String,
     run: impl Fn(&Path, &Path) -> Command,
@@ -152,7 +152,7 @@ fn behind(
     fs::write(&file, config(&folder, addr.port(), served.addr())).unwrap();
     match Proxy::start(run(&file, &folder), folder.clone(), addr) {
         Ok(_proxy) => {
-            all_is_there(addr);
+            check_all(addr);
             assert_ne!(get(addr, "/elsewhere").status, 307);
         }
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Peers that are gone without a word, and how soon that is known.
+//! Clients that disappear without a Close.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 use kentros::{HubConfig, Message, ServerConfig};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Served, Ws, alone, dial, numbered, say_skipped, until};
+use crate::harness::{GUARD, Served, Ws, alone, dial, numbered, say_skipped, until};
 
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// A server that gives its clients up soon, and one of them that stays.
-fn served() -> (Served, Ws) {
+/// A server with this silence limit, and a client that stays.
+fn served(silence_limit: Duration) -> (Served, Ws) {
     let mut config = ServerConfig::default();
     config.ping_interval = Duration::from_millis(200);
-    config.silence_limit = SILENCE;
+    config.silence_limit = silence_limit;
     let served = Served::with(HubConfig::default(), config);
     let client = served.client();
     (served, client)
 }
 
-/// Has the other client read on, which answers pings, until only it is left.
-fn until_alone(served: &Served, mut good: Ws) -> Duration {
+/// Waits until only `good` is left, which reads on and so answers pings. Returns the time taken.
+fn until_only(mut good: Ws, served: &Served) -> Duration {
     let begun = Instant::now();
     let reader = thread::spawn(move || good.find("end"));
     served.until_clients(1);
@@ -34,27 +34,17 @@ fn until_alone(served: &Served, mut good: Ws) -> Duration {
     took
 }
 
-/// The address for the test that is the client of another process.
+/// Set to the server's address in the process of a [`Peer`].
 const PEER: &str = "KENTROS_IT_PEER";
 
-/// No test of its own: it listens where `PEER` says, until it is ended.
-#[test]
-fn a_client_in_another_process() {
-    let Ok(addr) = std::env::var(PEER) else { return };
-    let addr: SocketAddr = addr.parse().unwrap();
-    let mut client = Ws::over(dial(addr), addr, "/ws/stats");
-    loop {
-        client.frame();
-    }
-}
-
-/// A client that is a process; killed at the end.
+/// A client in a process of its own, killed on drop.
 struct Peer(Child);
 
 impl Peer {
-    fn start(served: &Served) -> Self {
+    /// Starts the client by running `test` in another process.
+    fn start(served: &Served, test: &str) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "dead::a_client_in_another_process", "--test-threads=1"])
+            .args(["--exact", test, "--test-threads=1"])
             .env(PEER, served.addr().to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -63,6 +53,16 @@ impl Peer {
         let peer = Self(child);
         served.until_clients(2);
         peer
+    }
+
+    /// In the process of a peer, runs the client until the process is killed.
+    fn run_if_this_is_one() {
+        let Ok(addr) = std::env::var(PEER) else { return };
+        let addr: SocketAddr = addr.parse().unwrap();
+        let mut client = Ws::over(dial(addr), addr, "/ws/stats");
+        loop {
+            client.frame();
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -78,27 +78,30 @@ impl Drop for Peer {
     }
 }
 
+/// Fails if the server waits for the silence limit, which is longer than the guard.
 #[test]
-fn a_killed_client_is_known_to_be_gone() {
-    let (served, good) = served();
-    let peer = Peer::start(&served);
+fn a_killed_client_is_removed_at_once() {
+    Peer::run_if_this_is_one();
+    let (served, good) = served(4 * GUARD);
+    let peer = Peer::start(&served, "dead::a_killed_client_is_removed_at_once");
     peer.signal(Signal::KILL);
-    until_alone(&served, good);
+    until_only(good, &served);
 }
 
 #[test]
-fn a_stopped_client_is_given_up_at_the_limit_of_silence() {
-    let (served, good) = served();
-    let peer = Peer::start(&served);
+fn a_stopped_client_is_removed_at_the_silence_limit() {
+    Peer::run_if_this_is_one();
+    let (served, good) = served(SILENCE);
+    let peer = Peer::start(&served, "dead::a_stopped_client_is_removed_at_the_silence_limit");
     peer.signal(Signal::STOP);
-    // It may have answered a ping a moment ago.
-    assert!(until_alone(&served, good) >= SILENCE / 2);
+    // Its last pong may be some time old.
+    assert!(until_only(good, &served) >= SILENCE / 2);
 }
 
 #[test]
-fn a_client_whose_packets_all_vanish_is_given_up_at_the_limit_of_silence() {
-    let name = "a_client_whose_packets_all_vanish_is_given_up_at_the_limit_of_silence";
-    // A network of its own: the firewall of the machine stays as it is.
+fn a_client_whose_packets_are_dropped_is_removed_at_the_silence_limit() {
+    let name = "a_client_whose_packets_are_dropped_is_removed_at_the_silence_limit";
+    // In a network namespace, so that the firewall of the machine is not changed.
     let network = ["unshare", "--net"];
     let drops = "ip link set lo up && iptables -A INPUT -p tcp --sport 9 -j DROP";
     let able = Command::new(network[0])
@@ -108,25 +111,25 @@ fn a_client_whose_packets_all_vanish_is_given_up_at_the_limit_of_silence() {
     if !able {
         let required = std::env::var("KENTROS_TEST_NETWORK").is_ok_and(|v| v == "require");
         assert!(!required, "{name} needs root, unshare, ip and iptables");
-        return say_skipped(name, "no network of its own: it takes root, unshare, ip and iptables");
+        return say_skipped(name, "it needs root, unshare, ip and iptables");
     }
     if !alone(&format!("dead::{name}"), &network) {
         return;
     }
     run("ip link set lo up");
-    let (served, good) = served();
+    let (served, good) = served(SILENCE);
     let gone = served.client();
     let port = gone.stream().local_addr().unwrap().port();
     served.until_clients(2);
     run(&format!("iptables -A INPUT -p tcp --sport {port} -j DROP"));
     run(&format!("iptables -A INPUT -p tcp --dport {port} -j DROP"));
-    // Something is on its way to it, of which it never learns.
+    // A message in transit, which is never acknowledged.
     served.handle().broadcast(&numbered(1)).unwrap();
-    assert!(until_alone(&served, good) >= SILENCE / 2);
-    // And the kernel has let go of it too, though nothing was acknowledged.
+    assert!(until_only(good, &served) >= SILENCE / 2);
+    // The kernel must drop the connection too, although data is unacknowledged.
     let port = format!(":{port:04X} ");
     let ours = format!(":{:04X} ", served.addr().port());
-    until("no connection is left", || {
+    until("the connection to disappear from the kernel", || {
         let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
         !table.lines().any(|line| {
             let local = line.split_whitespace().nth(1).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The Docker source against an engine that fails in every way there is.
+//! `DockerSource` with an engine that fails.
 
 use std::os::unix::net::UnixListener;
 use std::thread;
@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use kentros::{DockerHost, DockerSource, Mode, StatsSource, Unavailable};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+use time::OffsetDateTime;
 
-use crate::docker_source::{Reading, is_quarter, read, until, until_cpu};
-use crate::fake_engine::{Fake, FakeEngine, Fault, Kind};
+use crate::harness::docker::{Reading, is_quarter, read, until, until_cpu};
+use crate::harness::fake_engine::{Fake, FakeEngine, Fault, Kind};
 use crate::harness::nowhere;
 
 const KINDS: [Kind; 3] = [Kind::Direct, Kind::Stream, Kind::Podman];
 
-/// Every way an answer can go wrong.
+/// All faults but [`Fault::Wait`].
 const FAULTS: [Fault; 9] = [
     Fault::Hang,
     Fault::HangMidBody,
@@ -31,7 +32,7 @@ fn failed(reading: &Result<Reading, String>) -> bool {
 }
 
 #[test]
-fn an_absent_engine_is_an_error_until_it_comes() {
+fn an_absent_engine_is_an_error_until_it_starts() {
     for kind in KINDS {
         let mut engine = FakeEngine::absent(kind);
         let id = engine.add(Fake::new("web", "shop"));
@@ -47,7 +48,7 @@ fn an_absent_engine_is_an_error_until_it_comes() {
 }
 
 #[test]
-fn an_engine_that_restarts_is_taken_up_again_without_a_spike() {
+fn an_engine_restart_causes_no_cpu_spike() {
     for kind in KINDS {
         let mut engine = FakeEngine::start(kind);
         let id = engine.add(Fake::new("web", "shop"));
@@ -57,32 +58,32 @@ fn an_engine_that_restarts_is_taken_up_again_without_a_spike() {
         let gone = |r: &Result<Reading, String>| {
             r.as_ref().is_err_and(|error| error.contains("no such socket"))
         };
-        until(&engine, &mut source, "gone", gone).unwrap_err();
+        until(&engine, &mut source, "the error of a stopped engine", gone).unwrap_err();
         engine.restart();
-        let wished = |r: &Result<Reading, String>| {
+        let sampled = |r: &Result<Reading, String>| {
             let cpu = r.as_ref().ok().and_then(|r| r.cpu(&id));
             assert!(cpu.is_none_or(|cpu| cpu < 25.1), "a spike after the restart: {cpu:?}");
             is_quarter(cpu)
         };
-        until(&engine, &mut source, "taken up", wished).unwrap();
+        until(&engine, &mut source, "the CPU usage after the restart", sampled).unwrap();
     }
 }
 
 #[test]
-fn an_engine_that_restarts_unseen_is_no_error() {
+fn an_engine_restart_between_two_readings_is_not_an_error_for_long() {
     let mut engine = FakeEngine::start(Kind::Stream);
     let id = engine.add(Fake::new("web", "shop"));
     let mut source = DockerSource::new(engine.host());
     until_cpu(&engine, &mut source, &[&id]);
     engine.restart();
-    // Between two readings: the first sees the end of the events at the latest.
-    let wished = |r: &Result<Reading, String>| r.is_ok();
-    until(&engine, &mut source, "well", wished).unwrap();
+    // The source may notice only that the event stream has ended.
+    until(&engine, &mut source, "a reading without an error", Result::is_ok).unwrap();
     assert!(is_quarter(until_cpu(&engine, &mut source, &[&id]).cpu(&id)));
 }
 
+/// Fails if a reading waits for a hung engine: it hangs until a reading has returned an error.
 #[test]
-fn a_hung_engine_is_an_error_and_recovers() {
+fn a_hung_engine_is_an_error_until_it_recovers() {
     thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || hangs(kind));
@@ -96,7 +97,6 @@ fn hangs(kind: Kind) {
     let mut source = DockerSource::new(engine.host());
     until_cpu(&engine, &mut source, &[&id]);
     engine.hang(true);
-    // Every one of these readings comes in time.
     let error = until(&engine, &mut source, "an error", failed).unwrap_err();
     assert!(error.contains("does not respond"), "{kind:?}: {error}");
     assert!(read(&mut source).is_err());
@@ -105,7 +105,7 @@ fn hangs(kind: Kind) {
 }
 
 #[test]
-fn an_engine_that_accepts_nobody_is_an_error_in_time() {
+fn an_engine_that_accepts_no_connections_is_an_error() {
     let path = std::env::temp_dir().join(format!("kentros-deaf-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let _listener = UnixListener::bind(&path).unwrap();
@@ -117,7 +117,7 @@ fn an_engine_that_accepts_nobody_is_an_error_in_time() {
 }
 
 #[test]
-fn a_socket_nobody_listens_on_is_an_error_with_a_remedy() {
+fn a_socket_without_a_listener_is_an_error_with_a_hint() {
     let path = std::env::temp_dir().join(format!("kentros-dead-{}.sock", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
@@ -129,7 +129,7 @@ fn a_socket_nobody_listens_on_is_an_error_with_a_remedy() {
 }
 
 #[test]
-fn tcp_works_alike_and_a_refused_port_has_a_remedy() {
+fn an_engine_over_tcp_works_and_a_refused_connection_is_an_error() {
     let (_reserved, addr) = nowhere();
     let host: DockerHost = format!("tcp://{addr}").parse().unwrap();
     let error = read(&mut DockerSource::new(host)).unwrap_err();
@@ -142,25 +142,25 @@ fn tcp_works_alike_and_a_refused_port_has_a_remedy() {
 }
 
 #[test]
-fn an_engine_too_old_is_told_so() {
+fn an_engine_that_is_too_old_is_an_error_with_a_hint() {
     let engine = FakeEngine::start(Kind::Stream);
-    engine.speaks("1.40");
+    engine.set_api_version("1.40");
     let error = read(&mut DockerSource::new(engine.host())).unwrap_err();
     assert!(error.contains("1.40") && error.contains("upgrade"), "{error}");
 }
 
 #[test]
-fn each_fault_of_each_call_at_the_start_is_survived() {
+fn the_source_recovers_from_each_fault_of_each_first_call() {
     thread::scope(|scope| {
         for call in ["ping", "version", "list", "events"] {
             for fault in FAULTS {
-                scope.spawn(move || fails_at_the_start(call, fault));
+                scope.spawn(move || recovers_from_first_fault(call, fault));
             }
         }
     });
 }
 
-fn fails_at_the_start(call: &str, fault: Fault) {
+fn recovers_from_first_fault(call: &str, fault: Fault) {
     let engine = FakeEngine::start(Kind::Direct);
     let id = engine.add(Fake::new("web", "shop"));
     engine.fault(call, fault);
@@ -174,7 +174,7 @@ fn fails_at_the_start(call: &str, fault: Fault) {
 }
 
 #[test]
-fn a_proxy_that_forbids_what_can_be_spared_spares_it() {
+fn calls_that_a_proxy_forbids_are_skipped_if_they_are_optional() {
     let engine = FakeEngine::start(Kind::Direct);
     let id = engine.add(Fake::new("web", "shop"));
     for call in ["version", "inspect", "events"] {
@@ -187,24 +187,25 @@ fn a_proxy_that_forbids_what_can_be_spared_spares_it() {
     assert_eq!(row.cpu_limit, None);
     assert_eq!(row.unavailable["cpu_limit"], Unavailable::EngineError);
     assert_eq!(source.engine_info().version.as_deref(), Some("20.10.24"), "from the Server header");
-    // Without events a new container is found by listing.
+    // Without events, lists find new containers.
     let new = engine.add(Fake::new("new", "shop"));
     until_cpu(&engine, &mut source, &[&id, &new]);
-    assert_eq!(engine.calls("inspect"), 1, "refused once, it is not asked again");
+    assert_eq!(engine.calls("inspect"), 1, "a refused call is not repeated");
 }
 
 #[test]
-fn one_container_that_fails_concerns_no_other() {
+fn a_failing_container_does_not_affect_others() {
     thread::scope(|scope| {
         for (kind, call) in [(Kind::Direct, "oneshot"), (Kind::Stream, "stream")] {
             for fault in FAULTS {
-                scope.spawn(move || one_fails(kind, call, fault));
+                scope.spawn(move || others_are_sampled(kind, call, fault));
             }
         }
     });
 }
 
-fn one_fails(kind: Kind, call: &str, fault: Fault) {
+/// Fails if the samples of the other containers are delayed, wrong or missing.
+fn others_are_sampled(kind: Kind, call: &str, fault: Fault) {
     let engine = FakeEngine::start(kind);
     let bad = engine.add(Fake::new("bad", "shop"));
     let good: Vec<String> =
@@ -215,29 +216,33 @@ fn one_fails(kind: Kind, call: &str, fault: Fault) {
     let key = format!("{call} {bad}");
     engine.fault(&key, fault);
     let calls = engine.calls(&key);
-    for n in 0..4 {
-        engine.wait_for_passes(1);
-        let reading = read(&mut source).unwrap();
-        for id in &good {
-            let row = reading.row(id);
-            assert!(is_quarter(row.cpu_percent), "{kind:?} {fault:?} {n}: {row:?}");
-            assert!(row.age_ms.is_some_and(|age| age < 3_000), "{kind:?} {fault:?} {n}: {row:?}");
-        }
+    let mut newest = OffsetDateTime::now_utc();
+    for round in 0..4 {
+        let fresh = |r: &Result<Reading, String>| {
+            let r = r.as_ref().unwrap();
+            good.iter().all(|id| {
+                assert!(is_quarter(r.cpu(id)), "{kind:?} {fault:?} {round}: {:?}", r.row(id));
+                r.sampled_at(id) > Some(newest)
+            })
+        };
+        until(&engine, &mut source, "a new sample of each good container", fresh).unwrap();
+        newest = OffsetDateTime::now_utc();
     }
     if kind == Kind::Direct {
-        // On a busy machine it may have been taken for hung before, and left alone for a while.
-        until(&engine, &mut source, "asked all the same", |_| engine.calls(&key) > calls).unwrap();
+        // On a busy machine the container may have counted as hung before, with a longer pause.
+        let called = |_: &Result<Reading, String>| engine.calls(&key) > calls;
+        until(&engine, &mut source, "a call of the failing container", called).unwrap();
     }
     engine.heal(&key);
-    let soon = |r: &Result<Reading, String>| {
-        r.as_ref().is_ok_and(|r| r.row(&bad).age_ms.is_some_and(|age| age < 1_000))
-    };
-    // One that hung is left alone for some seconds; any other comes back sooner.
-    until(&engine, &mut source, "back", soon).unwrap();
+    let healed = OffsetDateTime::now_utc();
+    // A container that hung is not sampled for some seconds.
+    let sampled =
+        |r: &Result<Reading, String>| r.as_ref().is_ok_and(|r| r.sampled_at(&bad) > Some(healed));
+    until(&engine, &mut source, "a sample of the healed container", sampled).unwrap();
 }
 
 #[test]
-fn a_container_that_hangs_from_the_start_spoils_no_probe() {
+fn a_hung_container_does_not_spoil_the_probe() {
     let engine = FakeEngine::start(Kind::Direct);
     let bad = engine.add(Fake::new("bad", "shop"));
     let good: Vec<String> =
@@ -250,17 +255,17 @@ fn a_container_that_hangs_from_the_start_spoils_no_probe() {
 }
 
 #[test]
-fn a_container_without_samples_says_so_after_five_seconds() {
+fn a_container_without_samples_has_a_reason_after_five_seconds() {
     let engine = FakeEngine::start(Kind::Direct);
     let bad = engine.add(Fake::new("bad", "shop"));
     let good = engine.add(Fake::new("good", "shop"));
     engine.fault(&format!("oneshot {bad}"), Fault::Status(500));
     let mut source = DockerSource::new(engine.host());
     let start = Instant::now();
-    let told = |r: &Result<Reading, String>| {
+    let reported = |r: &Result<Reading, String>| {
         r.as_ref().is_ok_and(|r| r.container_stats.contains_key(&bad))
     };
-    let reading = until(&engine, &mut source, "told", told).unwrap();
+    let reading = until(&engine, &mut source, "a row without a sample", reported).unwrap();
     assert!(start.elapsed() >= Duration::from_secs(5));
     let row = reading.row(&bad);
     assert_eq!(row.memory_usage, None);
@@ -271,7 +276,7 @@ fn a_container_without_samples_says_so_after_five_seconds() {
 }
 
 #[test]
-fn podman_is_known_by_its_ping_however_late_it_tells_its_version() {
+fn podman_is_detected_by_its_ping_if_the_version_call_hangs() {
     let engine = FakeEngine::start(Kind::Podman);
     let id = engine.add(Fake::new("web", "shop"));
     engine.fault("version", Fault::Hang);
@@ -281,7 +286,7 @@ fn podman_is_known_by_its_ping_however_late_it_tells_its_version() {
 }
 
 #[test]
-fn garbage_among_the_events_is_passed_over() {
+fn garbage_in_the_event_stream_is_skipped() {
     let engine = FakeEngine::start(Kind::Direct);
     let id = engine.add(Fake::new("web", "shop"));
     let mut source = DockerSource::new(engine.host());
@@ -292,5 +297,5 @@ fn garbage_among_the_events_is_passed_over() {
     let new = engine.add(Fake::new("new", "shop"));
     engine.event(&new, "start", &[]);
     until_cpu(&engine, &mut source, &[&id, &new]);
-    assert_eq!(engine.calls("events"), 1, "one stream all along");
+    assert_eq!(engine.calls("events"), 1, "the same stream throughout");
 }

@@ -1,80 +1,16 @@
-//! The Docker source against the fake engine: what it reads when all is well.
+//! `DockerSource` with a healthy fake engine.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use kentros::{ContainerStats, DockerSource, Interest, Mode, StatsSource, Unavailable};
+use kentros::{DockerSource, Interest, Mode, StatsSource, Unavailable};
+use time::OffsetDateTime;
 
-use crate::fake_engine::{Fake, FakeEngine, Fault, Kind};
-
-/// A guard against waiting for ever; no test waits for it.
-pub(crate) const GUARD: Duration = Duration::from_secs(30);
-/// What a reading may take on a busy machine; it aims at two seconds.
-const READING: Duration = Duration::from_secs(4);
-
-/// A snapshot as an embedder sees it.
-#[derive(Debug, serde::Deserialize)]
-pub(crate) struct Reading {
-    pub(crate) container_stats: BTreeMap<String, ContainerStats>,
-    pub(crate) project_stats: BTreeMap<String, kentros::ProjectTotals>,
-}
-
-impl Reading {
-    pub(crate) fn row(&self, id: &str) -> &ContainerStats {
-        self.container_stats.get(id).unwrap_or_else(|| panic!("no row of {id}: {self:?}"))
-    }
-
-    pub(crate) fn cpu(&self, id: &str) -> Option<f64> {
-        self.container_stats.get(id)?.cpu_percent
-    }
-}
-
-/// One reading, which must come in time.
-pub(crate) fn read(source: &mut DockerSource) -> Result<Reading, String> {
-    read_only(source, &Interest::all())
-}
-
-pub(crate) fn read_only(source: &mut DockerSource, interest: &Interest) -> Result<Reading, String> {
-    let start = Instant::now();
-    let read = source.collect(interest);
-    assert!(start.elapsed() < READING, "a reading took {:?}", start.elapsed());
-    let reading = read.map_err(|error| error.to_string())?;
-    Ok(serde_json::from_str(&reading.to_json()).unwrap())
-}
-
-/// Reads, a reading a pass of the engine, until one is as wished.
-pub(crate) fn until(
-    engine: &FakeEngine,
-    source: &mut DockerSource,
-    what: &str,
-    wished: impl Fn(&Result<Reading, String>) -> bool,
-) -> Result<Reading, String> {
-    let start = Instant::now();
-    loop {
-        let reading = read(source);
-        if wished(&reading) {
-            return reading;
-        }
-        assert!(start.elapsed() < GUARD, "never {what}: {reading:?}");
-        engine.wait_for_passes(1);
-    }
-}
-
-/// Reads until each of these containers has a CPU figure.
-pub(crate) fn until_cpu(engine: &FakeEngine, source: &mut DockerSource, ids: &[&str]) -> Reading {
-    let all = |r: &Result<Reading, String>| {
-        r.as_ref().is_ok_and(|r| ids.iter().all(|id| r.cpu(id).is_some()))
-    };
-    until(engine, source, "a CPU figure of each", all).unwrap()
-}
-
-/// Whether this is the figure of a container that burns a quarter of a core.
-pub(crate) fn is_quarter(cpu: Option<f64>) -> bool {
-    cpu.is_some_and(|cpu| (cpu - 25.0).abs() < 0.1)
-}
+use crate::harness::GUARD;
+use crate::harness::docker::{Reading, is_quarter, read_only, until, until_cpu};
+use crate::harness::fake_engine::{Fake, FakeEngine, Fault, Kind};
 
 #[test]
-fn every_kind_of_engine_gives_true_figures() {
+fn every_kind_of_engine_gives_correct_figures() {
     for (kind, mode) in
         [(Kind::Direct, Mode::Direct), (Kind::Stream, Mode::Stream), (Kind::Podman, Mode::Podman)]
     {
@@ -82,6 +18,7 @@ fn every_kind_of_engine_gives_true_figures() {
         let ids: Vec<String> =
             (0..12).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let begin = OffsetDateTime::now_utc();
         let mut source = DockerSource::new(engine.host());
         let reading = until_cpu(&engine, &mut source, &ids);
         assert_eq!(reading.container_stats.len(), 12, "{kind:?}");
@@ -90,8 +27,7 @@ fn every_kind_of_engine_gives_true_figures() {
             assert!(is_quarter(row.cpu_percent), "{kind:?} {row:?}");
             assert_eq!(row.project_id, "shop");
             assert!(row.name.starts_with('c'));
-            assert!(row.timestamp.is_some());
-            assert!(row.age_ms.is_some_and(|age| age < 5_000));
+            assert!(row.age_ms.is_some() && reading.sampled_at(id) > Some(begin), "{row:?}");
         }
         let sums = &reading.project_stats["shop"];
         assert_eq!((sums.containers, sums.running), (12, 12), "{kind:?}");
@@ -102,7 +38,7 @@ fn every_kind_of_engine_gives_true_figures() {
         assert_eq!(info.engine.as_deref(), Some(name));
         assert!(info.version.is_some());
         if kind == Kind::Podman {
-            // This Podman says 10 in and 20 out, and has the two confused.
+            // This Podman reports 10 bytes in and 20 out, which it confuses.
             let row = reading.row(ids[0]);
             assert_eq!((row.network_rx, row.network_tx), (Some(20), Some(10)));
         }
@@ -110,14 +46,14 @@ fn every_kind_of_engine_gives_true_figures() {
 }
 
 #[test]
-fn the_recorded_sample_comes_out_right() {
+fn a_recorded_sample_is_converted_correctly() {
     let engine = FakeEngine::start(Kind::Direct);
     let id = engine.add(Fake::new("web", "shop"));
     let mut source = DockerSource::new(engine.host());
     let inspected = |r: &Result<Reading, String>| {
         r.as_ref().is_ok_and(|r| r.row(&id).cpu_limit.is_some() && r.cpu(&id).is_some())
     };
-    let reading = until(&engine, &mut source, "inspected", inspected).unwrap();
+    let reading = until(&engine, &mut source, "an inspected container", inspected).unwrap();
     let row = reading.row(&id);
     let recorded: serde_json::Value =
         serde_json::from_str(include_str!("../fixtures/docker-20.10-sample.json")).unwrap();
@@ -135,14 +71,14 @@ fn the_recorded_sample_comes_out_right() {
 }
 
 #[test]
-fn the_first_sample_is_no_lifetime_average() {
+fn the_first_sample_has_no_cpu_usage() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
         let id = engine.add(Fake::new("web", "shop"));
         let mut source = DockerSource::new(engine.host());
         let sampled =
             |r: &Result<Reading, String>| r.as_ref().is_ok_and(|r| !r.container_stats.is_empty());
-        let first = until(&engine, &mut source, "sampled", sampled).unwrap();
+        let first = until(&engine, &mut source, "a first sample", sampled).unwrap();
         let row = first.row(&id);
         assert_eq!(row.cpu_percent, None, "{kind:?}");
         assert_eq!(row.unavailable["cpu_percent"], Unavailable::FirstSample);
@@ -152,7 +88,7 @@ fn the_first_sample_is_no_lifetime_average() {
 }
 
 #[test]
-fn only_what_runs_and_is_wanted_is_asked() {
+fn only_running_containers_of_the_interest_are_sampled() {
     for (kind, call) in [(Kind::Direct, "oneshot"), (Kind::Stream, "stream")] {
         let engine = FakeEngine::start(kind);
         let web = engine.add(Fake::new("web", "shop"));
@@ -184,7 +120,7 @@ fn only_what_runs_and_is_wanted_is_asked() {
 }
 
 #[test]
-fn a_container_that_comes_is_sampled_and_one_that_goes_is_not() {
+fn new_containers_are_sampled_and_exited_ones_are_not() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
         let old = engine.add(Fake::new("old", "shop"));
@@ -199,13 +135,14 @@ fn a_container_that_comes_is_sampled_and_one_that_goes_is_not() {
         let alone = |r: &Result<Reading, String>| {
             r.as_ref().is_ok_and(|r| !r.container_stats.contains_key(&old))
         };
-        let reading = until(&engine, &mut source, "alone", alone).unwrap();
+        let reading =
+            until(&engine, &mut source, "the exited container to disappear", alone).unwrap();
         assert_eq!(reading.project_stats["shop"].running, 1, "{kind:?}");
     }
 }
 
 #[test]
-fn a_restart_inside_a_stream_is_a_new_baseline_and_no_spike() {
+fn a_container_restart_sets_a_new_baseline_without_a_spike() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
         let id = engine.add(Fake::new("web", "shop"));
@@ -217,7 +154,7 @@ fn a_restart_inside_a_stream_is_a_new_baseline_and_no_spike() {
             assert!(row.cpu_percent.is_none_or(|cpu| cpu < 25.1), "a spike: {row:?}");
             row.cpu_percent.is_none()
         };
-        let reading = until(&engine, &mut source, "a baseline", new_baseline).unwrap();
+        let reading = until(&engine, &mut source, "a row without CPU usage", new_baseline).unwrap();
         let why = reading.row(&id).unavailable["cpu_percent"];
         assert_eq!(why, Unavailable::FirstSample, "{kind:?}");
         assert!(is_quarter(until_cpu(&engine, &mut source, &[&id]).cpu(&id)));
@@ -225,29 +162,29 @@ fn a_restart_inside_a_stream_is_a_new_baseline_and_no_spike() {
 }
 
 #[test]
-fn nothing_is_asked_once_it_rests() {
+fn a_paused_source_makes_no_calls() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
         let id = engine.add(Fake::new("web", "shop"));
         let mut source = DockerSource::new(engine.host());
-        assert_eq!(engine.all_calls(), 0, "a source does nothing before it is asked");
+        assert_eq!(engine.total_calls(), 0, "no calls before the first reading");
         until_cpu(&engine, &mut source, &[&id]);
         source.pause();
-        engine.wait_until_alone();
-        let calls = engine.all_calls();
+        engine.wait_until_disconnected();
+        let calls = engine.total_calls();
         engine.wait_for_passes(2);
-        assert_eq!(engine.all_calls(), calls, "{kind:?}");
-        // And it wakes again, knowing how the engine behaves.
+        assert_eq!(engine.total_calls(), calls, "{kind:?}");
+        // After the pause it does not probe the engine again.
         let probed = engine.calls("oneshot");
         assert!(is_quarter(until_cpu(&engine, &mut source, &[&id]).cpu(&id)));
         if kind == Kind::Stream {
-            assert_eq!(engine.calls("oneshot"), probed, "probed again");
+            assert_eq!(engine.calls("oneshot"), probed, "no second probe");
         }
     }
 }
 
 #[test]
-fn a_check_costs_a_ping() {
+fn a_health_check_makes_one_ping() {
     let mut engine = FakeEngine::absent(Kind::Direct);
     let mut source = DockerSource::new(engine.host());
     let error = source.health_check().unwrap_err().to_string();
@@ -261,7 +198,7 @@ fn a_check_costs_a_ping() {
 }
 
 #[test]
-fn the_shared_network_is_counted_once() {
+fn a_shared_network_is_counted_once() {
     let engine = FakeEngine::start(Kind::Direct);
     let owner = engine.add(Fake::new("vpn", "shop"));
     let network_mode = format!("container:{owner}");

@@ -1,5 +1,4 @@
-//! A real Docker Engine that is killed and started again while a client watches, through the
-//! whole chain: source, streamer, hub, server, WebSocket.
+//! A real Docker Engine that is killed and started again while a WebSocket client is connected.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -7,28 +6,27 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kentros::DockerSource;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 
+use crate::harness::real_engine::{RealEngine, skip, turn, unique};
 use crate::harness::{GUARD, Served, Ws, until};
-use crate::real_engine::{RealEngine, skip, turn, unique};
 
-/// An engine of the test's own, in namespaces of its own: it sees no network of the host and
-/// keeps its mounts to itself, and killing the first of its processes ends all of them, its
-/// containers too. Its `/run` is its own as well, or it would take up the host's containerd.
+/// An engine in its own network, mount and PID namespaces. Killing its first process ends all of its
+/// processes and containers. It has its own `/run`, or it would use the host's containerd.
 #[derive(Debug)]
 struct OwnEngine {
     root: PathBuf,
-    /// The control group above its containers.
+    /// The cgroup of its containers.
     group: String,
     process: Option<Child>,
 }
 
 impl OwnEngine {
-    /// Starts one with nothing in it; or why that cannot be.
+    /// Starts an empty engine. Returns the reason if that is not possible.
     fn start() -> Result<Self, String> {
         if !geteuid().is_root() {
             return Err("only root can start an engine".to_owned());
@@ -41,7 +39,7 @@ impl OwnEngine {
         let root = std::env::temp_dir().join(&group);
         fs::create_dir_all(&root).unwrap();
         let mut engine = Self { root, group, process: None };
-        engine.begin()?;
+        engine.run()?;
         Ok(engine)
     }
 
@@ -53,8 +51,8 @@ impl OwnEngine {
         RealEngine::at(format!("unix://{}", self.socket().display()).parse().unwrap())
     }
 
-    /// Starts it on what it left, and waits until it answers.
-    fn begin(&mut self) -> Result<(), String> {
+    /// Starts it with the data of its last run, and waits until it responds.
+    fn run(&mut self) -> Result<(), String> {
         let log = self.root.join("log");
         let err = File::create(&log).unwrap();
         let mut command = Command::new("unshare");
@@ -68,23 +66,22 @@ impl OwnEngine {
         let process = self.process.insert(command.spawn().map_err(|e| format!("unshare: {e}"))?);
         let socket = self.root.join("docker.sock");
         let mut ended = false;
-        until("a listening engine", || {
+        until("the engine to listen", || {
             ended = process.try_wait().unwrap().is_some();
             ended || UnixStream::connect(&socket).is_ok()
         });
-        // It listens before it is ready, and answers once it is.
+        // It listens before it is ready, and responds once it is.
         if ended || !pings(&socket) {
             let log = fs::read_to_string(log).unwrap_or_default();
-            return Err(log.lines().last().unwrap_or("no answer").to_owned());
+            return Err(log.lines().last().unwrap_or("no response").to_owned());
         }
         Ok(())
     }
 
-    /// Kills it without a warning. All of its processes are gone then.
+    /// Kills it and waits for the end of all of its processes.
     fn kill(&mut self) {
         let Some(mut process) = self.process.take() else { return };
-        // `unshare` ends when the first process of the namespace has, which the kernel lets go
-        // last of all.
+        // `unshare` ends after the first process of the namespace, which the kernel reaps last.
         let children = format!("/proc/{0}/task/{0}/children", process.id());
         let first = fs::read_to_string(children).ok().and_then(|c| c.trim().parse().ok());
         match first.and_then(Pid::from_raw) {
@@ -98,7 +95,7 @@ impl OwnEngine {
 impl Drop for OwnEngine {
     fn drop(&mut self) {
         self.kill();
-        // A killed engine leaves the groups of its containers behind.
+        // A killed engine does not remove the cgroups of its containers.
         for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             remove_group(&controller.path().join(&self.group));
         }
@@ -107,7 +104,7 @@ impl Drop for OwnEngine {
     }
 }
 
-/// Removes a control group and those in it; the files in them go with them.
+/// Removes a cgroup and all cgroups in it.
 fn remove_group(group: &Path) {
     for inner in fs::read_dir(group).into_iter().flatten().flatten() {
         if inner.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -128,37 +125,29 @@ fn pings(socket: &Path) -> bool {
     answer.is_ok_and(|answer| answer.contains(" 200 "))
 }
 
-/// The rows of one container as they come.
+/// The next row of this container.
 fn next_row(client: &mut Ws, id: &str) -> Value {
-    loop {
-        let stats = client.find("container_stats");
-        let row = &stats["payload"][id];
-        if row.is_object() {
-            return row.clone();
-        }
-    }
+    let has_row = |stats: &Value| stats["payload"][id].is_object();
+    client.find_where("container_stats", has_row)["payload"][id].take()
 }
 
+/// The next engine status with this state.
 fn status(client: &mut Ws, state: &str) -> Value {
-    loop {
-        let status = client.find("engine_status");
-        if status["payload"]["state"] == state {
-            return status["payload"].clone();
-        }
-    }
+    let has_state = |status: &Value| status["payload"]["state"] == state;
+    client.find_where("engine_status", has_state)["payload"].take()
 }
 
 #[test]
-fn stats_resume_by_themselves_when_the_engine_is_killed_and_started_again() {
-    const TEST: &str = "stats_resume_by_themselves_when_the_engine_is_killed_and_started_again";
+fn stats_resume_after_the_engine_is_killed_and_restarted() {
+    const TEST: &str = "stats_resume_after_the_engine_is_killed_and_restarted";
     let _turn = turn();
     let mut engine = match OwnEngine::start() {
         Ok(engine) => engine,
-        Err(why) => return skip(TEST, "an engine of its own", &why),
+        Err(why) => return skip(TEST, "Docker Engine of its own", &why),
     };
     let docker = engine.client();
     docker.import_image().unwrap();
-    // Half a core at most, whatever it does: a figure above is none.
+    // It uses half a core at most, so a higher CPU usage is wrong.
     let container = docker.start_with(
         "shop",
         "burner",
@@ -174,28 +163,27 @@ fn stats_resume_by_themselves_when_the_engine_is_killed_and_started_again() {
     while next_row(&mut client, &container.id)["cpu_percent"].is_null() {}
     assert_eq!(served.get("/readyz").status, 200);
 
-    let killed = Instant::now();
     engine.kill();
+    // The client learns of it before the engine runs again.
     let gone = status(&mut client, "unreachable");
-    assert!(killed.elapsed() < Duration::from_secs(8), "told after {:?}", killed.elapsed());
     assert!(gone["error"].as_str().is_some_and(|error| !error.is_empty()), "{gone}");
     assert_eq!(served.get("/readyz").status, 503);
     assert_eq!(served.get("/healthz").status, 200);
-    assert_eq!(served.handle().client_count(), 1, "nobody was cut off");
+    assert_eq!(served.handle().client_count(), 1, "the client stays connected");
 
-    // The client reads all the while, as a browser does.
+    // Like a browser, the client reads all the time.
     let rows = thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let back = status(&mut client, "connected");
             assert!(back["error"].is_null(), "{back}");
             [(); 4].map(|()| next_row(&mut client, &container.id))
         });
-        engine.begin().unwrap();
+        engine.run().unwrap();
         container.act("start");
         watcher.join().unwrap()
     });
     let [first, later @ ..] = &rows;
-    assert!(first["cpu_percent"].is_null(), "no rate across the gap: {first}");
+    assert!(first["cpu_percent"].is_null(), "no CPU usage across the restart: {first}");
     assert_eq!(first["unavailable"]["cpu_percent"], "first_sample", "{first}");
     assert!(later.iter().any(|row| row["cpu_percent"].is_f64()), "{later:?}");
     for row in later {

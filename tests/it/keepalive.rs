@@ -1,16 +1,16 @@
-//! Pings, and clients that show no sign of life.
+//! Pings, and clients that do not answer them.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kentros::{HubConfig, Message, ServerConfig};
 
+use crate::harness::raw::{read_close, read_frame};
 use crate::harness::{Served, numbered};
-use crate::raw::{read_close, read_frame};
 
 const SILENCE: Duration = Duration::from_secs(2);
 
-fn lively() -> Served {
+fn served_with_frequent_pings() -> Served {
     let mut config = ServerConfig::default();
     config.ping_interval = Duration::from_millis(100);
     config.silence_limit = SILENCE;
@@ -18,8 +18,8 @@ fn lively() -> Served {
 }
 
 #[test]
-fn whoever_answers_no_ping_is_given_up_and_whoever_does_stays() {
-    let served = lively();
+fn a_client_that_answers_no_pings_is_closed_and_others_stay() {
+    let served = served_with_frequent_pings();
     let mut good = served.client();
     let begun = Instant::now();
     let mut silent = served.raw_client();
@@ -30,7 +30,7 @@ fn whoever_answers_no_ping_is_given_up_and_whoever_does_stays() {
     });
     assert_eq!(read_frame(&mut silent), Some((0x89, Vec::new())), "a ping");
     assert_eq!(read_close(&mut silent), 1008);
-    assert!(begun.elapsed() >= SILENCE, "after {:?} already", begun.elapsed());
+    assert!(begun.elapsed() >= SILENCE, "closed after only {:?}", begun.elapsed());
     drop(silent);
     served.until_clients(1);
     served.handle().broadcast(&Message::new("end", ())).unwrap();
@@ -41,7 +41,7 @@ fn whoever_answers_no_ping_is_given_up_and_whoever_does_stays() {
 
 #[test]
 fn pings_come_between_whole_messages() {
-    let served = lively();
+    let served = served_with_frequent_pings();
     let handle = served.handle();
     let mut stream = served.raw_client();
     let (mut pings, mut messages) = (0, 0);

@@ -1,20 +1,24 @@
-//! One integration binary: themed modules over one harness, through the public API only.
+//! The integration tests. One binary, so that all modules share one harness. They use only the
+//! public API.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod harness;
 
 mod access;
 mod architecture;
 mod base;
 mod binary;
 mod broadcast;
-mod browser;
-mod browser_live;
+mod browser_connection;
+mod browser_content;
+mod browser_layout;
+mod browser_load;
 mod browser_use;
 mod churn;
 mod connector;
 mod dead;
 #[path = "../../src/bin/kentros/demo/mod.rs"]
 mod demo;
-mod devtools;
 mod docker_faults;
 mod docker_real;
 mod docker_scale;
@@ -23,25 +27,21 @@ mod docker_watch;
 mod documentation;
 mod engine_restart;
 mod examples;
-mod fake_engine;
 mod handshake;
-mod harness;
 mod healthcheck;
 mod http;
 mod keepalive;
 mod limits;
 mod listener;
-mod members;
 mod message_order;
 mod metrics;
 mod nonblocking;
-mod parity;
+mod parity_docker;
+mod parity_podman;
 mod pictures;
 mod proxy;
 mod public_api;
 mod publish;
-mod raw;
-mod real_engine;
 mod rooms;
 mod routes;
 mod sessions;
@@ -58,3 +58,5 @@ mod subscribe;
 mod tls;
 mod top;
 mod violations;
+
+use harness::{devtools, fake_engine, members, raw, real_engine};

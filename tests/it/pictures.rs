@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use kentros::DockerSource;
 
-use crate::browser::{cell, open, serve};
-use crate::devtools::Browser;
-use crate::real_engine::{RealContainer, RealEngine};
+use crate::harness::dashboard::{cell, open, serve};
+use crate::harness::devtools::Browser;
+use crate::harness::real_engine::{RealContainer, RealEngine};
 
 const HEALTHY: &str = "--health-cmd true --health-interval 3s";
 const UNHEALTHY: &str = "--health-cmd false --health-interval 1s --health-retries 1";
 
-/// Project, service, limits, health check and script. The others fetch from the first.
-const CAST: [(&str, &str, &str, &str, &str); 12] = [
+/// Project, service, limits, health check and script. The first container serves the others.
+const CONTAINERS: [(&str, &str, &str, &str, &str); 12] = [
     ("shop", "web", "-m 128m --cpus 0.5", HEALTHY, "serve 4; hold 23; work 900 0.3"),
     ("shop", "api", "-m 512m --cpus 1", HEALTHY, "hold 212; (fetch 0.3 &); work 4000 0.3"),
     ("shop", "cache", "-m 256m", "", "hold 237; (fetch 2 &); work 40 0.5"),
@@ -55,7 +55,7 @@ const CAST: [(&str, &str, &str, &str, &str); 12] = [
     ),
 ];
 
-/// The functions of the scripts above. Sizes are in MiB, times in seconds.
+/// The functions of the scripts above, with sizes in MiB and times in seconds.
 const SCRIPT: &str = "
     serve() { dd if=/dev/urandom of=/page bs=1M count=$1; httpd -p 80 -h /; }
     hold() { dd if=/dev/zero of=/dev/shm/held bs=1M count=$1; }
@@ -72,14 +72,14 @@ const SCRIPT: &str = "
 ";
 
 #[test]
-#[ignore = "takes the screenshots of the README"]
-fn screenshots_of_a_real_run() {
-    let browser = Browser::find("screenshots_of_a_real_run").expect("a browser");
-    let engine = RealEngine::find("screenshots_of_a_real_run").expect("an engine");
+#[ignore = "overwrites the screenshots of the README"]
+fn take_screenshots() {
+    let browser = Browser::find("take_screenshots").expect("a browser");
+    let engine = RealEngine::find("take_screenshots").expect("an engine");
     let [reads, writes] = io_limits(&engine);
     let mut address = String::from("WEB=");
     let mut containers: Vec<RealContainer> = Vec::new();
-    for (project, service, limits, health, script) in CAST {
+    for (project, service, limits, health, script) in CONTAINERS {
         let name = format!("{project}-{service}-1");
         let mut options = vec!["--name", &name, "--shm-size", "1g"];
         options.extend(["--env", &address, &reads, &writes]);
@@ -119,7 +119,8 @@ fn screenshots_of_a_real_run() {
     }
 }
 
-/// I/O limits that no container reaches: without a limit, Linux does not count the I/O.
+/// Limits on the engine's disk that no container reaches. Linux counts a container's I/O only with
+/// limits.
 fn io_limits(engine: &RealEngine) -> [String; 2] {
     let root = engine.docker(&["info", "--format", "{{.DockerRootDir}}"]);
     let args = ["-vno", "SOURCE", "--target", root.trim()];

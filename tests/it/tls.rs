@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use kentros::{DockerHost, DockerSource, Mode, StatsSource};
 
-use crate::docker_source::{is_quarter, read, until_cpu};
 use crate::fake_engine::{Fake, FakeEngine, Kind};
+use crate::harness::docker::{is_quarter, read, until_cpu};
 use crate::harness::say_skipped;
 
 /// A folder of certificates. It is removed on drop.

@@ -1,12 +1,12 @@
-//! The engine, and what happens to it and in it.
+//! The engine and its containers, which change at random.
 
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use kentros::DockerHost;
 
-use super::clients::Dice;
 use super::pause;
-use crate::fake_engine::{Fake, FakeEngine, Kind};
+use crate::harness::fake_engine::{Fake, FakeEngine, Kind};
 
 /// The most containers at a time.
 const CONTAINERS: usize = 48;
@@ -15,14 +15,15 @@ const CONTAINERS: usize = 48;
 pub(crate) struct Engine {
     fake: FakeEngine,
     containers: Vec<String>,
-    dice: Dice,
+    rng: Rng,
+    /// The number of containers added so far.
     number: usize,
 }
 
 impl Engine {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(rng: Rng) -> Self {
         let fake = FakeEngine::start(Kind::Stream);
-        let mut engine = Self { fake, containers: Vec::new(), dice: Dice::new(0), number: 0 };
+        let mut engine = Self { fake, containers: Vec::new(), rng, number: 0 };
         (0..CONTAINERS / 2).for_each(|_| engine.add());
         engine
     }
@@ -43,27 +44,27 @@ impl Engine {
         self.fake.connections()
     }
 
-    /// Starts, stops, pauses, removes containers, and hangs and restarts, until then.
+    /// Until `end`, starts, stops, pauses and removes containers, hangs and restarts.
     pub(crate) fn churn(&mut self, end: Instant) {
         while Instant::now() < end {
-            pause(Duration::from_millis(50 + self.dice.below(500)));
-            match self.dice.below(40) {
+            pause(Duration::from_millis(50 + self.rng.u64(..500)));
+            match self.rng.u32(..40) {
                 0 => {
                     self.stop();
-                    pause(Duration::from_millis(self.dice.below(2_000)));
+                    pause(Duration::from_millis(self.rng.u64(..2_000)));
                     self.restart();
                 }
                 1 => {
                     self.fake.hang(true);
-                    pause(Duration::from_millis(self.dice.below(4_000)));
+                    pause(Duration::from_millis(self.rng.u64(..4_000)));
                     self.fake.hang(false);
                 }
                 2..12 if self.containers.len() < CONTAINERS => self.add(),
                 12..18 if self.containers.len() > 2 => self.remove(),
-                18..22 => self.turn("die", "exited"),
-                22..26 => self.turn("start", "running"),
-                26..28 => self.turn("pause", "paused"),
-                28..30 => self.turn("unpause", "running"),
+                18..22 => self.set_state("die", "exited"),
+                22..26 => self.set_state("start", "running"),
+                26..28 => self.set_state("pause", "paused"),
+                28..30 => self.set_state("unpause", "running"),
                 30 => self.fake.raw_event("{\"Action\":\"start\",\"Actor\":\u{7f}}"),
                 _ => {}
             }
@@ -80,15 +81,15 @@ impl Engine {
     }
 
     fn remove(&mut self) {
-        let id = self.containers.swap_remove(self.dice.index(self.containers.len()));
+        let id = self.containers.swap_remove(self.rng.usize(..self.containers.len()));
         self.fake.edit(&id, |fake| "exited".clone_into(&mut fake.state));
         self.fake.event(&id, "die", &[("exitCode", "137")]);
         self.fake.event(&id, "destroy", &[]);
         self.fake.remove(&id);
     }
 
-    fn turn(&mut self, action: &str, state: &str) {
-        let id = &self.containers[self.dice.index(self.containers.len())];
+    fn set_state(&mut self, action: &str, state: &str) {
+        let id = &self.containers[self.rng.usize(..self.containers.len())];
         self.fake.edit(id, |fake| state.clone_into(&mut fake.state));
         self.fake.event(id, action, &[]);
     }

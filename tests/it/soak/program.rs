@@ -1,4 +1,4 @@
-//! The program under test, as a process of its own: its log, its counters, what it holds.
+//! The program under test, in a process of its own: its log, metrics and resources.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,9 +14,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::{CLIENTS, GUARD, until};
 
-/// The descriptors that each of the two processes must be able to have. One for each client would
-/// do, but of requests the program takes only an eighth of this at a time, and all the clients may
-/// come at once.
+/// The descriptor limit that both processes need. All clients may connect at once, and the program
+/// handles only an eighth of its limit in requests at a time.
 const DESCRIPTORS: u64 = CLIENTS as u64 * 8 + 1000;
 
 #[derive(Debug)]
@@ -24,10 +23,10 @@ pub(crate) struct Program {
     pub(crate) addr: SocketAddr,
     child: Child,
     idle: Held,
-    complaints: Arc<Mutex<Vec<String>>>,
+    errors: Arc<Mutex<Vec<String>>>,
 }
 
-/// What it holds at one moment.
+/// The resources of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) rss_kib: u64,
@@ -35,7 +34,7 @@ pub(crate) struct Held {
     pub(crate) descriptors: u64,
 }
 
-/// What it has counted.
+/// The metrics of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counted {
     pub(crate) clients: u64,
@@ -51,8 +50,8 @@ impl Program {
         let most = limit.maximum.unwrap_or(u64::MAX);
         assert!(
             most >= DESCRIPTORS,
-            "the soak takes {DESCRIPTORS} descriptors, and the hard limit is {most}: raise it, as \
-             with ulimit -n {DESCRIPTORS}"
+            "the soak needs {DESCRIPTORS} descriptors, but the hard limit is {most}. Raise it with \
+             ulimit -n {DESCRIPTORS}."
         );
         limit.current = limit.maximum;
         setrlimit(Resource::Nofile, limit).unwrap();
@@ -60,13 +59,13 @@ impl Program {
         let mut command = Command::new(program.unwrap_or(env!("CARGO_BIN_EXE_kentros").into()));
         command.args(["--addr", "127.0.0.1:0"]).env_clear();
         command.args(["--docker-host", &engine.to_string()]);
-        // With one heap for all threads, what the process has is what it holds.
+        // With one arena for all threads, resident memory follows what the program uses.
         command.env("MALLOC_ARENA_MAX", "1");
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let complaints = Arc::new(Mutex::new(Vec::new()));
+        let errors = Arc::new(Mutex::new(Vec::new()));
         let (found, addr) = bounded(1);
-        let kept = Arc::clone(&complaints);
+        let kept = Arc::clone(&errors);
         thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 if let Some((_, addr)) = line.split_once("listening on http://") {
@@ -78,34 +77,34 @@ impl Program {
                 }
             }
         });
-        let addr = addr.recv_timeout(GUARD).expect("it listens");
-        // Its last thread, begun after it listens.
+        let addr = addr.recv_timeout(GUARD).expect("the program listens");
+        // The thread that it starts last.
         until("the thread of the stats", || has_thread(child.id(), "kentros-stats"));
         let idle = held(child.id());
-        Self { addr, child, idle, complaints }
+        Self { addr, child, idle, errors }
     }
 
-    /// Errors in its log.
-    pub(crate) fn complaints(&self) -> Vec<String> {
-        self.complaints.lock().unwrap().clone()
+    /// The errors in its log.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        self.errors.lock().unwrap().clone()
     }
 
     pub(crate) fn held(&self) -> Held {
         held(self.child.id())
     }
 
-    /// What it held before the first client.
+    /// Its resources before the first client.
     pub(crate) fn idle(&self) -> Held {
         self.idle
     }
 
-    /// Asks for its counters; whoever does counts as a listener for 30 s.
+    /// Requests its metrics. The request counts as a listener for 30 s.
     pub(crate) fn counted(&self) -> Counted {
         let begun = Instant::now();
         let text = loop {
             match self.metrics() {
                 Ok(text) => break text,
-                Err(why) => assert!(begun.elapsed() < GUARD, "its counters: {why}"),
+                Err(why) => assert!(begun.elapsed() < GUARD, "/metrics: {why}"),
             }
         };
         let of = |name: &str| {
@@ -123,25 +122,25 @@ impl Program {
         }
     }
 
-    /// What it says at `/metrics`; an error also where this process was too busy to ask in time, or
-    /// to read all of it.
+    /// The body of `/metrics`. Fails also if this process was too busy to send the request or to read
+    /// the response in time.
     fn metrics(&self) -> Result<String, String> {
-        let mut answer = String::new();
-        let mut ask = || {
+        let mut response = String::new();
+        let mut request = || {
             let mut stream = TcpStream::connect(self.addr)?;
             stream.set_read_timeout(Some(GUARD))?;
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-            stream.read_to_string(&mut answer)
+            stream.read_to_string(&mut response)
         };
-        let asked = ask();
-        let whole = answer.split_once("\r\n\r\n").filter(|(head, body)| {
+        let result = request();
+        let whole = response.split_once("\r\n\r\n").filter(|(head, body)| {
             let length = format!("content-length: {}", body.len());
             head.starts_with("HTTP/1.1 200 ")
                 && head.lines().any(|line| line.eq_ignore_ascii_case(&length))
         });
         match whole {
             Some((_, body)) => Ok(body.to_owned()),
-            None => Err(format!("{asked:?}, {answer}")),
+            None => Err(format!("{result:?}, {response}")),
         }
     }
 }

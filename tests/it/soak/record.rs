@@ -1,19 +1,19 @@
-//! What a client saw, and whether it is what another saw.
+//! The messages that a client received, and their comparison with those of another client.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The one project that a client subscribes to, or everything.
+/// The project that a client subscribes to; `None` for everything.
 pub(crate) type View = Option<&'static str>;
 
 pub(crate) const VIEWS: [View; 5] = [None, Some("p0"), Some("p1"), Some("p2"), Some("p3")];
 
-/// The messages of each type that a client got, in order, and the newest timestamp of each.
+/// The hashes of the messages that a client received, in order, and the newest timestamp, by type.
 #[derive(Debug, Default)]
 pub(crate) struct Log(BTreeMap<String, (Vec<u64>, u64)>);
 
 impl Log {
-    /// Takes a message, which must not be of before the last of its type.
+    /// Records a message, which must not be older than the previous one of its type.
     pub(crate) fn add(&mut self, kind: &str, text: &str) -> Result<(), String> {
         let timestamp = text.rsplit_once("\"timestamp\":").and_then(|(_, end)| {
             end.strip_suffix('}').and_then(|digits| digits.parse::<u64>().ok())
@@ -34,9 +34,9 @@ impl Log {
         self.0.values().map(|(seen, _)| seen.len()).sum()
     }
 
-    /// How many messages between the first and the last of this log are in the log of a witness
-    /// alone; an error where it is not all in there in the same order, or where it lacks an event,
-    /// which nothing may replace.
+    /// The number of messages between the first and the last of this log that only the witness has.
+    /// Fails if the witness does not have all of its messages in the same order, or if this log
+    /// lacks an event, which must not be conflated.
     pub(crate) fn skipped_of(&self, witness: &Self) -> Result<usize, String> {
         let mut skipped = 0;
         for (kind, (mine, _)) in &self.0 {
@@ -44,7 +44,10 @@ impl Log {
             let starts = (0..all.len()).filter(|&at| all[at] == mine[0]);
             let least = starts.filter_map(|at| skips(mine, &all[at..])).min();
             let Some(least) = least else {
-                return Err(format!("{} of {kind} are not as the witness saw them", mine.len()));
+                return Err(format!(
+                    "{} messages of type {kind} differ from those of the witness",
+                    mine.len()
+                ));
             };
             if kind == "project_status" && least > 0 {
                 return Err(format!("{least} of {kind} are missing"));
@@ -65,7 +68,7 @@ fn skips(mine: &[u64], all: &[u64]) -> Option<usize> {
 }
 
 #[test]
-fn a_log_is_compared_with_that_of_a_witness() {
+fn a_log_that_differs_from_the_log_of_a_witness_is_rejected() {
     let log = |kind: &str, numbers: &[u64]| {
         let mut log = Log::default();
         for n in numbers {

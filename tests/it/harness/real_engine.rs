@@ -1,7 +1,7 @@
-//! A real Docker Engine, where there is one, driven through the docker command.
+//! A real Docker Engine, used through the docker command.
 //!
-//! Without one the tests print that they were skipped; with `KENTROS_TEST_ENGINE=require` they
-//! fail instead. Everything made here has a name of its own and is removed again.
+//! Without an engine the tests report that they are skipped; with `KENTROS_TEST_ENGINE=require` they
+//! fail. All objects have unique names and are removed at the end.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,61 +13,61 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kentros::DockerHost;
 
-use crate::harness::say_skipped;
+use super::say_skipped;
 
-/// The image of every test container: busybox and nothing else.
+/// The image of all test containers, with nothing but busybox.
 const IMAGE: &str = "kentros-busybox:test";
 
-/// A real engine that answers, for one test at a time: two cores that start fifty containers for
-/// one test would make the engine late for the others.
+/// A real engine, used by one test at a time: a test that starts fifty containers would delay the
+/// others.
 #[derive(Clone, Debug)]
 pub(crate) struct RealEngine {
     pub(crate) host: DockerHost,
     _turn: Option<Turn>,
 }
 
-/// Leave to keep the machine busy, given back when the last copy is dropped.
-pub(crate) type Turn = Arc<Taken>;
+/// The exclusive right to load the machine with an engine, released when the last copy is dropped.
+pub(crate) type Turn = Arc<TurnGuard>;
 
 #[derive(Debug)]
-pub(crate) struct Taken;
+pub(crate) struct TurnGuard;
 
-/// The leave lies in this channel while nobody has it.
-fn leave() -> &'static (Sender<()>, Receiver<()>) {
-    static LEAVE: OnceLock<(Sender<()>, Receiver<()>)> = OnceLock::new();
-    LEAVE.get_or_init(|| {
-        let (back, leave) = bounded(1);
-        back.send(()).unwrap();
-        (back, leave)
+/// A channel with one permit.
+fn permit() -> &'static (Sender<()>, Receiver<()>) {
+    static PERMIT: OnceLock<(Sender<()>, Receiver<()>)> = OnceLock::new();
+    PERMIT.get_or_init(|| {
+        let (release, acquire) = bounded(1);
+        release.send(()).unwrap();
+        (release, acquire)
     })
 }
 
-/// Waits until no other test keeps a real engine busy.
+/// Waits until no other test uses a real engine.
 pub(crate) fn turn() -> Turn {
-    leave().1.recv().unwrap();
-    Arc::new(Taken)
+    permit().1.recv().unwrap();
+    Arc::new(TurnGuard)
 }
 
-impl Drop for Taken {
+impl Drop for TurnGuard {
     fn drop(&mut self) {
-        leave().0.send(()).unwrap();
+        permit().0.send(()).unwrap();
     }
 }
 
 impl RealEngine {
-    /// The engine, or `None`, said plainly, where there is none.
+    /// The engine. Without one, reports that the test is skipped, or fails if it is required.
     pub(crate) fn find(test: &str) -> Option<Self> {
         static FOUND: OnceLock<Result<DockerHost, String>> = OnceLock::new();
         match FOUND.get_or_init(Self::connect) {
             Ok(host) => Some(Self { host: host.clone(), _turn: Some(turn()) }),
             Err(why) => {
-                skip(test, "a Docker Engine", why);
+                skip(test, "Docker Engine", why);
                 None
             }
         }
     }
 
-    /// The engine at `host`, whoever else uses it.
+    /// The engine at `host`, without waiting for other tests.
     pub(crate) fn at(host: DockerHost) -> Self {
         Self { host, _turn: None }
     }
@@ -85,7 +85,7 @@ impl RealEngine {
         Ok(engine.host)
     }
 
-    /// Packs the host's static busybox: no image can be pulled here, and none is needed.
+    /// Imports an image with the host's static busybox. No image is pulled.
     pub(crate) fn import_image(&self) -> Result<(), String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +97,7 @@ impl RealEngine {
         imported.map(|_| ())
     }
 
-    /// The standard output of `docker ARGS...`.
+    /// Runs `docker ARGS...` and returns its output.
     pub(crate) fn run(&self, args: &[&str]) -> Result<String, String> {
         let output = Command::new("docker")
             .arg("--host")
@@ -106,15 +106,15 @@ impl RealEngine {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("docker: {error}"))?;
-        read(&output)
+        stdout_of(&output)
     }
 
-    /// The same, where it must work.
+    /// Runs `docker ARGS...`, which must succeed, and returns its output.
     pub(crate) fn docker(&self, args: &[&str]) -> String {
         self.run(args).unwrap_or_else(|error| panic!("docker {args:?}: {error}"))
     }
 
-    /// What `docker stats` shows of these containers, by full id.
+    /// The rows of `docker stats` for these containers, by full id.
     pub(crate) fn docker_stats(&self, ids: &[&str]) -> HashMap<String, DockerStats> {
         let format = "{{.ID}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}} {{.NetIO}} {{.BlockIO}}";
         let mut args = vec!["stats", "--no-stream", "--no-trunc", "--format", format];
@@ -135,12 +135,12 @@ impl RealEngine {
         shown.lines().map(row).collect()
     }
 
-    /// Starts a container of this project that runs `command`.
+    /// Starts a container without a network in this Compose project.
     pub(crate) fn start(&self, project: &str, service: &str, command: &[&str]) -> RealContainer {
         self.start_with(project, service, &["--network", "none"], command)
     }
 
-    /// The same with options of `docker run` (`--network none` starts a container much faster).
+    /// Starts a container with options of `docker run`. It starts much faster with `--network none`.
     pub(crate) fn start_with(
         &self,
         project: &str,
@@ -162,30 +162,29 @@ impl RealEngine {
     }
 }
 
-/// Says that a test is skipped for the lack of what only root or an engine gives; fails it where
-/// that is required.
+/// Reports that a test is skipped because it lacks something, or fails if that is required.
 #[track_caller]
 pub(crate) fn skip(test: &str, lacking: &str, why: &str) {
     let required = std::env::var("KENTROS_TEST_ENGINE").is_ok_and(|v| v == "require");
-    assert!(!required, "{test} needs {lacking}: {why}");
-    say_skipped(test, &format!("it lacks {lacking}: {why}"));
+    assert!(!required, "{test} needs a {lacking}: {why}");
+    say_skipped(test, &format!("no {lacking}: {why}"));
 }
 
 /// A row of `docker stats`.
 #[derive(Debug)]
 pub(crate) struct DockerStats {
-    /// Percent of one core.
+    /// In percent of one core.
     pub(crate) cpu: f64,
-    /// Bytes, as exact as four digits are.
+    /// In bytes, with four significant digits.
     pub(crate) memory: f64,
     pub(crate) pids: u64,
-    /// Bytes received and sent, as exact as three digits are.
+    /// Bytes received and sent, with three significant digits.
     pub(crate) network: (f64, f64),
-    /// Bytes read and written, as exact as three digits are.
+    /// Bytes read and written, with three significant digits.
     pub(crate) block: (f64, f64),
 }
 
-/// `44.85MiB` or `1.05MB` in bytes.
+/// Converts `44.85MiB` or `1.05MB` to bytes.
 pub(crate) fn bytes(shown: &str) -> f64 {
     let digits = shown.trim_end_matches(char::is_alphabetic);
     let unit = match &shown[digits.len()..] {
@@ -196,12 +195,12 @@ pub(crate) fn bytes(shown: &str) -> f64 {
         "KiB" => 1024.0,
         "MiB" => 1024.0 * 1024.0,
         "GiB" => 1024.0 * 1024.0 * 1024.0,
-        other => panic!("an unknown unit: {other}"),
+        other => panic!("unknown unit {other}"),
     };
     digits.parse::<f64>().unwrap() * unit
 }
 
-/// A container, killed and removed when it is dropped.
+/// A container, removed on drop.
 #[derive(Debug)]
 pub(crate) struct RealContainer {
     engine: RealEngine,
@@ -210,7 +209,7 @@ pub(crate) struct RealContainer {
 }
 
 impl RealContainer {
-    /// `docker ACTION THIS`.
+    /// Runs `docker ACTION` with this container.
     pub(crate) fn act(&self, action: &str) {
         self.engine.docker(&[action, &self.id]);
     }
@@ -223,11 +222,12 @@ impl Drop for RealContainer {
     }
 }
 
-/// A project name no other test and no other process has.
+/// A name that no other process uses.
 pub(crate) fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
 
+/// Packs a root file system with the host's busybox. Returns the path of the archive.
 pub(crate) fn pack(root: &Path) -> Result<PathBuf, String> {
     let bin = root.join("root/bin");
     let text = |error: std::io::Error| error.to_string();
@@ -239,11 +239,11 @@ pub(crate) fn pack(root: &Path) -> Result<PathBuf, String> {
     let packed = root.join("busybox.tar");
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(root.join("root")).arg("-cf").arg(&packed).arg(".");
-    read(&tar.output().map_err(text)?)?;
+    stdout_of(&tar.output().map_err(text)?)?;
     Ok(packed)
 }
 
-fn read(output: &Output) -> Result<String, String> {
+fn stdout_of(output: &Output) -> Result<String, String> {
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {

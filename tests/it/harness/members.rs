@@ -1,4 +1,4 @@
-//! Clients of which the test holds both ends.
+//! Clients of which the test holds both ends: the socket and the server's `Client`.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -6,12 +6,12 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use kentros::{Client, HubConfig, HubHandle, Incoming, Interest, Message, ServerConfig, Session};
 use serde_json::Value;
 
-use crate::harness::{GUARD, Served, Ws, dial, dial_narrow};
+use super::{GUARD, Served, Ws, dial, dial_narrow};
 
-/// Where clients connect whose server side goes to the test.
+/// The path whose sessions hand their client to the test.
 const PATH: &str = "/ws/member";
 
-/// Hands its client to the test, and does nothing else.
+/// Sends its client to the test.
 struct HandOver(Sender<Client>);
 
 impl Session for HandOver {
@@ -22,21 +22,22 @@ impl Session for HandOver {
     fn message(&mut self, _: &Client, _: Incoming<'_>) {}
 }
 
-/// A server that hands its clients to the test, and the clients.
+/// The configuration of a server that hands its clients to the test, and the channel of the
+/// clients.
 pub(crate) fn lobby() -> (ServerConfig, Receiver<Client>) {
     let (hand, opened) = unbounded();
     let config = ServerConfig::bare().sessions(PATH, move |_| Ok(HandOver(hand.clone())));
     (config, opened)
 }
 
-/// A server and its hub, whose clients are registered by the test.
+/// A server and its hub. The test registers the clients itself.
 #[derive(Debug)]
 pub(crate) struct Members {
     pub(crate) served: Served,
     opened: Receiver<Client>,
 }
 
-/// One client: the socket of the peer, and the client as the server has it.
+/// One client: the peer's socket, and the client on the server side.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) ws: Ws,
@@ -58,21 +59,21 @@ impl Members {
         self.served.handle()
     }
 
-    /// A client that is connected, and registered with no hub.
+    /// Connects a client that is not registered with the hub.
     #[track_caller]
     pub(crate) fn join(&self) -> Member {
         let addr = self.served.addr();
         Member::connect(dial(addr), addr, &self.opened, self.handle())
     }
 
-    /// The same with the smallest receive buffer: it stalls soon once it stops reading.
+    /// Connects a client with a small receive buffer. It stalls soon after it stops reading.
     #[track_caller]
     pub(crate) fn join_narrow(&self) -> Member {
         let addr = self.served.addr();
         Member::connect(dial_narrow(addr), addr, &self.opened, self.handle())
     }
 
-    /// A client that is registered, and subscribed to these rooms alone.
+    /// Connects a client, registers it and subscribes it to these rooms only.
     #[track_caller]
     pub(crate) fn enter<const N: usize>(&self, rooms: [&str; N]) -> Member {
         let member = self.join();
@@ -83,7 +84,7 @@ impl Members {
         member
     }
 
-    /// A client that is registered for everything.
+    /// Connects a client and registers it for everything.
     #[track_caller]
     pub(crate) fn enter_all(&self) -> Member {
         let member = self.join();
@@ -93,7 +94,7 @@ impl Members {
 }
 
 impl Member {
-    /// A client of a [`lobby`] at this address, which `hub` sends to.
+    /// Connects to the server of a [`lobby`] at this address.
     #[track_caller]
     pub(crate) fn connect(
         stream: TcpStream,
@@ -102,13 +103,17 @@ impl Member {
         hub: HubHandle,
     ) -> Self {
         let ws = Ws::over(stream, addr, PATH);
-        let client = opened.recv_timeout(GUARD).expect("the session is opened");
-        assert_eq!(client.peer_addr(), ws.stream().local_addr().unwrap(), "its own client");
+        let client = opened.recv_timeout(GUARD).expect("a session");
+        assert_eq!(
+            client.peer_addr(),
+            ws.stream().local_addr().unwrap(),
+            "the client of this connection"
+        );
         Self { ws, client, hub }
     }
 
-    /// What it has received of all that this thread has published so far: `kind project payload`
-    /// of each message, with `-` for no project.
+    /// The messages it has received of all that this thread has published so far, as [`summary`]
+    /// writes them.
     #[track_caller]
     pub(crate) fn heard(&mut self) -> Vec<String> {
         self.hub.send_to(&self.client, &Message::new("end", ())).unwrap();
@@ -116,24 +121,24 @@ impl Member {
     }
 }
 
-/// A message as the tests compare it: `kind project payload`.
+/// A message as `kind project payload`, with `-` for no project.
 #[track_caller]
 pub(crate) fn summary(message: &Value) -> String {
-    let kind = message["type"].as_str().expect("a message has a type");
+    let kind = message["type"].as_str().expect("a message with a type");
     let project = message["project_id"].as_str().unwrap_or("-");
     format!("{kind} {project} {}", message["payload"])
 }
 
-/// The same of a message that a listener received.
+/// The [`summary`] of a message that a listener received.
 #[track_caller]
 pub(crate) fn summary_of(message: &Message) -> String {
     summary(&serde_json::from_str(&message.to_json().unwrap()).unwrap())
 }
 
-/// A message that counts.
+/// A message of type `said` with this number.
 pub(crate) fn said(n: u64) -> Message {
     Message::new("said", n)
 }
 
-/// Nothing was received.
+/// No messages, for comparison.
 pub(crate) const NOTHING: [&str; 0] = [];

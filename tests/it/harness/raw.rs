@@ -1,12 +1,12 @@
-//! Bytes on a connection: HTTP by hand, frames by hand.
+//! HTTP and WebSocket frames as bytes, without a library.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::harness::{Served, dial, uninterrupted};
+use super::{Served, dial, uninterrupted};
 
-/// The answer to a request.
+/// An HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -16,7 +16,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Reads an answer whose end is the end of the stream: no reset, and not a byte more.
+    /// Reads a response that the server ends by closing the stream, without a reset.
     #[track_caller]
     pub(crate) fn read(mut stream: impl Read) -> Self {
         let mut bytes = Vec::new();
@@ -43,7 +43,7 @@ impl Answer {
 }
 
 impl Served {
-    /// Sends these bytes on a connection of their own and reads the answer.
+    /// Sends these bytes on a new connection and reads the response.
     #[track_caller]
     pub(crate) fn ask(&self, request: &str) -> Answer {
         ask(self.addr(), request)
@@ -54,7 +54,7 @@ impl Served {
         get(self.addr(), path)
     }
 
-    /// A connection on which the handshake of the stats socket is done.
+    /// A connection to the stats socket after its handshake.
     #[track_caller]
     pub(crate) fn raw_client(&self) -> TcpStream {
         let mut stream = dial(self.addr());
@@ -77,7 +77,7 @@ pub(crate) fn get(addr: SocketAddr, path: &str) -> Answer {
     ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n\r\n"))
 }
 
-/// The handshake of a client that is no browser. Tests change a line of it.
+/// The handshake of a client that is not a browser.
 pub(crate) fn handshake() -> String {
     "GET /ws/stats HTTP/1.1\r\n\
      Host: localhost:9001\r\n\
@@ -88,12 +88,12 @@ pub(crate) fn handshake() -> String {
         .to_owned()
 }
 
-/// The same with one more field.
+/// The handshake with one more header.
 pub(crate) fn handshake_with(field: &str) -> String {
     handshake().replace("\r\n\r\n", &format!("\r\n{field}\r\n\r\n"))
 }
 
-/// Reads a head, and not a byte of what follows.
+/// Reads a head and nothing after it.
 #[track_caller]
 pub(crate) fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
@@ -102,14 +102,14 @@ pub(crate) fn read_head(stream: &mut impl Read) -> String {
         assert_eq!(
             uninterrupted(|| stream.read(&mut byte)).unwrap(),
             1,
-            "the stream ended: {head:?}"
+            "the stream ended after {head:?}"
         );
         head.extend(byte);
     }
     String::from_utf8(head).unwrap()
 }
 
-/// A client's frame, masked, with these first two bits of a header: FIN and opcode, say `0x81`.
+/// A masked frame of a client. `first` is its first byte: FIN and opcode, such as `0x81`.
 pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = vec![first];
@@ -129,13 +129,11 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A server's frame: its first byte and its payload; `None` at the clean end of the stream.
+/// Reads a frame of a server: its first byte and its payload; `None` at a clean end of the stream.
 #[track_caller]
 pub(crate) fn read_frame(stream: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut header = [0; 2];
-    if uninterrupted(|| stream.read(&mut header[..1])).expect("a frame or a clean end, no reset")
-        == 0
-    {
+    if uninterrupted(|| stream.read(&mut header[..1])).expect("a frame or a clean end") == 0 {
         return None;
     }
     stream.read_exact(&mut header[1..]).unwrap();
@@ -151,7 +149,7 @@ pub(crate) fn read_frame(stream: &mut impl Read) -> Option<(u8, Vec<u8>)> {
             u64::from_be_bytes(length)
         }
         n => {
-            assert!(n < 126, "a server masks nothing");
+            assert!(n < 126, "a server must not mask");
             u64::from(n)
         }
     };
@@ -160,13 +158,13 @@ pub(crate) fn read_frame(stream: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     Some((header[0], payload))
 }
 
-/// Reads up to the Close, and on to the clean end of the stream: its code.
+/// Reads up to the Close, which must be followed by a clean end of the stream. Returns its code.
 #[track_caller]
 pub(crate) fn read_close(stream: &mut impl Read) -> u16 {
     loop {
         let (first, payload) = read_frame(stream).expect("a Close before the end");
         if first == 0x88 {
-            assert_eq!(read_frame(stream), None, "nothing follows a Close");
+            assert_eq!(read_frame(stream), None, "nothing may follow a Close");
             return u16::from_be_bytes([payload[0], payload[1]]);
         }
     }

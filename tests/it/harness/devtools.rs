@@ -1,8 +1,8 @@
-//! A headless Chromium, driven over its debugging port:
+//! A headless Chromium, controlled over the Chrome debugging protocol:
 //! <https://chromedevtools.github.io/devtools-protocol/>.
 //!
-//! Without a Chromium the tests print that they were skipped; with `KENTROS_TEST_BROWSER=require`
-//! they fail instead. All tests of a run share one, each in a window and a context of its own.
+//! Without Chromium the tests report that they are skipped; with `KENTROS_TEST_BROWSER=require` they
+//! fail. All tests share one browser, each with its own window and browser context.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -17,13 +17,14 @@ use tungstenite::client::client_with_config;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message as Frame, WebSocket};
 
-use crate::harness::{GUARD, Steady, dial, until};
+use super::{GUARD, Steady, dial, until};
 
-/// Under these names it is packaged.
+/// The names of Chromium in distributions.
 const PROGRAMS: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 
-/// No sandbox, because CI is root; no host but this one, whatever a page or Chromium itself asks.
+/// Without a sandbox, because CI runs as root. Host names do not resolve, so that neither a page nor
+/// Chromium itself reaches another host.
 const FLAGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
@@ -37,8 +38,8 @@ const FLAGS: [&str; 10] = [
     "--remote-debugging-port=0",
 ];
 
-/// Runs Chromium until its own standard input ends. That pipe is this process's: however the tests
-/// end, Chromium ends with them, and its profile goes.
+/// A shell script that runs Chromium until standard input ends, then removes its profile. This
+/// process holds the other end of the pipe, so Chromium ends with the tests however they end.
 const KEEPER: &str = r#"
 profile=$1; shift
 mkdir -p "$profile"
@@ -46,21 +47,21 @@ TMPDIR=$profile "$@" --user-data-dir="$profile" about:blank </dev/null &
 exec 2>/dev/null
 cat >/dev/null
 kill $!; wait $!
-# A helper of Chromium may still write.
+# Child processes of Chromium may still write.
 until rm -rf "$profile"; do :; done
 "#;
 
-/// A Chromium that listens.
+/// A running Chromium.
 #[derive(Debug)]
 pub(crate) struct Browser {
-    /// Where it listens: `ws://127.0.0.1:PORT/devtools/browser/ID`.
+    /// Its URL for debugging, `ws://127.0.0.1:PORT/devtools/browser/ID`.
     url: String,
-    /// Holds the pipe that keeps it alive.
+    /// Holds the pipe that keeps Chromium running.
     _keeper: Child,
 }
 
 impl Browser {
-    /// The browser, or `None`, said plainly, where there is none.
+    /// The browser. Without one, reports that the test is skipped, or fails if it is required.
     pub(crate) fn find(test: &str) -> Option<&'static Self> {
         static FOUND: OnceLock<Result<Browser, String>> = OnceLock::new();
         match FOUND.get_or_init(Self::start) {
@@ -68,7 +69,7 @@ impl Browser {
             Err(why) => {
                 let required = std::env::var("KENTROS_TEST_BROWSER").is_ok_and(|v| v == "require");
                 assert!(!required, "{test} needs a browser: {why}");
-                crate::harness::say_skipped(test, &format!("no browser: {why}"));
+                super::say_skipped(test, &format!("no browser: {why}"));
                 None
             }
         }
@@ -86,31 +87,31 @@ impl Browser {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // An interrupt of the tests must not reach the keeper before it has tidied up.
+            // Ctrl-C must not end the script before it has removed the profile.
             .process_group(0)
             .spawn()
             .map_err(|error| format!("sh: {error}"))?;
-        let said = BufReader::new(keeper.stderr.take().expect("a pipe"));
+        let stderr = BufReader::new(keeper.stderr.take().expect("a pipe"));
         let (found, url) = bounded(1);
-        // Reads on to the end: a full pipe would stop Chromium.
+        // Reads to the end, because a full pipe would block Chromium.
         thread::spawn(move || {
-            for line in said.lines().map_while(Result::ok) {
+            for line in stderr.lines().map_while(Result::ok) {
                 if let Some(url) = line.strip_prefix("DevTools listening on ") {
                     let _ = found.try_send(url.to_owned());
                 }
             }
         });
         let url = url.recv_timeout(GUARD);
-        let url = url.map_err(|_| format!("{} told no DevTools port", program.display()))?;
+        let url = url.map_err(|_| format!("{} printed no DevTools URL", program.display()))?;
         Ok(Self { url, _keeper: keeper })
     }
 
-    /// A new window, empty, 1280 by 800, as a visitor who was never here.
+    /// Opens an empty window of 1280 by 800 pixels with an empty profile.
     pub(crate) fn page(&self) -> Page {
-        let authority = self.url.trim_start_matches("ws://").split('/').next().expect("an address");
-        let stream = dial(authority.parse().expect("an address"));
-        // Answers are delayed on purpose where the page waits for something.
-        stream.set_read_timeout(Some(4 * GUARD)).unwrap();
+        let authority = self.url.trim_start_matches("ws://").split('/').next().expect("a URL");
+        let stream = dial(authority.parse().expect("a URL"));
+        // Longer than `Page::until` waits.
+        stream.set_read_timeout(Some(2 * GUARD)).unwrap();
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = client_with_config(&self.url, Steady(stream), Some(config)).unwrap();
         let mut page = Page { socket, session: None, calls: 0, events: Vec::new() };
@@ -134,7 +135,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// One window, which closes when it is dropped, and the events of it.
+/// A window and its events. It closes on drop.
 #[derive(Debug)]
 pub(crate) struct Page {
     socket: WebSocket<Steady>,
@@ -144,13 +145,13 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Calls a method; events that come meanwhile are kept.
+    /// Calls a method. Keeps events that arrive in the meantime.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, params: impl Into<Value>) -> Value {
         self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
-    /// The same, with the browser's error where there is one.
+    /// Calls a method. Returns the browser's error if it fails.
     #[track_caller]
     fn try_call(&mut self, method: &str, params: impl Into<Value>) -> Result<Value, Value> {
         self.calls += 1;
@@ -185,7 +186,7 @@ impl Page {
         );
     }
 
-    /// The value of an expression in the page; a promise is waited for.
+    /// Evaluates an expression in the page. Waits for a promise.
     #[track_caller]
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
@@ -195,10 +196,10 @@ impl Page {
         answer["result"]["value"].take()
     }
 
-    /// Waits until an expression is true in whatever page the window leads to: a page that is just
-    /// left answers nothing.
+    /// Waits until an expression is true in a page to which the window navigates. It polls, because
+    /// a page that unloads does not answer.
     #[track_caller]
-    pub(crate) fn arrive(&mut self, what: &str, condition: &str) {
+    pub(crate) fn until_navigated(&mut self, what: &str, condition: &str) {
         until(what, || {
             let params = json!({"expression": condition, "returnByValue": true});
             let answer = self.try_call("Runtime.evaluate", params);
@@ -206,10 +207,10 @@ impl Page {
         });
     }
 
-    /// Waits until an expression is true in the page, looking at every frame: its value.
+    /// Waits until an expression is true, evaluating it at each animation frame. Returns its value.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, condition: &str) -> Value {
-        let guard = (3 * GUARD).as_millis();
+        let guard = GUARD.as_millis();
         let answer = self.eval(&format!(
             "new Promise((done) => {{
                 const late = setTimeout(() => done({{ late: document.body.innerText }}), {guard});
@@ -224,7 +225,7 @@ impl Page {
         ));
         if let Some(shown) = answer["late"].as_str() {
             let shown: String = shown.chars().take(2000).collect();
-            panic!("{what}: not within {guard} ms; the page shows:\n{shown}");
+            panic!("{what}: not within {GUARD:?}; the page shows:\n{shown}");
         }
         answer["value"].clone()
     }
@@ -248,18 +249,18 @@ impl Page {
         self.call("Input.dispatchKeyEvent", event);
     }
 
-    /// Enters a text where the focus is.
+    /// Types a text into the focused element.
     pub(crate) fn enter(&mut self, text: &str) {
         self.call("Input.insertText", json!({"text": text}));
     }
 
-    /// Loads the page anew.
+    /// Reloads the page.
     pub(crate) fn reload(&mut self) {
         let url = self.eval("location.href");
-        self.goto(url.as_str().expect("an address"));
+        self.goto(url.as_str().expect("a URL"));
     }
 
-    /// How many messages of this type came to the page's sockets.
+    /// The number of messages of this type that the page has received.
     pub(crate) fn received(&mut self, kind: &str) -> usize {
         self.flush();
         let start = format!("{{\"type\":\"{kind}\"");
@@ -272,25 +273,25 @@ impl Page {
         self.events.iter().filter(is).count()
     }
 
-    /// Makes the window this large, CSS pixels, at so many device pixels for each.
+    /// Resizes the window, in CSS pixels; `scale` is device pixels per CSS pixel.
     pub(crate) fn resize(&mut self, width: u32, height: u32, scale: f64) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600});
         self.call("Emulation.setDeviceMetricsOverride", size);
     }
 
-    /// What the visitor prefers: `light` or `dark`.
+    /// Sets the preferred color scheme: `light` or `dark`.
     pub(crate) fn prefer(&mut self, scheme: &str) {
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         self.call("Emulation.setEmulatedMedia", json!({"features": [feature]}));
     }
 
-    /// A picture of the window, PNG.
+    /// Takes a screenshot as PNG.
     pub(crate) fn picture(&mut self) -> Vec<u8> {
         let answer = self.call("Page.captureScreenshot", json!({"format": "png"}));
         base64(answer["data"].as_str().expect("a picture"))
     }
 
-    /// One of Chromium's own measurements, once `Performance` is enabled: seconds, bytes, counts.
+    /// A performance metric of Chromium. The domain `Performance` must be enabled.
     pub(crate) fn metric(&mut self, name: &str) -> f64 {
         let answer = self.call("Performance.getMetrics", json!({}));
         let metrics = answer["metrics"].as_array().expect("metrics");
@@ -298,7 +299,7 @@ impl Page {
         metric.and_then(|metric| metric["value"].as_f64()).expect(name)
     }
 
-    /// The URLs asked for so far.
+    /// The URLs that the page has requested.
     pub(crate) fn requests(&mut self) -> Vec<String> {
         self.flush();
         let events = self.events.iter().filter_map(|event| match event["method"].as_str()? {
@@ -309,8 +310,8 @@ impl Page {
         events.map(str::to_owned).collect()
     }
 
-    /// What was wrong so far: errors and warnings on the console, exceptions, what the browser
-    /// itself has to say (a violation of the security policy, a request that failed).
+    /// The errors so far: errors and warnings on the console, exceptions, and reports of the browser,
+    /// such as a violation of the Content Security Policy or a failed request.
     pub(crate) fn complaints(&mut self) -> Vec<String> {
         self.flush();
         let events = self.events.iter().filter(|event| {
@@ -329,7 +330,7 @@ impl Page {
         events.map(|event| event["params"].to_string()).collect()
     }
 
-    /// Events come in order: after an answer, those of before it are here.
+    /// Waits for pending events. They arrive before the response to a later call.
     fn flush(&mut self) {
         self.eval("0");
     }

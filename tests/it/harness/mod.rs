@@ -1,0 +1,46 @@
+//! What the tests share: servers, clients, engines, a browser. It contains no tests.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::never;
+
+pub(crate) mod dashboard;
+pub(crate) mod devtools;
+pub(crate) mod docker;
+pub(crate) mod fake_engine;
+pub(crate) mod members;
+mod messages;
+mod net;
+pub(crate) mod parity;
+pub(crate) mod podman;
+mod process;
+pub(crate) mod raw;
+pub(crate) mod real_engine;
+mod served;
+pub(crate) mod shutdown;
+mod ws;
+
+pub(crate) use messages::{keys, numbered, one_each, row, snapshot};
+pub(crate) use net::{Steady, dial, dial_narrow, is_pause, nowhere, tcp_socket, uninterrupted};
+pub(crate) use process::{Warnings, alone, belongings, memory, say_skipped, thread_names};
+pub(crate) use served::Served;
+pub(crate) use ws::Ws;
+
+/// The hang guard: the longest that a test waits for anything. Only a broken program reaches it,
+/// however busy the machine is.
+pub(crate) const GUARD: Duration = Duration::from_secs(60);
+
+/// Polls `condition` until it holds. For conditions that nothing but a counter shows.
+#[track_caller]
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + GUARD;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within {GUARD:?}");
+        pause(Duration::from_millis(1));
+    }
+}
+
+/// Yields the CPU for this time.
+pub(crate) fn pause(time: Duration) {
+    let _ = never::<()>().recv_timeout(time);
+}
