@@ -124,7 +124,7 @@ fn a_socket_without_a_listener_is_an_error_with_a_hint() {
     rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
     let host: DockerHost = format!("unix://{}", path.display()).parse().unwrap();
     let error = read(&mut DockerSource::new(host)).unwrap_err();
-    assert!(error.contains("connection refused") && error.contains("start the engine"), "{error}");
+    assert!(error.contains("connection refused") && error.contains("Start the engine"), "{error}");
     std::fs::remove_file(&path).unwrap();
 }
 
@@ -146,7 +146,7 @@ fn an_engine_that_is_too_old_is_an_error_with_a_hint() {
     let engine = FakeEngine::start(Kind::Stream);
     engine.set_api_version("1.40");
     let error = read(&mut DockerSource::new(engine.host())).unwrap_err();
-    assert!(error.contains("1.40") && error.contains("upgrade"), "{error}");
+    assert!(error.contains("1.40") && error.contains("Upgrade"), "{error}");
 }
 
 #[test]

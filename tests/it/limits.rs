@@ -166,7 +166,7 @@ fn each_limit_is_logged_once_however_often_it_is_hit() {
         "431 Request Header Fields Too Large",
         "rejected a subscription to more than 256 projects",
         "did not send its request within 5 seconds",
-        "more than 20 messages a second",
+        "more than 20 messages per second",
     ] {
         let found = lines.iter().filter(|line| line.contains(part)).count();
         assert_eq!(found, 1, "{part:?} in {lines:#?}");
@@ -228,11 +228,11 @@ fn each_limit_of_a_single_client_is_logged_once() {
 
     let lines = warnings.lines();
     for part in [
-        "sends more than 4096 bytes at once: it gets 1009",
-        "shows no sign of life for 300ms: it gets 1008",
+        "sent a message of more than 4096 bytes: closing it with 1009",
+        "was silent for 300ms: closing it with 1008",
         "413 Content Too Large",
-        "too much waits for it: it gets 1008",
-        "more than 300ms for one message: it is cut",
+        "its queue is full: closing it with 1008",
+        "more than 300ms to read one message: disconnected",
     ] {
         assert_eq!(lines.iter().filter(|line| line.contains(part)).count(), 1, "{lines:#?}");
     }
