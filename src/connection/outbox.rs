@@ -158,12 +158,6 @@ impl<S: Socket> Outbox<S> {
         rejected
     }
 
-    /// Has the processor fetch the line that [`offer`](Self::offer) touches, ahead of it: between
-    /// two turns the kernel's own work has driven it out of the cache.
-    pub(crate) fn prefetch(&self) {
-        std::hint::black_box(self.state.is_poisoned());
-    }
-
     /// Sends `frames` without blocking; `joined` is all their bytes. Costs one system call if the
     /// queue is empty. What the socket does not accept is queued.
     pub(crate) fn offer(&self, frames: &[Frame], joined: &[u8]) -> OfferResult {

@@ -34,13 +34,6 @@ impl Subscriber {
         }
     }
 
-    /// Has the processor fetch the memory that [`offer`](Self::offer) touches.
-    pub(super) fn prefetch(&self) {
-        if let Self::Client(client) = self {
-            client.outbox().prefetch();
-        }
-    }
-
     pub(super) fn evict(&self) {
         match self {
             Self::Client(client) => client.evict(),

@@ -8,9 +8,6 @@ use super::subscriber::Subscriber;
 use crate::connection::frame::Frame;
 use crate::connection::outbox::OfferResult;
 
-/// Clients whose memory is fetched together, which takes about as long as for one.
-const PREFETCHED: usize = 16;
-
 /// The frames for the clients of one view, joined once so that each client costs one system call.
 #[derive(Debug)]
 pub(super) struct WriteBatch {
@@ -96,13 +93,8 @@ pub(super) struct Report {
 pub(super) fn deliver(shard: &Shard<Subscriber>, batches: &Batches) -> Report {
     let mut report = Report::default();
     for (&view, batch) in batches {
-        for some in shard.members(view).chunks(PREFETCHED) {
-            for (_, subscriber) in some {
-                subscriber.prefetch();
-            }
-            for (id, subscriber) in some {
-                batch.offer(*id, subscriber, &mut report);
-            }
+        for (id, subscriber) in shard.members(view) {
+            batch.offer(*id, subscriber, &mut report);
         }
     }
     report
