@@ -1,13 +1,13 @@
-# kentros alone in an image: a static binary, no shell, no libraries, not root.
+# Image with only the static kentros binary: no shell, no libraries, not root.
 #
 #   docker build -t kentros .
 #
-# Where the binary is built already, without Rust in a container: deploy/local.Dockerfile.
+# To use a binary that you built outside the container, see deploy/local.Dockerfile.
 
 FROM rust:1-slim AS build
 WORKDIR /kentros
 COPY . .
-# The target is named, so that the flag is for the program and not for what runs in the build.
+# With --target, the flag applies to the program and not to build scripts and macros.
 RUN target=$(rustc -vV | sed -n 's/^host: //p') \
     && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" \
     && mv "target/$target/release/kentros" /bin/kentros
@@ -16,9 +16,9 @@ FROM scratch
 COPY --from=build /bin/kentros /kentros
 ENV KENTROS_ADDR=0.0.0.0:9001
 EXPOSE 9001
-# Nobody. To read the engine's socket it takes the socket's group besides:
-# --group-add "$(stat -c %g /var/run/docker.sock)"
+# Unprivileged. To read the engine's socket, add the socket's group:
+# docker run --group-add "$(stat -c %g /var/run/docker.sock)"
 USER 65534:65534
 HEALTHCHECK --interval=30s --timeout=6s --start-period=5s CMD ["/kentros", "healthcheck"]
-# It is open to other containers: give it KENTROS_TOKEN, or --no-auth behind its name.
+# The address is reachable from other containers: set KENTROS_TOKEN, or append --no-auth.
 ENTRYPOINT ["/kentros"]

@@ -329,11 +329,11 @@ fn kentros_stats_sends_the_token_of_its_environment() {
     assert_eq!(rows.as_object().unwrap().len(), 3);
     let (status, _, err) = run(kentros(&args));
     assert_eq!(status, 1);
-    assert!(err.contains("wants a token") && err.contains("KENTROS_TOKEN"), "{err}");
+    assert!(err.contains("requires a token") && err.contains("KENTROS_TOKEN"), "{err}");
     let mut command = kentros(&args);
     command.env("KENTROS_TOKEN", format!("{TOKEN}x"));
     let (status, _, err) = run(command);
-    assert!(status == 1 && err.contains("another token") && !err.contains(TOKEN), "{err}");
+    assert!(status == 1 && err.contains("rejected the token") && !err.contains(TOKEN), "{err}");
 }
 
 #[test]

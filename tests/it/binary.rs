@@ -158,7 +158,7 @@ fn a_port_in_use_exits_with_status_1_and_names_the_address() {
     let addr = taken.local_addr().unwrap().to_string();
     let (status, out, err) = run(kentros(&["--demo", "1", "--addr", &addr]));
     assert_eq!(status, 1, "{err}");
-    assert!(err.contains(&addr) && err.contains("choose another"), "{err}");
+    assert!(err.contains(&addr) && err.contains("--addr HOST:PORT"), "{err}");
     assert_eq!(out, "");
 }
 

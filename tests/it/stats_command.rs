@@ -77,7 +77,7 @@ fn a_hub_without_an_engine_is_an_error_with_the_fix() {
     for args in [&["stats", "--once", "--url", &url][..], &["stats", "--url", &url]] {
         let (status, out, err) = run(kentros(args));
         assert_eq!((status, out.as_str()), (1, ""));
-        assert!(err.contains(&url) && err.contains("start the engine"), "{err}");
+        assert!(err.contains(&url) && err.contains("Start the engine"), "{err}");
     }
 }
 

@@ -237,9 +237,9 @@ fn a_lost_hub_is_reported_and_reconnected_when_it_returns() {
     top.shows_text("2 containers");
     server.shutdown();
     hub.shutdown();
-    let screen = top.shows_text("no fresh figures");
+    let screen = top.shows_text("stats are stale");
     assert!(screen[4].starts_with("  web"), "the last values stay on the screen: {screen:#?}");
-    top.shows_text(&format!("cannot reach ws://{addr}"));
+    top.shows_text(&format!("cannot connect to ws://{addr}"));
     let hub = Hub::spawn(HubConfig::default()).unwrap();
     let mut server = None;
     // Another test may use the port for a moment.
@@ -288,7 +288,7 @@ fn top_reads_an_engine_directly_and_waits_for_one_that_is_down() {
 
     let mut top = Terminal::top(&["--docker-host", "unix:///nowhere/kentros.sock"], &[]);
     top.shows_text("/nowhere/kentros.sock");
-    top.shows_text("no fresh figures");
+    top.shows_text("stats are stale");
     top.press("q");
     assert_eq!(top.ended().0.code(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! The command line and the environment: each flag has its variable, and the flag wins.
+//! Parses the command line and the environment.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -7,76 +7,75 @@ use kentros::DockerHost;
 use lexopt::{Arg, Parser, ValueExt};
 use log::LevelFilter;
 
-use crate::access::{self, AccessOptions};
-use crate::feed::From;
-use crate::find::{self, Surroundings};
-use crate::flags::{FLAGS, Given, Job, Value};
+use crate::access_options::{AccessOptions, parse_access, parse_token};
+use crate::engine_discovery::{self, Environment};
+use crate::flag_values::{
+    parse_address, parse_base_path, parse_container_count, parse_duration, parse_stats_url,
+};
+use crate::flags::{FLAGS, FlagValue, ParsedFlags, Subcommand};
 use crate::healthcheck::Healthcheck;
-use crate::logging::Format;
+use crate::logging::{LogFormat, LogOptions};
 use crate::stats::StatsOptions;
+use crate::stats_feed::FeedTarget;
 use crate::top::TopOptions;
-use crate::values::{address, base, containers, duration, url};
 
-/// What `--help` says.
+/// The output of `--help`.
 pub(crate) const HELP: &str = include_str!("help.txt");
 
-/// What the program is to do.
+/// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    Serve(Options, Log),
-    Stats(StatsOptions, Log),
-    Top(TopOptions, Log),
-    Healthcheck(Healthcheck, Log),
+pub(crate) enum CliCommand {
+    Serve(ServeOptions, LogOptions),
+    Stats(StatsOptions, LogOptions),
+    Top(TopOptions, LogOptions),
+    Healthcheck(Healthcheck, LogOptions),
     Help,
     Version,
 }
 
+/// The options of the server.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Options {
+pub(crate) struct ServeOptions {
     pub(crate) addr: String,
-    /// What every path begins with: `/path`, or nothing.
+    /// The prefix of every path: `/path`, or empty.
     pub(crate) base: String,
-    pub(crate) source: Source,
+    pub(crate) source: SourceChoice,
     pub(crate) interval: Duration,
     pub(crate) access: AccessOptions,
 }
 
-/// How much is logged, and how.
-pub(crate) type Log = (LevelFilter, Format);
-
+/// The source of the stats that the server publishes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum SourceChoice {
     Engine(DockerHost),
+    /// This many simulated containers.
     Demo(usize),
 }
 
-/// Reads the arguments, and of the environment what they leave open.
+/// Parses the arguments. Flags take precedence over environment variables.
 ///
 /// # Errors
-/// A sentence that names the argument or variable and what it may be.
+/// A message that names the argument or variable and what is expected.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
-    around: &Surroundings<'_>,
-) -> Result<Command, String> {
-    let mut given = Given::default();
-    let mut job = Job::Serve;
+    environment: &Environment<'_>,
+) -> Result<CliCommand, String> {
+    let mut flags = ParsedFlags::default();
+    let mut subcommand = Subcommand::Serve;
     let mut parser = Parser::from_args(args);
-    let sentence = |error: lexopt::Error| match error {
-        // Without the value, which may be a token.
-        lexopt::Error::NonUnicodeValue(_) => "what is given must be text, in UTF-8".to_owned(),
+    let message = |error: lexopt::Error| match error {
+        // The value may be a token: do not print it.
+        lexopt::Error::NonUnicodeValue(_) => "an argument is not valid UTF-8".to_owned(),
         other => other.to_string(),
     };
-    while let Some(arg) = parser.next().map_err(sentence)? {
+    while let Some(arg) = parser.next().map_err(message)? {
         let name = match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
-            Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
-            Arg::Value(word) if job == Job::Serve => {
-                let text = word.to_string_lossy();
-                job = Job::of(&text).ok_or_else(|| {
-                    format!(
-                        "{text:?} is no command: stats, top and healthcheck are; without one, \
-                         kentros serves"
-                    )
+            Arg::Long("help") | Arg::Short('h') => return Ok(CliCommand::Help),
+            Arg::Long("version") | Arg::Short('V') => return Ok(CliCommand::Version),
+            Arg::Value(word) if subcommand == Subcommand::Serve => {
+                let name = word.to_string_lossy();
+                subcommand = Subcommand::from_name(&name).ok_or_else(|| {
+                    format!("unknown command {name:?}: expected stats, top or healthcheck")
                 })?;
                 continue;
             }
@@ -86,83 +85,103 @@ pub(crate) fn parse(
         let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
             return Err(Arg::Long(&name).unexpected().to_string());
         };
-        let text = if flag.valued {
-            parser.value().and_then(ValueExt::string).map_err(sentence)?
+        let text = if flag.takes_value {
+            parser.value().and_then(ValueExt::string).map_err(message)?
         } else {
             String::new()
         };
-        given.flag(flag, &text);
+        flags.set_from_command_line(flag, &text);
     }
     for flag in &FLAGS {
-        if !job.takes(flag.of) {
-            if given.has(flag.name) {
-                return Err(format!("--{} has a meaning only {}", flag.name, flag.of.place()));
+        if !subcommand.accepts(flag.scope) {
+            if flags.contains(flag.name) {
+                return Err(format!("--{} is only valid {}", flag.name, flag.scope.describe()));
             }
         } else if let Some(variable) = flag.variable
-            && !given.has(flag.name)
-            && let Some(text) = (around.variable)(variable)
+            && !flags.contains(flag.name)
+            && let Some(text) = (environment.variable)(variable)
         {
-            given.variable(flag, variable, text);
+            flags.set_from_environment(flag, variable, text);
         }
     }
-    let log_level = given.read("log-level", LevelFilter::Info, |text| {
-        text.parse().map_err(|_| "off, error, warn, info, debug or trace is wanted".into())
-    })?;
-    let log_format = given.read("log-format", Format::Text, |text| match text {
-        "text" => Ok(Format::Text),
-        "json" => Ok(Format::Json),
-        _ => Err("text or json is wanted".into()),
-    })?;
-    let log = (log_level, log_format);
-    let interval = given.read("interval", Duration::from_secs(1), duration)?;
-    let addr = given.read("addr", "127.0.0.1:9001".into(), address)?;
-    let base = given.read("base", String::new(), base)?;
-    if job == Job::Healthcheck {
-        return Ok(Command::Healthcheck(
-            Healthcheck { addr, base, ready: given.has("ready") },
-            log,
-        ));
-    }
-    if job != Job::Serve {
-        let from = match given.read("url", None, |text| url(text).map(Some))? {
-            Some(url) => From::Hub(url, access::token(&given)?),
-            None => From::Engine(engine(&given, around)?),
-        };
-        let project = given.text("project");
-        let dumb = (around.variable)("TERM").as_deref() == Some("dumb");
-        if job == Job::Top {
-            let colour = (around.variable)("NO_COLOR").is_none();
-            return Ok(Command::Top(TopOptions { from, interval, project, colour, dumb }, log));
-        }
-        let (once, json) = (given.has("once"), given.has("json"));
-        return Ok(Command::Stats(StatsOptions { from, interval, project, once, json, dumb }, log));
-    }
-    let source = match given.read("demo", None, |text| containers(text).map(Some))? {
-        Some(containers) => Source::Demo(containers),
-        None => Source::Engine(engine(&given, around)?),
-    };
-    let access = access::read(&given)?;
-    Ok(Command::Serve(Options { addr, base, source, interval, access }, log))
+    command(subcommand, &flags, environment)
 }
 
-/// The engine that the flag names, or that is found.
-fn engine(given: &Given, around: &Surroundings<'_>) -> Result<DockerHost, String> {
-    let found = match given.get("docker-host") {
-        Some(Value { name, text }) => find::named(text.clone(), name, around),
-        None => find::engine(around)?,
+fn command(
+    subcommand: Subcommand,
+    flags: &ParsedFlags,
+    environment: &Environment<'_>,
+) -> Result<CliCommand, String> {
+    let log = log_options(flags)?;
+    let interval = flags.parse_or("interval", Duration::from_secs(1), parse_duration)?;
+    let addr = flags.parse_or("addr", "127.0.0.1:9001".into(), parse_address)?;
+    let base = flags.parse_or("base", String::new(), parse_base_path)?;
+    let target = || match flags.parse_or("url", None, |text| parse_stats_url(text).map(Some))? {
+        Some(url) => Ok::<_, String>(FeedTarget::Hub(url, parse_token(flags)?)),
+        None => Ok(FeedTarget::Engine(docker_host(flags, environment)?)),
+    };
+    let project = flags.text("project");
+    let is_dumb = (environment.variable)("TERM").as_deref() == Some("dumb");
+    Ok(match subcommand {
+        Subcommand::Serve => {
+            let demo =
+                flags.parse_or("demo", None, |text| parse_container_count(text).map(Some))?;
+            let source = match demo {
+                Some(containers) => SourceChoice::Demo(containers),
+                None => SourceChoice::Engine(docker_host(flags, environment)?),
+            };
+            let access = parse_access(flags)?;
+            CliCommand::Serve(ServeOptions { addr, base, source, interval, access }, log)
+        }
+        Subcommand::Stats => {
+            let (once, json) = (flags.contains("once"), flags.contains("json"));
+            let target = target()?;
+            CliCommand::Stats(StatsOptions { target, interval, project, once, json, is_dumb }, log)
+        }
+        Subcommand::Top => {
+            let target = target()?;
+            let color = (environment.variable)("NO_COLOR").is_none();
+            CliCommand::Top(TopOptions { target, interval, project, color, is_dumb }, log)
+        }
+        Subcommand::Healthcheck => {
+            let ready = flags.contains("ready");
+            CliCommand::Healthcheck(Healthcheck { addr, base, ready }, log)
+        }
+    })
+}
+
+fn log_options(flags: &ParsedFlags) -> Result<LogOptions, String> {
+    let level = flags.parse_or("log-level", LevelFilter::Info, |text| {
+        text.parse().map_err(|_| "expected off, error, warn, info, debug or trace".into())
+    })?;
+    let format = flags.parse_or("log-format", LogFormat::Text, |text| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("expected text or json".into()),
+    })?;
+    Ok(LogOptions { level, format })
+}
+
+/// The engine set by `--docker-host`, or the one that is discovered.
+fn docker_host(flags: &ParsedFlags, environment: &Environment<'_>) -> Result<DockerHost, String> {
+    let engine = match flags.get("docker-host") {
+        Some(FlagValue { name, text }) => {
+            engine_discovery::with_address(text.clone(), name, environment)
+        }
+        None => engine_discovery::discover(environment)?,
     };
     let host = || {
-        let mut host: DockerHost = found.host.parse()?;
-        if let Some(folder) = &found.certificates {
+        let mut host: DockerHost = engine.host.parse()?;
+        if let Some(folder) = &engine.certificates {
             host = host.with_tls(folder)?;
         }
         Ok(host)
     };
-    let host = host().map_err(|error: kentros::Error| format!("{}: {error}", found.by))?;
-    match (around.variable)("DOCKER_API_VERSION") {
-        Some(version) => host
-            .with_api_version(&version)
-            .map_err(|error| format!("DOCKER_API_VERSION: {error}; unset, it is negotiated")),
+    let host = host().map_err(|error: kentros::Error| format!("{}: {error}", engine.set_by))?;
+    match (environment.variable)("DOCKER_API_VERSION") {
+        Some(version) => host.with_api_version(&version).map_err(|error| {
+            format!("DOCKER_API_VERSION: {error}. Unset it to negotiate the version")
+        }),
         None => Ok(host),
     }
 }

@@ -3,32 +3,32 @@ use std::path::Path;
 
 use super::*;
 
-type Pairs<'a> = &'a [(&'a str, &'a str)];
+type Variables<'a> = &'a [(&'a str, &'a str)];
 
-fn command(args: &[&str], env: Pairs<'_>) -> Result<Command, String> {
+fn command(args: &[&str], env: Variables<'_>) -> Result<CliCommand, String> {
     let variable =
         |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-    let around = Surroundings { variable: &variable, root: Path::new("/nowhere") };
-    parse(args.iter().map(OsString::from), &around)
+    let environment = Environment { variable: &variable, root: Path::new("/nowhere") };
+    parse(args.iter().map(OsString::from), &environment)
 }
 
-fn serve(args: &[&str], env: &[(&str, &str)]) -> Options {
+fn serve(args: &[&str], env: &[(&str, &str)]) -> ServeOptions {
     match command(args, env) {
-        Ok(Command::Serve(options, _)) => options,
+        Ok(CliCommand::Serve(options, _)) => options,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn without_anything_it_serves_the_local_engine_on_loopback() {
+fn the_default_is_to_serve_the_local_engine_on_loopback() {
     let options = serve(&[], &[]);
     assert_eq!(options.addr, "127.0.0.1:9001");
-    assert_eq!(options.source, Source::Engine(DockerHost::default()));
+    assert_eq!(options.source, SourceChoice::Engine(DockerHost::default()));
     assert_eq!(options.interval, Duration::from_secs(1));
 }
 
 #[test]
-fn each_flag_has_its_variable_and_wins_over_it() {
+fn a_flag_takes_precedence_over_its_variable() {
     let env = [
         ("KENTROS_ADDR", "[::1]:1"),
         ("KENTROS_BASE", "/a/b/"),
@@ -37,54 +37,54 @@ fn each_flag_has_its_variable_and_wins_over_it() {
         ("KENTROS_LOG_LEVEL", "debug"),
         ("KENTROS_LOG_FORMAT", "json"),
     ];
-    let wanted = Options {
+    let expected = ServeOptions {
         addr: "[::1]:1".into(),
         base: "/a/b".into(),
-        source: Source::Demo(3),
+        source: SourceChoice::Demo(3),
         interval: Duration::from_millis(500),
         access: AccessOptions::default(),
     };
-    let log = (LevelFilter::Debug, Format::Json);
-    assert_eq!(command(&[], &env), Ok(Command::Serve(wanted, log)));
+    let log = LogOptions { level: LevelFilter::Debug, format: LogFormat::Json };
+    assert_eq!(command(&[], &env), Ok(CliCommand::Serve(expected, log)));
     assert_eq!(serve(&["--addr", "a:2"], &env).addr, "a:2");
     assert_eq!(serve(&["--addr=a:3"], &env).addr, "a:3");
 }
 
 #[test]
-fn the_engine_is_the_flags_then_ours_then_dockers() {
+fn the_docker_host_flag_precedes_its_variable_and_docker_host() {
     let host = |args: &[&str], env: &[(&str, &str)]| match serve(args, env).source {
-        Source::Engine(host) => host.to_string(),
-        Source::Demo(_) => "demo".into(),
+        SourceChoice::Engine(host) => host.to_string(),
+        SourceChoice::Demo(_) => "demo".into(),
     };
     let docker = ("DOCKER_HOST", "tcp://a:1");
-    let ours = ("KENTROS_DOCKER_HOST", "tcp://b:2");
+    let kentros = ("KENTROS_DOCKER_HOST", "tcp://b:2");
     assert_eq!(host(&[], &[docker]), "tcp://a:1");
-    assert_eq!(host(&[], &[docker, ours]), "tcp://b:2");
-    assert_eq!(host(&["--docker-host", "tcp://c:3"], &[docker, ours]), "tcp://c:3");
+    assert_eq!(host(&[], &[docker, kentros]), "tcp://b:2");
+    assert_eq!(host(&["--docker-host", "tcp://c:3"], &[docker, kentros]), "tcp://c:3");
 }
 
 #[test]
-fn an_engine_named_by_a_flag_is_spoken_to_with_tls_where_the_variables_say_so() {
+fn docker_tls_variables_apply_to_the_docker_host_flag() {
     let env = [("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", "/nowhere")];
-    // Built in or not, it is the folder that is named.
+    // The error mentions the folder with and without the feature `tls`.
     let error = command(&["--docker-host", "tcp://a:1"], &env).unwrap_err();
     assert!(error.starts_with("--docker-host: ") && error.contains("/nowhere"), "{error}");
-    let ours = [env[0], env[1], ("KENTROS_DOCKER_HOST", "tcp://a:1")];
-    let error = command(&[], &ours).unwrap_err();
+    let kentros = [env[0], env[1], ("KENTROS_DOCKER_HOST", "tcp://a:1")];
+    let error = command(&[], &kentros).unwrap_err();
     assert!(error.starts_with("KENTROS_DOCKER_HOST: "), "{error}");
-    // A Unix socket takes no TLS.
+    // The variables do not apply to Unix sockets.
     assert!(command(&["--docker-host", "unix:///a"], &env).is_ok());
 }
 
 #[test]
-fn an_api_version_that_cannot_be_is_named_by_its_variable() {
+fn an_invalid_api_version_is_an_error_that_names_the_variable() {
     let error = command(&[], &[("DOCKER_API_VERSION", "1.40")]).unwrap_err();
-    assert!(error.starts_with("DOCKER_API_VERSION: API version \"1.40\": 1.41"), "{error}");
+    assert!(error.starts_with("DOCKER_API_VERSION: ") && error.contains("\"1.40\""), "{error}");
     assert!(command(&[], &[("DOCKER_API_VERSION", "1.43")]).is_ok());
 }
 
 #[test]
-fn a_token_is_given_once_and_no_error_repeats_it() {
+fn only_one_token_can_be_set_and_no_error_contains_it() {
     const TOKEN: &str = "6f1ed002ab559585";
     let env = ("KENTROS_TOKEN", TOKEN);
     let with = |args: &[&str], env: &[(&str, &str)]| command(args, env).map(drop);
@@ -93,42 +93,50 @@ fn a_token_is_given_once_and_no_error_repeats_it() {
     assert_eq!(serve(&["--token", TOKEN], &[]).access, serve(&[], &[env]).access);
     assert_ne!(serve(&[], &[]).access, serve(&[], &[env]).access);
     assert!(!format!("{:?}", serve(&[], &[env])).contains(TOKEN));
-    let cases: [(&[&str], Pairs<'_>, &str); 9] = [
-        (&["--token", "fifteen-letters"], &[], "--token: a token must have at least 16 characters"),
-        (&["--token", "6f1ed002ab55 9585"], &[], "--token: a token may contain only"),
-        (&[], &[("KENTROS_TOKEN", "")], "KENTROS_TOKEN: a token must have at least 16 characters"),
-        (&[], &[("KENTROS_TOKEN_FILE", "")], "KENTROS_TOKEN_FILE \"\": the token cannot be read"),
-        (&["--token-file", "/nowhere/t"], &[], "--token-file \"/nowhere/t\": the token cannot"),
-        (&["--token-file", "/nowhere/t"], &[env], "--token-file \"/nowhere/t\": the token cannot"),
-        (&["--token", TOKEN, "--token-file", "/t"], &[], "--token and --token-file: one"),
-        (&[], &[env, ("KENTROS_TOKEN_FILE", "/t")], "KENTROS_TOKEN and KENTROS_TOKEN_FILE: one"),
-        (&["--no-auth"], &[env], "--no-auth lets in everyone, and a token is set"),
+    let cases: [(&[&str], Variables<'_>, &str); 9] = [
+        (&["--token", "fifteen-letters"], &[], "invalid --token: a token "),
+        (&["--token", "6f1ed002ab55 9585"], &[], "invalid --token: a token "),
+        (&[], &[("KENTROS_TOKEN", "")], "invalid KENTROS_TOKEN: a token "),
+        (&[], &[("KENTROS_TOKEN_FILE", "")], "cannot read KENTROS_TOKEN_FILE \"\": "),
+        (&["--token-file", "/nowhere/t"], &[], "cannot read --token-file \"/nowhere/t\": "),
+        (&["--token-file", "/nowhere/t"], &[env], "cannot read --token-file \"/nowhere/t\": "),
+        (
+            &["--token", TOKEN, "--token-file", "/t"],
+            &[],
+            "--token cannot be used with --token-file",
+        ),
+        (
+            &[],
+            &[env, ("KENTROS_TOKEN_FILE", "/t")],
+            "KENTROS_TOKEN cannot be used with KENTROS_TOKEN_FILE",
+        ),
+        (&["--no-auth"], &[env], "--no-auth cannot be used with a token"),
     ];
     for (args, env, part) in cases {
         let error = command(args, env).unwrap_err();
         assert!(error.contains(part), "{args:?}: {error}");
         assert!(!error.contains("fifteen") && !error.contains("6f1e"), "{error}");
     }
-    let odd = OsString::from_vec([TOKEN.as_bytes(), b"\xff"].concat());
-    let around = Surroundings { variable: &|_| None, root: Path::new("/nowhere") };
-    let error = parse(["--token".into(), odd], &around).unwrap_err();
+    let invalid = OsString::from_vec([TOKEN.as_bytes(), b"\xff"].concat());
+    let environment = Environment { variable: &|_| None, root: Path::new("/nowhere") };
+    let error = parse(["--token".into(), invalid], &environment).unwrap_err();
     assert!(error.contains("UTF-8") && !error.contains("6f1e"), "{error}");
 }
 
 #[test]
-fn some_flags_can_be_given_several_times_and_replace_their_variable() {
+fn repeated_flags_are_collected_and_replace_their_variable() {
     let env = ("KENTROS_ALLOW_HOST", "a.example, b.example,");
-    let of = |args: &[&str], env: &[(&str, &str)]| serve(args, env).access;
-    let two = of(&["--allow-host", "a.example", "--allow-host=b.example"], &[]);
-    assert_eq!(of(&[], &[env]), two);
-    assert_eq!(of(&["--allow-host", "a.example,b.example"], &[]), two);
-    assert_ne!(of(&["--allow-host", "c.example"], &[env]), two);
-    // Of others the last one counts.
+    let access = |args: &[&str], env: &[(&str, &str)]| serve(args, env).access;
+    let two = access(&["--allow-host", "a.example", "--allow-host=b.example"], &[]);
+    assert_eq!(access(&[], &[env]), two);
+    assert_eq!(access(&["--allow-host", "a.example,b.example"], &[]), two);
+    assert_ne!(access(&["--allow-host", "c.example"], &[env]), two);
+    // Of other repeated flags the last one is used.
     assert_eq!(serve(&["--addr", "a:1", "--addr", "b:2"], &[]).addr, "b:2");
 }
 
 #[test]
-fn the_help_names_every_flag_and_variable() {
+fn help_lists_every_flag_and_variable() {
     for flag in &FLAGS {
         assert!(HELP.contains(&format!("--{}", flag.name)), "--{}", flag.name);
         if let Some(variable) = flag.variable {
@@ -138,61 +146,58 @@ fn the_help_names_every_flag_and_variable() {
 }
 
 #[test]
-fn stats_are_of_the_engine_or_of_a_hub() {
+fn stats_reads_an_engine_or_the_hub_at_url() {
     let stats = |args: &[&str]| match command(args, &[]) {
-        Ok(Command::Stats(options, _)) => options,
+        Ok(CliCommand::Stats(options, _)) => options,
         other => panic!("{other:?}"),
     };
     let engine = stats(&["stats", "--once"]);
-    assert_eq!(engine.from, From::Engine(DockerHost::default()));
+    assert_eq!(engine.target, FeedTarget::Engine(DockerHost::default()));
     assert!(engine.once && !engine.json);
     let hub = stats(&["stats", "--json", "--url", "ws://a:1/ws/stats", "--project", "shop"]);
-    assert_eq!(hub.from, From::Hub("ws://a:1/ws/stats".into(), None));
+    assert_eq!(hub.target, FeedTarget::Hub("ws://a:1/ws/stats".into(), None));
     assert_eq!(hub.project.as_deref(), Some("shop"));
 }
 
 #[test]
-fn a_healthcheck_finds_the_server_by_its_own_settings() {
+fn healthcheck_uses_the_address_and_base_of_the_server() {
     let env = [("KENTROS_ADDR", "0.0.0.0:80"), ("KENTROS_BASE", "/"), ("KENTROS_DEMO", "many")];
-    let wanted = Healthcheck { addr: "0.0.0.0:80".into(), base: String::new(), ready: true };
+    let expected = Healthcheck { addr: "0.0.0.0:80".into(), base: String::new(), ready: true };
     match command(&["healthcheck", "--ready"], &env) {
-        Ok(Command::Healthcheck(healthcheck, _)) => assert_eq!(healthcheck, wanted),
+        Ok(CliCommand::Healthcheck(healthcheck, _)) => assert_eq!(healthcheck, expected),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn what_cannot_be_read_is_named_with_what_it_may_be() {
+fn an_error_names_the_flag_and_what_is_expected() {
     let cases: [(&[&str], &str); 21] = [
         (&["--adr", "x"], "--adr"),
         (&["--addr"], "--addr"),
-        (&["--addr", "nowhere"], "--addr \"nowhere\": HOST:PORT is wanted"),
-        (&["--interval", "soon"], "--interval \"soon\": a time"),
+        (&["--addr", "nowhere"], "invalid --addr \"nowhere\": expected HOST:PORT"),
+        (&["--interval", "soon"], "invalid --interval \"soon\": expected a time"),
         (&["--interval", "0"], "100ms to 1h"),
-        (&["--demo", "0"], "--demo \"0\": a number"),
+        (&["--demo", "0"], "invalid --demo \"0\": expected a number"),
         (&["--log-level", "loud"], "off, error"),
-        (&["stat"], "stat"),
-        (&["--base", "stats"], "--base \"stats\": a path"),
-        (&["--base", "/a b"], "--base \"/a b\": a path"),
-        (&["healthcheck", "--url", "ws://a"], "--url has a meaning only after kentros stats or"),
-        (&["top", "--url", "wss://a/ws/stats"], "--url \"wss://a/ws/stats\": wss:// is not spoken"),
-        (&["stats", "--url", "http://a"], "--url \"http://a\": a stats socket is wanted"),
-        (&["--max-clients", "0"], "--max-clients \"0\": a number of clients from 1 to 12000"),
-        (&["--max-clients-per-address", "-1"], "--max-clients-per-address \"-1\": a number"),
-        (&["--allow-origin", "null"], "--allow-origin \"null\": expected an origin"),
-        (&["--allow-host", "a,b:80"], "--allow-host \"b:80\": expected a host name without a port"),
-        (
-            &["--trust-proxy", "nginx"],
-            "--trust-proxy \"nginx\": expected an IP address or a network",
-        ),
-        (&["stats", "--no-auth"], "--no-auth has a meaning only without a command"),
-        (&["--once"], "--once has a meaning only after kentros stats"),
-        (&["stats", "--demo", "3"], "--demo has a meaning only without a command"),
+        (&["stat"], "unknown command \"stat\": expected stats"),
+        (&["--base", "stats"], "--base \"stats\": expected a path"),
+        (&["--base", "/a b"], "--base \"/a b\": expected a path"),
+        (&["healthcheck", "--url", "ws://a"], "--url is only valid with `kentros stats` or"),
+        (&["top", "--url", "wss://a/ws/stats"], "--url \"wss://a/ws/stats\": wss:// is not"),
+        (&["stats", "--url", "http://a"], "--url \"http://a\": expected the URL of a stats"),
+        (&["--max-clients", "0"], "--max-clients \"0\": expected a number of clients"),
+        (&["--max-clients-per-address", "-1"], "--max-clients-per-address \"-1\": expected"),
+        (&["--allow-origin", "null"], "invalid --allow-origin \"null\": "),
+        (&["--allow-host", "a,b:80"], "invalid --allow-host \"b:80\": "),
+        (&["--trust-proxy", "nginx"], "invalid --trust-proxy \"nginx\": "),
+        (&["stats", "--no-auth"], "--no-auth is only valid without a command"),
+        (&["--once"], "--once is only valid with `kentros stats`"),
+        (&["stats", "--demo", "3"], "--demo is only valid without a command"),
     ];
     for (args, part) in cases {
         let error = command(args, &[]).unwrap_err();
         assert!(error.contains(part), "{args:?}: {error}");
     }
     let error = command(&[], &[("KENTROS_LOG_FORMAT", "xml")]).unwrap_err();
-    assert_eq!(error, "KENTROS_LOG_FORMAT \"xml\": text or json is wanted");
+    assert_eq!(error, "invalid KENTROS_LOG_FORMAT \"xml\": expected text or json");
 }

@@ -1,46 +1,43 @@
-//! The flags, and what was given for each.
+//! The command-line flags, and the values given for them.
 
 use std::collections::BTreeMap;
 
-/// One flag: what it is called, here and in the environment, and for what.
+/// A flag and its environment variable.
 pub(crate) struct Flag {
+    /// The name, without the leading dashes.
     pub(crate) name: &'static str,
     pub(crate) variable: Option<&'static str>,
-    /// Whether a value follows it.
-    pub(crate) valued: bool,
-    pub(crate) of: Of,
-    /// Whether it can be given several times.
-    pub(crate) several: bool,
+    pub(crate) takes_value: bool,
+    pub(crate) scope: FlagScope,
+    /// Whether the values of repeated flags are collected. Otherwise the last one is used.
+    pub(crate) repeatable: bool,
 }
 
-/// The program's jobs, by the word that names each.
+/// The subcommand on the command line.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Job {
+pub(crate) enum Subcommand {
+    /// No subcommand.
     Serve,
     Stats,
     Top,
     Healthcheck,
 }
 
-/// Which of the jobs a flag is for.
+/// The subcommands that accept a flag.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Of {
-    Any,
+pub(crate) enum FlagScope {
+    All,
     Serve,
-    /// Serve, and healthcheck, which finds the server by it.
-    Server,
-    /// All that may read an engine.
-    Reader,
-    /// Stats and top.
-    Watch,
+    ServeHealthcheck,
+    ServeStatsTop,
+    StatsTop,
     Stats,
     Healthcheck,
 }
 
-impl Job {
-    /// The job of this word.
-    pub(crate) fn of(word: &str) -> Option<Self> {
-        match word {
+impl Subcommand {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match name {
             "stats" => Some(Self::Stats),
             "top" => Some(Self::Top),
             "healthcheck" => Some(Self::Healthcheck),
@@ -48,104 +45,104 @@ impl Job {
         }
     }
 
-    pub(crate) fn takes(self, of: Of) -> bool {
-        match of {
-            Of::Any => true,
-            Of::Serve => self == Self::Serve,
-            Of::Server => matches!(self, Self::Serve | Self::Healthcheck),
-            Of::Reader => self != Self::Healthcheck,
-            Of::Watch => matches!(self, Self::Stats | Self::Top),
-            Of::Stats => self == Self::Stats,
-            Of::Healthcheck => self == Self::Healthcheck,
+    pub(crate) fn accepts(self, scope: FlagScope) -> bool {
+        match scope {
+            FlagScope::All => true,
+            FlagScope::Serve => self == Self::Serve,
+            FlagScope::ServeHealthcheck => matches!(self, Self::Serve | Self::Healthcheck),
+            FlagScope::ServeStatsTop => self != Self::Healthcheck,
+            FlagScope::StatsTop => matches!(self, Self::Stats | Self::Top),
+            FlagScope::Stats => self == Self::Stats,
+            FlagScope::Healthcheck => self == Self::Healthcheck,
         }
     }
 }
 
-impl Of {
-    /// Where a flag may stand.
-    pub(crate) fn place(self) -> &'static str {
+impl FlagScope {
+    /// Completes the error message "--flag is only valid".
+    pub(crate) fn describe(self) -> &'static str {
         match self {
-            Self::Any => "anywhere",
+            Self::All => "with any command",
             Self::Serve => "without a command",
-            Self::Server => "without a command or after healthcheck",
-            Self::Reader => "without a command or after stats or top",
-            Self::Watch => "after kentros stats or kentros top",
-            Self::Stats => "after kentros stats",
-            Self::Healthcheck => "after kentros healthcheck",
+            Self::ServeHealthcheck => "without a command or with `kentros healthcheck`",
+            Self::ServeStatsTop => "without a command, with `kentros stats` or with `kentros top`",
+            Self::StatsTop => "with `kentros stats` or `kentros top`",
+            Self::Stats => "with `kentros stats`",
+            Self::Healthcheck => "with `kentros healthcheck`",
         }
     }
 }
 
 pub(crate) const FLAGS: [Flag; 20] = [
-    flag("addr", Some("KENTROS_ADDR"), Of::Server),
-    flag("base", Some("KENTROS_BASE"), Of::Server),
-    flag("docker-host", Some("KENTROS_DOCKER_HOST"), Of::Reader),
-    flag("interval", Some("KENTROS_INTERVAL"), Of::Reader),
-    flag("demo", Some("KENTROS_DEMO"), Of::Serve),
-    flag("log-level", Some("KENTROS_LOG_LEVEL"), Of::Any),
-    flag("log-format", Some("KENTROS_LOG_FORMAT"), Of::Any),
-    flag("project", None, Of::Watch),
-    flag("url", None, Of::Watch),
-    flag("token", Some("KENTROS_TOKEN"), Of::Reader),
-    flag("token-file", Some("KENTROS_TOKEN_FILE"), Of::Reader),
-    switch("no-auth", Of::Serve),
-    several("allow-host", "KENTROS_ALLOW_HOST"),
-    several("allow-origin", "KENTROS_ALLOW_ORIGIN"),
-    several("trust-proxy", "KENTROS_TRUST_PROXY"),
-    flag("max-clients", Some("KENTROS_MAX_CLIENTS"), Of::Serve),
-    flag("max-clients-per-address", Some("KENTROS_MAX_CLIENTS_PER_ADDRESS"), Of::Serve),
-    switch("once", Of::Stats),
-    switch("json", Of::Stats),
-    switch("ready", Of::Healthcheck),
+    flag("addr", Some("KENTROS_ADDR"), FlagScope::ServeHealthcheck),
+    flag("base", Some("KENTROS_BASE"), FlagScope::ServeHealthcheck),
+    flag("docker-host", Some("KENTROS_DOCKER_HOST"), FlagScope::ServeStatsTop),
+    flag("interval", Some("KENTROS_INTERVAL"), FlagScope::ServeStatsTop),
+    flag("demo", Some("KENTROS_DEMO"), FlagScope::Serve),
+    flag("log-level", Some("KENTROS_LOG_LEVEL"), FlagScope::All),
+    flag("log-format", Some("KENTROS_LOG_FORMAT"), FlagScope::All),
+    flag("project", None, FlagScope::StatsTop),
+    flag("url", None, FlagScope::StatsTop),
+    flag("token", Some("KENTROS_TOKEN"), FlagScope::ServeStatsTop),
+    flag("token-file", Some("KENTROS_TOKEN_FILE"), FlagScope::ServeStatsTop),
+    switch("no-auth", FlagScope::Serve),
+    repeatable("allow-host", "KENTROS_ALLOW_HOST"),
+    repeatable("allow-origin", "KENTROS_ALLOW_ORIGIN"),
+    repeatable("trust-proxy", "KENTROS_TRUST_PROXY"),
+    flag("max-clients", Some("KENTROS_MAX_CLIENTS"), FlagScope::Serve),
+    flag("max-clients-per-address", Some("KENTROS_MAX_CLIENTS_PER_ADDRESS"), FlagScope::Serve),
+    switch("once", FlagScope::Stats),
+    switch("json", FlagScope::Stats),
+    switch("ready", FlagScope::Healthcheck),
 ];
 
-const fn flag(name: &'static str, variable: Option<&'static str>, of: Of) -> Flag {
-    Flag { name, variable, valued: true, of, several: false }
+const fn flag(name: &'static str, variable: Option<&'static str>, scope: FlagScope) -> Flag {
+    Flag { name, variable, takes_value: true, scope, repeatable: false }
 }
 
-const fn several(name: &'static str, variable: &'static str) -> Flag {
-    Flag { name, variable: Some(variable), valued: true, of: Of::Serve, several: true }
+const fn repeatable(name: &'static str, variable: &'static str) -> Flag {
+    let scope = FlagScope::Serve;
+    Flag { name, variable: Some(variable), takes_value: true, scope, repeatable: true }
 }
 
-const fn switch(name: &'static str, of: Of) -> Flag {
-    Flag { name, variable: None, valued: false, of, several: false }
+const fn switch(name: &'static str, scope: FlagScope) -> Flag {
+    Flag { name, variable: None, takes_value: false, scope, repeatable: false }
 }
 
-/// The values as they came, by flag, each with the name it came under, for the error that names it.
+/// The unparsed values, by flag name.
 #[derive(Default)]
-pub(crate) struct Given(BTreeMap<&'static str, Value>);
+pub(crate) struct ParsedFlags(BTreeMap<&'static str, FlagValue>);
 
-pub(crate) struct Value {
-    /// The flag, or the variable.
+pub(crate) struct FlagValue {
+    /// The flag or variable that set the value, for error messages.
     pub(crate) name: String,
     pub(crate) text: String,
 }
 
-impl Value {
-    pub(crate) fn is_on_the_command_line(&self) -> bool {
+impl FlagValue {
+    pub(crate) fn is_from_command_line(&self) -> bool {
         self.name.starts_with("--")
     }
 }
 
-impl Given {
-    /// Takes a value from the command line: the last one counts, or all, with commas between.
-    pub(crate) fn flag(&mut self, flag: &Flag, text: &str) {
+impl ParsedFlags {
+    /// Sets a flag, or appends to a repeatable one with a comma.
+    pub(crate) fn set_from_command_line(&mut self, flag: &Flag, text: &str) {
         let name = format!("--{}", flag.name);
-        let before = self.0.remove(flag.name).filter(|_| flag.several);
-        let text = before.map(|before| before.text + ",").unwrap_or_default() + text;
-        self.0.insert(flag.name, Value { name, text });
+        let previous = self.0.remove(flag.name).filter(|_| flag.repeatable);
+        let text = previous.map(|previous| previous.text + ",").unwrap_or_default() + text;
+        self.0.insert(flag.name, FlagValue { name, text });
     }
 
-    /// Takes a value from the environment.
-    pub(crate) fn variable(&mut self, flag: &Flag, variable: &str, text: String) {
-        self.0.insert(flag.name, Value { name: variable.to_owned(), text });
+    pub(crate) fn set_from_environment(&mut self, flag: &Flag, variable: &str, text: String) {
+        self.0.insert(flag.name, FlagValue { name: variable.to_owned(), text });
     }
 
-    pub(crate) fn has(&self, flag: &str) -> bool {
+    pub(crate) fn contains(&self, flag: &str) -> bool {
         self.0.contains_key(flag)
     }
 
-    pub(crate) fn get(&self, flag: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, flag: &str) -> Option<&FlagValue> {
         self.0.get(flag)
     }
 
@@ -153,11 +150,11 @@ impl Given {
         self.get(flag).map(|value| value.text.clone())
     }
 
-    /// The value of a flag, understood.
+    /// Parses the value of a flag, or returns the default.
     ///
     /// # Errors
-    /// A sentence that names the flag or variable, what was given, and what is wanted.
-    pub(crate) fn read<T>(
+    /// A message that names the flag or variable, its value, and what is expected.
+    pub(crate) fn parse_or<T>(
         &self,
         flag: &str,
         default: T,
@@ -165,27 +162,28 @@ impl Given {
     ) -> Result<T, String> {
         match self.get(flag) {
             None => Ok(default),
-            Some(Value { name, text }) => {
-                parse(text).map_err(|wanted| format!("{name} {text:?}: {wanted}"))
+            Some(FlagValue { name, text }) => {
+                parse(text).map_err(|expected| format!("invalid {name} {text:?}: {expected}"))
             }
         }
     }
 
-    /// The values of a flag that can be given several times, once `check` has found each good.
+    /// Splits the value of a repeatable flag and validates each part.
     ///
     /// # Errors
-    /// A sentence that names the flag or variable and the value.
-    pub(crate) fn list(
+    /// A message that names the flag or variable and the invalid part.
+    pub(crate) fn parse_list(
         &self,
         flag: &str,
-        check: impl Fn(&str) -> Result<(), kentros::Error>,
+        validate: impl Fn(&str) -> Result<(), kentros::Error>,
     ) -> Result<Vec<String>, String> {
-        let Some(Value { name, text }) = self.get(flag) else { return Ok(Vec::new()) };
+        let Some(FlagValue { name, text }) = self.get(flag) else { return Ok(Vec::new()) };
         let values = text.split(',').map(str::trim).filter(|value| !value.is_empty());
         values
-            .map(|value| match check(value) {
+            .map(|value| match validate(value) {
                 Ok(()) => Ok(value.to_owned()),
-                Err(error) => Err(format!("{name} {error}")),
+                // The library's error starts with the value.
+                Err(error) => Err(format!("invalid {name} {error}")),
             })
             .collect()
     }

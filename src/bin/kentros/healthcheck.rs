@@ -1,55 +1,57 @@
-//! `kentros healthcheck`: asks the server on this machine how it is, where there is no curl.
+//! `kentros healthcheck`: checks a running server, for images without curl.
 
 use std::error::Error;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
-use crate::dial::{LIMIT, dial, told};
+use crate::tcp::{self, TIMEOUT};
 
-/// Which server to ask, and what.
+/// The options of the health check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Healthcheck {
-    /// Where the server listens.
+    /// The address that the server listens on.
     pub(crate) addr: String,
-    /// What its paths begin with.
+    /// The prefix of the server's paths.
     pub(crate) base: String,
-    /// Whether the engine must answer too.
+    /// Whether to check the engine too.
     pub(crate) ready: bool,
 }
 
-/// More than any answer here.
-const LONGEST: u64 = 64 * 1024;
+/// Larger than any health response.
+const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 
 impl Healthcheck {
-    /// Asks once.
+    /// Sends one request and checks the status.
     ///
     /// # Errors
-    /// What the server says, or why it says nothing.
-    pub(crate) fn ask(&self) -> Result<(), Box<dyn Error>> {
+    /// The response of an unhealthy server, or why there is no response.
+    pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let failed = |error| format!("cannot ask http://{}: {}", self.addr, told(&error, LIMIT));
-        let answer = self.get(path).map_err(failed)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let url = format!("http://{}{}{path}", self.addr, self.base);
+        let response = self
+            .get(path)
+            .map_err(|error| format!("cannot reach {url}: {}", tcp::describe(&error, TIMEOUT)))?;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
         let status = head.lines().next().unwrap_or_default();
         if status.split(' ').nth(1) == Some("200") {
             return Ok(());
         }
-        Err(format!("http://{}{}{path}: {status}: {}", self.addr, self.base, body.trim()).into())
+        Err(format!("{url} returned {status}: {}", body.trim()).into())
     }
 
     fn get(&self, path: &str) -> std::io::Result<String> {
-        let mut stream = dial(self.addr.to_socket_addrs()?.map(reachable))?;
+        let mut stream = tcp::connect(self.addr.to_socket_addrs()?.map(loopback_if_unspecified))?;
         let (base, addr) = (&self.base, stream.0.peer_addr()?);
         stream
             .write_all(format!("GET {base}{path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").as_bytes())?;
-        let mut answer = Vec::new();
-        stream.take(LONGEST).read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        let mut response = Vec::new();
+        stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response)?;
+        Ok(String::from_utf8_lossy(&response).into_owned())
     }
 }
 
-/// An address to connect to: who listens on all is asked on loopback.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
+/// The address to connect to: loopback if the server listens on all interfaces.
+fn loopback_if_unspecified(mut addr: SocketAddr) -> SocketAddr {
     match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -63,11 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_listens_on_all_is_asked_on_loopback() {
+    fn a_server_on_all_interfaces_is_checked_on_loopback() {
         let cases =
             [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")];
-        for (listens, asked) in cases {
-            assert_eq!(reachable(listens.parse().unwrap()).to_string(), asked);
+        for (listen, connect) in cases {
+            assert_eq!(loopback_if_unspecified(listen.parse().unwrap()).to_string(), connect);
         }
     }
 }

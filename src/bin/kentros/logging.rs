@@ -1,4 +1,4 @@
-//! The log, on stderr: text for people, JSON for collectors.
+//! The log, on stderr, as text or JSON.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -8,17 +8,23 @@ use simplelog::{ColorChoice, ConfigBuilder, TermLogger, TerminalMode};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// How a line of the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) struct LogOptions {
+    pub(crate) level: LevelFilter,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
     Text,
     Json,
 }
 
-/// Starts logging. Only our own lines: at `trace` the libraries would print whole frames.
-pub(crate) fn start((level, format): (LevelFilter, Format)) {
+/// Starts logging. Only kentros's own records are logged: at `trace` the dependencies would log
+/// whole frames.
+pub(crate) fn start(LogOptions { level, format }: LogOptions) {
     let started = match format {
-        Format::Text => {
+        LogFormat::Text => {
             let config = ConfigBuilder::new()
                 .set_time_format_rfc3339()
                 .set_thread_level(LevelFilter::Debug)
@@ -30,16 +36,16 @@ pub(crate) fn start((level, format): (LevelFilter, Format)) {
                 if io::stderr().is_terminal() { ColorChoice::Auto } else { ColorChoice::Never };
             TermLogger::init(level, config, TerminalMode::Stderr, color)
         }
-        Format::Json => {
+        LogFormat::Json => {
             log::set_max_level(level);
             log::set_boxed_logger(Box::new(JsonLogger))
         }
     };
-    // It fails only where a logger is set already, and this is the only place that sets one.
+    // Fails only if a logger is already set, and nothing else sets one.
     debug_assert!(started.is_ok());
 }
 
-/// One JSON object a line: `timestamp`, `level`, `target`, `message`.
+/// Writes one JSON object per line: `timestamp`, `level`, `target`, `message`.
 struct JsonLogger;
 
 impl Log for JsonLogger {
@@ -49,8 +55,8 @@ impl Log for JsonLogger {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = line(record, OffsetDateTime::now_utc());
-            // A log that cannot be written must not end what it is about.
+            let line = json_line(record, OffsetDateTime::now_utc());
+            // A failure to log must not stop the program.
             let _ = io::stderr().lock().write_all(line.as_bytes());
         }
     }
@@ -58,7 +64,7 @@ impl Log for JsonLogger {
     fn flush(&self) {}
 }
 
-fn line(record: &Record<'_>, now: OffsetDateTime) -> String {
+fn json_line(record: &Record<'_>, now: OffsetDateTime) -> String {
     let line = json!({
         "timestamp": now.format(&Rfc3339).unwrap_or_default(),
         "level": record.level().as_str().to_ascii_lowercase(),
@@ -73,10 +79,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_json_line_is_one_line_whatever_the_message() {
+    fn a_message_with_a_newline_is_one_json_line() {
         let args = format_args!("a \"b\"\nc");
         let record = Record::builder().args(args).level(log::Level::Warn).target("kentros").build();
-        let line = line(&record, OffsetDateTime::UNIX_EPOCH);
+        let line = json_line(&record, OffsetDateTime::UNIX_EPOCH);
         assert_eq!(line.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["message"], "a \"b\"\nc");

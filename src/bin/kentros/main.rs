@@ -1,22 +1,21 @@
-//! The program: a hub, a server and a source of stats, until a signal ends it.
+//! The `kentros` program: the server, and the commands `stats`, `top` and `healthcheck`.
 
-mod access;
+mod access_options;
 mod cli;
 mod demo;
 #[cfg(test)]
 mod demo_tests;
-mod dial;
-mod feed;
-mod find;
+mod engine_discovery;
+mod flag_values;
 mod flags;
 mod healthcheck;
 mod logging;
 mod stats;
-mod table;
-mod text;
+mod stats_feed;
+mod tcp;
+mod terminal_text;
 mod top;
 mod units;
-mod values;
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -29,105 +28,119 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use access::Exposed;
-use cli::{Command, Options, Source};
+use access_options::MissingTokenError;
+use cli::{CliCommand, ServeOptions, SourceChoice};
 use demo::DemoSource;
-use find::Surroundings;
+use engine_discovery::Environment;
+use logging::LogOptions;
 
 fn main() -> ExitCode {
-    // A variable that is set to nothing counts as not set: compose files leave such behind. But
-    // where a token was forgotten, the door must not be open.
+    // An empty variable counts as unset, because Compose files often pass empty ones. An empty
+    // token is an error: it must not turn authentication off.
     let variable = |name: &str| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty() || name.starts_with("KENTROS_TOKEN"))
             .map(|value| value.to_string_lossy().into_owned())
     };
-    let around = Surroundings { variable: &variable, root: Path::new("/") };
-    let (job, log): (Job, _) = match cli::parse(std::env::args_os().skip(1), &around) {
-        Ok(Command::Serve(options, log)) => (Box::new(|| serve(options)), log),
-        Ok(Command::Stats(options, log)) => (Box::new(move || stats::run(&options)), log),
-        Ok(Command::Top(options, (level, format))) => {
-            // A line of the log would stand across the picture: it is kept where it goes elsewhere.
-            let level = if io::stderr().is_terminal() { LevelFilter::Off } else { level };
-            (Box::new(|| top::run(options)), (level, format))
+    let environment = Environment { variable: &variable, root: Path::new("/") };
+    let (run, log): (RunCommand, _) = match cli::parse(std::env::args_os().skip(1), &environment) {
+        Ok(CliCommand::Serve(options, log)) => (Box::new(|| serve(options)), log),
+        Ok(CliCommand::Stats(options, log)) => (Box::new(move || stats::run(&options)), log),
+        Ok(CliCommand::Top(options, log)) => {
+            // Log lines would garble the screen, unless stderr is redirected.
+            let level = if io::stderr().is_terminal() { LevelFilter::Off } else { log.level };
+            (Box::new(|| top::run(options)), LogOptions { level, ..log })
         }
-        Ok(Command::Healthcheck(healthcheck, log)) => (Box::new(move || healthcheck.ask()), log),
-        Ok(Command::Help) => return say(cli::HELP),
-        Ok(Command::Version) => {
-            return say(concat!("kentros ", env!("CARGO_PKG_VERSION"), "\n"));
+        Ok(CliCommand::Healthcheck(healthcheck, log)) => (Box::new(move || healthcheck.run()), log),
+        Ok(CliCommand::Help) => return print(cli::HELP),
+        Ok(CliCommand::Version) => {
+            return print(concat!("kentros ", env!("CARGO_PKG_VERSION"), "\n"));
         }
-        Err(error) => {
-            return misunderstood(&error);
-        }
+        Err(error) => return usage_error(&error),
     };
     logging::start(log);
-    ended(job())
+    exit_code(run())
 }
 
-/// What the command line asks for.
-type Job = Box<dyn FnOnce() -> Result<(), Box<dyn Error>>>;
+type RunCommand = Box<dyn FnOnce() -> Result<(), Box<dyn Error>>>;
 
-fn ended(result: Result<(), Box<dyn Error>>) -> ExitCode {
+fn exit_code(result: Result<(), Box<dyn Error>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Exposed>() => misunderstood(&error.to_string()),
+        Err(error) if error.is::<MissingTokenError>() => usage_error(&error.to_string()),
         Err(error) => {
-            // Not through the log, which may be off.
-            complain(&error.to_string());
+            print_error(&error.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(options: Options) -> Result<(), Box<dyn Error>> {
-    // Before anything else: a signal that comes early must not kill what has begun.
+/// Runs the server until SIGINT or SIGTERM.
+fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
+    // Register first: a signal during startup must shut the server down cleanly too.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    raise_descriptors();
+    raise_descriptor_limit();
     let hub = Hub::spawn(HubConfig::default())?;
     let config = ServerConfig::default().base(&options.base);
-    let config = options.access.applied(config, &options.addr)?;
-    // All else that could be invalid has been refused by now.
-    let server = match Server::bind(options.addr.as_str(), hub.handle(), config) {
-        Err(error) if error.is_invalid() => return Err(Exposed(options.addr).into()),
-        bound => bound?,
-    };
+    let config = options.access.apply_to(config, &options.addr)?;
+    let server = Server::bind(options.addr.as_str(), hub.handle(), config)
+        .map_err(|error| explain_bind_error(error, &options.addr))?;
     match options.source {
-        Source::Demo(containers) => {
+        SourceChoice::Demo(containers) => {
             hub.handle().start_stats_streamer(options.interval, DemoSource::new(containers))?;
         }
-        Source::Engine(host) => {
+        SourceChoice::Engine(host) => {
             hub.handle().start_stats_streamer(options.interval, DockerSource::new(host))?;
         }
     }
     if let Some(signal) = signals.forever().next() {
-        log::info!("ending: {}", if signal == SIGTERM { "SIGTERM" } else { "SIGINT" });
+        let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+        log::info!("received {name}, shutting down");
     }
     server.shutdown();
     hub.shutdown();
     Ok(())
 }
 
-/// Takes all the descriptors the system lets this process have: each client needs one, and the
-/// usual limit of 1,024 is for programs that use select(2).
-fn raise_descriptors() {
+/// Replaces the library's error where a flag is the fix.
+fn explain_bind_error(error: kentros::Error, addr: &str) -> Box<dyn Error> {
+    let io_error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    if io_error.is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+        return format!(
+            "cannot listen on {addr}: address already in use. Choose another port with --addr \
+             HOST:PORT"
+        )
+        .into();
+    }
+    // The other options are validated by now: an invalid configuration means a missing token.
+    if error.is_invalid() {
+        return MissingTokenError { addr: addr.to_owned() }.into();
+    }
+    error.into()
+}
+
+/// Raises the soft limit of file descriptors to the hard limit. Each client needs a descriptor,
+/// and the usual soft limit of 1,024 exists for programs that use select(2).
+fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        log::debug!("the limit of descriptors stays: {error}");
+        log::debug!("cannot raise the file descriptor limit: {error}");
     }
 }
 
-fn say(text: &str) -> ExitCode {
-    // `kentros --help | head -1` closes the pipe, which is no failure.
+fn print(text: &str) -> ExitCode {
+    // A closed pipe is not a failure: `kentros --help | head -1`.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-fn misunderstood(error: &str) -> ExitCode {
-    complain(&format!("{error}\nkentros --help lists what is understood"));
+fn usage_error(error: &str) -> ExitCode {
+    print_error(&format!("{error}\n\nFor more information, try 'kentros --help'."));
     ExitCode::from(2)
 }
 
-fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "kentros: {text}");
+/// Writes to stderr and not to the log, which may be off.
+fn print_error(text: &str) {
+    let _ = writeln!(io::stderr(), "error: {text}");
 }

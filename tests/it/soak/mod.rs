@@ -9,7 +9,7 @@
 mod clients;
 mod crowd;
 mod engine;
-mod misbehaviour;
+mod misbehavior;
 mod program;
 mod record;
 mod socket;

@@ -1,6 +1,5 @@
-//! What a terminal in raw mode sends for the keys. Pure.
+//! Parses the key presses that a terminal in raw mode sends.
 
-/// A key that means something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Char(char),
@@ -17,9 +16,9 @@ pub(super) enum Key {
     Quit,
 }
 
-/// The keys in what was read at once. A terminal writes a key's sequence in one piece, so that an
-/// escape at the end is the key of that name.
-pub(super) fn keys(bytes: &[u8]) -> Vec<Key> {
+/// Parses the bytes of one read. A terminal writes each escape sequence in one piece, so an escape
+/// at the end is the Escape key.
+pub(super) fn parse_keys(bytes: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     let text = String::from_utf8_lossy(bytes);
     let mut rest = text.as_ref();
@@ -30,7 +29,7 @@ pub(super) fn keys(bytes: &[u8]) -> Vec<Key> {
         {
             let end = sequence.find(|c: char| ('@'..='~').contains(&c));
             let (sequence, after) = sequence.split_at(end.map_or(sequence.len(), |end| end + 1));
-            keys.extend(named(sequence));
+            keys.extend(key_of_sequence(sequence));
             rest = after;
             continue;
         }
@@ -47,8 +46,8 @@ pub(super) fn keys(bytes: &[u8]) -> Vec<Key> {
     keys
 }
 
-/// The key of a control sequence, without what introduces it.
-fn named(sequence: &str) -> Option<Key> {
+/// The key of a control sequence, without its introducer.
+fn key_of_sequence(sequence: &str) -> Option<Key> {
     Some(match sequence {
         "A" => Key::Up,
         "B" => Key::Down,
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sequences_are_keys_and_what_is_unknown_is_none() {
+    fn escape_sequences_are_parsed_and_unknown_ones_ignored() {
         let cases: [(&[u8], &[Key]); 8] = [
             (b"q", &[Key::Char('q')]),
             ("ü".as_bytes(), &[Key::Char('ü')]),
@@ -76,8 +75,8 @@ mod tests {
             (b"a\r\x7f\x03", &[Key::Char('a'), Key::Enter, Key::Backspace, Key::Quit]),
             (b"\x01\xff\x1b[", &[Key::Char('\u{fffd}')]),
         ];
-        for (bytes, wanted) in cases {
-            assert_eq!(keys(bytes), wanted, "{bytes:?}");
+        for (bytes, expected) in cases {
+            assert_eq!(parse_keys(bytes), expected, "{bytes:?}");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! `kentros top`: the figures on the whole terminal, live, by project.
+//! `kentros top`: an interactive full-screen view of the stats.
 
-mod frame;
-#[cfg(test)]
-mod frame_tests;
 mod keys;
 mod rates;
+mod render;
+#[cfg(test)]
+mod render_tests;
+mod rows;
 mod screen;
 mod state;
 
@@ -20,166 +21,168 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use crate::feed::{Feed, From, News};
+use crate::stats_feed::{FeedTarget, StatsFeed, StatsUpdate};
 
-use frame::{frame, page};
-use keys::{Key, keys};
-use screen::Screen;
-use state::State;
+use keys::{Key, parse_keys};
+use render::{render, table_height};
+use screen::TerminalScreen;
+use state::TopState;
 
-/// Whose figures, and how.
+/// The options of `kentros top`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TopOptions {
-    pub(crate) from: From,
+    pub(crate) target: FeedTarget,
     pub(crate) interval: Duration,
-    /// Only this project.
+    /// Show only this project.
     pub(crate) project: Option<String>,
-    pub(crate) colour: bool,
-    /// Whether the terminal knows no escape codes.
-    pub(crate) dumb: bool,
+    pub(crate) color: bool,
+    /// Whether the terminal does not support escape sequences.
+    pub(crate) is_dumb: bool,
 }
 
-/// What happens while the figures are shown.
-enum Event {
-    News(News),
-    /// There is no news, and why.
-    Trouble(String),
+/// An event for the drawing thread.
+enum TopEvent {
+    Stats(StatsUpdate),
+    /// The feed failed, and why.
+    FeedError(String),
     Keys(Vec<Key>),
-    /// The terminal has another size.
     Resized,
-    /// A signal, or the terminal's end.
-    End,
+    /// A signal, a closed terminal or a panic.
+    Quit,
 }
 
-/// Events that may wait: where the terminal is slow, the feed is slowed.
-const INBOX: usize = 16;
-/// How long to wait before a lost hub, or an absent engine, is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long a picture stands at most: with time alone its figures get old.
-const GLANCE: Duration = Duration::from_secs(1);
+/// The capacity of the event queue. A slow terminal slows the feed down.
+const MAX_QUEUED_EVENTS: usize = 16;
+/// The delay before a failed feed is reopened.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The screen is redrawn at least this often, because stats become stale without an event.
+const MAX_REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shows figures until a key or a signal ends it.
+/// Shows the stats until a key or a signal quits.
 ///
 /// # Errors
-/// There is no terminal, or no hub at first. The terminal is as it was.
+/// There is no suitable terminal, or the hub is not reachable at the start. The terminal is
+/// restored.
 pub(crate) fn run(options: TopOptions) -> Result<(), Box<dyn Error>> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        return Err("kentros top takes a whole terminal, and this is none: \
-             kentros stats writes to files and pipes too"
+        return Err("kentros top needs an interactive terminal. For files and pipes use \
+             `kentros stats`"
             .into());
     }
-    if options.dumb {
-        return Err("kentros top draws on the terminal, and by TERM=dumb this one cannot: \
-             kentros stats writes one table below the other"
-            .into());
+    if options.is_dumb {
+        return Err(
+            "kentros top needs a terminal with cursor movement, but TERM is \"dumb\". Use \
+             `kentros stats`"
+                .into(),
+        );
     }
-    // Before the screen is taken: what is wrong at once is told as in any program.
-    let feed = Feed::open(&options.from, options.project.as_deref(), options.interval)?;
-    // A panic's words would be lost with the screen: they are told when it is back.
-    let (say, said) = unbounded();
+    // Connect before the screen is switched, so that an error is printed normally.
+    let feed = StatsFeed::open(&options.target, options.project.as_deref(), options.interval)?;
+    // A panic message would be lost with the alternate screen: print it afterwards.
+    let (panic_sender, panics) = unbounded();
     panic::set_hook(Box::new(move |panic| {
-        let _ = say.send(panic.to_string());
+        let _ = panic_sender.send(panic.to_string());
     }));
-    let ended = catch_unwind(AssertUnwindSafe(|| show(options, feed)));
+    let result = catch_unwind(AssertUnwindSafe(|| show(options, feed)));
     let _ = panic::take_hook();
-    match (ended, said.try_recv()) {
+    match (result, panics.try_recv()) {
         (Ok(result), Err(_)) => result,
-        (_, words) => Err(words.unwrap_or_default().into()),
+        (_, message) => Err(message.unwrap_or_default().into()),
     }
 }
 
-fn show(options: TopOptions, feed: Feed) -> Result<(), Box<dyn Error>> {
-    let (events, inbox) = bounded(INBOX);
+fn show(options: TopOptions, feed: StatsFeed) -> Result<(), Box<dyn Error>> {
+    let (events, queue) = bounded(MAX_QUEUED_EVENTS);
     let signals = Signals::new([SIGWINCH, SIGINT, SIGTERM, SIGHUP])?;
-    let mut state = State::new(options.from.to_string(), options.project.clone(), options.interval);
-    let mut screen =
-        Screen::take(File::from(io::stdout().as_fd().try_clone_to_owned()?), options.colour)?;
-    // None is joined: each may wait for long, and ends with the process.
-    spawn("top-signals", &events, |events| tell_signals(signals, events))?;
-    spawn("top-keys", &events, tell_keys)?;
-    spawn("top-feed", &events, move |events| tell_news(feed, &options, events))?;
-    draw(&mut screen, &mut state, &inbox)
+    let mut state =
+        TopState::new(options.target.to_string(), options.project.clone(), options.interval);
+    let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut screen = TerminalScreen::enter(stdout, options.color)?;
+    // The threads are not joined: they may block for long, and end with the process.
+    spawn("top-signals", &events, |events| read_signals(signals, events))?;
+    spawn("top-keys", &events, read_keys)?;
+    spawn("top-feed", &events, move |events| read_feed(feed, &options, events))?;
+    draw(&mut screen, &mut state, &queue)
 }
 
-/// Keeps the screen what the state is, until the end.
+/// Draws the state after each batch of events, until one of them quits.
 fn draw(
-    screen: &mut Screen,
-    state: &mut State,
-    inbox: &Receiver<Event>,
+    screen: &mut TerminalScreen,
+    state: &mut TopState,
+    queue: &Receiver<TopEvent>,
 ) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     loop {
-        state.tick(start.elapsed());
+        state.set_time(start.elapsed());
         let (width, height) = screen.size();
-        screen.show(&frame(state, width, height))?;
-        let page = page(state, width, height);
-        // All that is there is one change.
-        let mut event = inbox.recv_timeout(GLANCE).ok();
-        state.tick(start.elapsed());
-        while let Some(one) = event {
-            match one {
-                Event::News(news) => state.learn(news),
-                Event::Trouble(why) => state.lose(why),
-                Event::Keys(keys) => {
-                    if !keys.into_iter().all(|key| state.press(key, page)) {
+        screen.draw(&render(state, width, height))?;
+        let page = table_height(state, width, height);
+        let mut next = queue.recv_timeout(MAX_REDRAW_INTERVAL).ok();
+        state.set_time(start.elapsed());
+        while let Some(event) = next {
+            match event {
+                TopEvent::Stats(update) => state.apply(update),
+                TopEvent::FeedError(why) => state.set_feed_error(why),
+                TopEvent::Keys(keys) => {
+                    if !keys.into_iter().all(|key| state.handle_key(key, page)) {
                         return Ok(());
                     }
                 }
-                Event::Resized => {}
-                Event::End => return Ok(()),
+                TopEvent::Resized => {}
+                TopEvent::Quit => return Ok(()),
             }
-            event = inbox.try_recv().ok();
+            next = queue.try_recv().ok();
         }
     }
 }
 
-/// A thread that tells events; its panic is the end.
+/// Spawns a thread that produces events. Its end or panic quits.
 fn spawn(
     name: &'static str,
-    events: &Sender<Event>,
-    tell: impl FnOnce(&Sender<Event>) + Send + 'static,
+    events: &Sender<TopEvent>,
+    produce: impl FnOnce(&Sender<TopEvent>) + Send + 'static,
 ) -> io::Result<()> {
     let events = events.clone();
     thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _ = catch_unwind(AssertUnwindSafe(|| tell(&events)));
-        let _ = events.send(Event::End);
+        let _ = catch_unwind(AssertUnwindSafe(|| produce(&events)));
+        let _ = events.send(TopEvent::Quit);
     })?;
     Ok(())
 }
 
-fn tell_signals(mut signals: Signals, events: &Sender<Event>) {
+fn read_signals(mut signals: Signals, events: &Sender<TopEvent>) {
     for signal in signals.forever() {
-        let event = if signal == SIGWINCH { Event::Resized } else { Event::End };
+        let event = if signal == SIGWINCH { TopEvent::Resized } else { TopEvent::Quit };
         if events.send(event).is_err() {
             return;
         }
     }
 }
 
-fn tell_keys(events: &Sender<Event>) {
+fn read_keys(events: &Sender<TopEvent>) {
     let mut bytes = [0; 256];
     let mut stdin = io::stdin().lock();
     loop {
         match stdin.read(&mut bytes) {
             Ok(n @ 1..) => {
-                let keys = keys(bytes.get(..n).unwrap_or_default());
-                if events.send(Event::Keys(keys)).is_err() {
+                let keys = parse_keys(bytes.get(..n).unwrap_or_default());
+                if events.send(TopEvent::Keys(keys)).is_err() {
                     return;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // The terminal has gone.
+            // The terminal was closed.
             _ => return,
         }
     }
 }
 
-fn tell_news(mut feed: Feed, options: &TopOptions, events: &Sender<Event>) {
+fn read_feed(mut feed: StatsFeed, options: &TopOptions, events: &Sender<TopEvent>) {
     loop {
         let mut why = loop {
             match feed.next(None) {
-                Ok(Some(news)) => {
-                    if events.send(Event::News(news)).is_err() {
+                Ok(Some(update)) => {
+                    if events.send(TopEvent::Stats(update)).is_err() {
                         return;
                     }
                 }
@@ -188,11 +191,11 @@ fn tell_news(mut feed: Feed, options: &TopOptions, events: &Sender<Event>) {
             }
         };
         feed = loop {
-            if events.send(Event::Trouble(why.to_string())).is_err() {
+            if events.send(TopEvent::FeedError(why.to_string())).is_err() {
                 return;
             }
-            thread::sleep(PAUSE);
-            match Feed::open(&options.from, options.project.as_deref(), options.interval) {
+            thread::sleep(RETRY_DELAY);
+            match StatsFeed::open(&options.target, options.project.as_deref(), options.interval) {
                 Ok(feed) => break feed,
                 Err(error) => why = error,
             }

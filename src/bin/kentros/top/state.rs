@@ -1,238 +1,195 @@
-//! What `kentros top` knows, and how the reader wants to see it. Pure.
+//! The state of `kentros top`: the latest stats, and how they are displayed.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kentros::{ContainerStats, EngineState, EngineStatus, ProjectTotals, STANDALONE};
+use kentros::{ContainerStats, EngineState, EngineStatus};
 
-use crate::feed::{News, Rows, Totals};
-use crate::text::{printable, width};
+use crate::stats_feed::{StatsByContainer, StatsUpdate, TotalsByProject};
+use crate::terminal_text::{printable, width};
 
 use super::keys::Key;
-use super::rates::{Counters, Meter, Rates, moment};
+use super::rates::{IoCounters, RateMeter, parse_timestamp};
+use super::rows::SortColumn;
 
-/// How long no figures may come before those there are count as old: so long, or so many intervals.
-const LATE: Duration = Duration::from_secs(5);
-const LATE_INTERVALS: u32 = 5;
+/// Stats are stale after this time or this many intervals, whichever is longer.
+const STALE_AFTER: Duration = Duration::from_secs(5);
+const STALE_AFTER_INTERVALS: u32 = 5;
 
-/// What rows are sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
-    Name,
-    Cpu,
-    Memory,
-    Received,
-    Sent,
-    Read,
-    Written,
-    Pids,
-}
-
-impl Column {
-    /// The column of this key.
-    fn of(key: char) -> Option<Self> {
-        Some(match key {
-            'n' => Self::Name,
-            'c' => Self::Cpu,
-            'm' => Self::Memory,
-            'r' => Self::Received,
-            't' => Self::Sent,
-            'd' => Self::Read,
-            'w' => Self::Written,
-            'p' => Self::Pids,
-            _ => return None,
-        })
-    }
-}
-
-/// The figures of one line, of a container or of a project.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Figures {
-    pub(super) cpu: Option<f64>,
-    /// CPU of what may be used, 0 to 1.
-    pub(super) cpu_share: Option<f64>,
-    pub(super) memory: Option<u64>,
-    /// Memory of its limit, percent.
-    pub(super) memory_percent: Option<f64>,
-    pub(super) rates: Rates,
-    pub(super) pids: Option<u64>,
-}
-
-/// One line of the table.
-#[derive(Clone, Debug)]
-pub(super) enum Item {
-    Project { id: String, totals: ProjectTotals, figures: Figures },
-    Container { name: String, figures: Figures },
-}
-
-/// Everything that is shown, and how.
 #[derive(Debug)]
-pub(super) struct State {
-    /// Whom the figures are from.
-    pub(super) source: String,
-    /// The one project that was asked for.
+pub(super) struct TopState {
+    /// The engine or hub, for the title.
+    pub(super) target: String,
+    /// The project selected by `--project`.
     project: Option<String>,
     pub(super) engine: Option<EngineStatus>,
-    /// Why there are no fresh figures.
-    trouble: Option<String>,
-    /// Time between two readings, where the source does not say.
+    feed_error: Option<String>,
+    /// The time between two samples, if the engine status does not report it.
     interval: Duration,
-    /// The time since the start: now, and when the last figures came.
+    /// The current time, since the start.
     now: Duration,
-    fresh: Option<Duration>,
-    rows: Rows,
-    totals: Totals,
-    meters: BTreeMap<String, Meter>,
-    project_meters: BTreeMap<String, Meter>,
-    pub(super) sort: Column,
-    pub(super) reversed: bool,
-    grouped: bool,
-    /// Only what has this in its name, its service's or its project's.
-    pub(super) filter: String,
-    /// Whether the filter is being typed.
-    pub(super) typing: bool,
-    /// Lines that have been scrolled past.
-    pub(super) scrolled: usize,
+    /// The time of the latest stats, since the start.
+    updated_at: Option<Duration>,
+    pub(super) containers: StatsByContainer,
+    pub(super) totals: TotalsByProject,
+    pub(super) container_meters: BTreeMap<String, RateMeter>,
+    pub(super) project_meters: BTreeMap<String, RateMeter>,
+    pub(super) sort: SortColumn,
+    pub(super) is_reversed: bool,
+    pub(super) is_grouped: bool,
+    /// Searched for in the names of containers, services and projects.
+    pub(super) search: String,
+    /// Whether keys are appended to the search.
+    pub(super) is_typing: bool,
+    /// The number of rows scrolled past.
+    pub(super) scroll: usize,
 }
 
-impl State {
-    pub(super) fn new(source: String, project: Option<String>, interval: Duration) -> Self {
+/// Numbers for the summary line.
+pub(super) struct Summary {
+    pub(super) containers: usize,
+    pub(super) projects: usize,
+    pub(super) cpu_percent: Option<f64>,
+    pub(super) memory: Option<u64>,
+}
+
+impl TopState {
+    pub(super) fn new(target: String, project: Option<String>, interval: Duration) -> Self {
         Self {
-            source,
+            target,
             project,
             engine: None,
-            trouble: None,
+            feed_error: None,
             interval,
             now: Duration::ZERO,
-            fresh: None,
-            rows: Rows::new(),
-            totals: Totals::new(),
-            meters: BTreeMap::new(),
+            updated_at: None,
+            containers: StatsByContainer::new(),
+            totals: TotalsByProject::new(),
+            container_meters: BTreeMap::new(),
             project_meters: BTreeMap::new(),
-            sort: Column::Cpu,
-            reversed: false,
-            grouped: true,
-            filter: String::new(),
-            typing: false,
-            scrolled: 0,
+            sort: SortColumn::Cpu,
+            is_reversed: false,
+            is_grouped: true,
+            search: String::new(),
+            is_typing: false,
+            scroll: 0,
         }
     }
 
-    /// It is so long after the start.
-    pub(super) fn tick(&mut self, now: Duration) {
+    /// Sets the current time, since the start.
+    pub(super) fn set_time(&mut self, now: Duration) {
         self.now = now;
     }
 
-    /// Takes in what is new.
-    pub(super) fn learn(&mut self, news: News) {
-        if let Some(rows) = news.container_stats {
-            self.trouble = None;
-            self.fresh = Some(self.now);
-            self.meters.retain(|id, _| rows.contains_key(id));
-            for (id, row) in &rows {
-                meter(&mut self.meters, id, moment(row.timestamp.as_ref()), 1, counters(row));
+    pub(super) fn apply(&mut self, update: StatsUpdate) {
+        if let Some(containers) = update.container_stats {
+            self.feed_error = None;
+            self.updated_at = Some(self.now);
+            self.container_meters.retain(|id, _| containers.contains_key(id));
+            for (id, stats) in &containers {
+                let sampled_at = parse_timestamp(stats.timestamp.as_ref());
+                add_sample(&mut self.container_meters, id, sampled_at, 1, counters(stats));
             }
-            self.rows = rows;
+            self.containers = containers;
         }
-        if let Some(totals) = news.project_stats {
+        if let Some(totals) = update.project_stats {
             self.project_meters.retain(|id, _| totals.contains_key(id));
-            for (id, sums) in &totals {
-                let of_project = self.rows.values().filter(|row| row.project_id == *id);
-                let newest = of_project.filter_map(|row| moment(row.timestamp.as_ref())).max();
+            for (id, totals) in &totals {
+                let members = self.containers.values().filter(|stats| stats.project_id == *id);
+                let newest =
+                    members.filter_map(|stats| parse_timestamp(stats.timestamp.as_ref())).max();
                 let counters =
-                    [sums.network_rx, sums.network_tx, sums.block_read, sums.block_write];
-                meter(&mut self.project_meters, id, newest, sums.sampled, counters);
+                    [totals.network_rx, totals.network_tx, totals.block_read, totals.block_write];
+                add_sample(&mut self.project_meters, id, newest, totals.sampled, counters);
             }
             self.totals = totals;
         }
-        if let Some(engine) = news.engine_status {
+        if let Some(engine) = update.engine_status {
             self.engine = Some(engine);
         }
     }
 
-    /// There are no figures for now.
-    pub(super) fn lose(&mut self, why: String) {
-        self.trouble = Some(why);
+    /// Marks the stats as stale until the next update.
+    pub(super) fn set_feed_error(&mut self, why: String) {
+        self.feed_error = Some(why);
     }
 
-    /// Why the figures are not fresh.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let engine = || {
+    /// Why the stats are stale, or `None` if they are current.
+    pub(super) fn stale_reason(&self) -> Option<String> {
+        let engine_error = || {
             let engine = self.engine.as_ref()?;
-            let gone = engine.state == EngineState::Unreachable;
-            let why = || engine.error.as_deref().unwrap_or("the engine does not answer").to_owned();
-            gone.then(why)
+            let error =
+                || engine.error.as_deref().unwrap_or("the engine is unreachable").to_owned();
+            (engine.state == EngineState::Unreachable).then(error)
         };
-        self.trouble.clone().or_else(engine).or_else(|| self.late())
+        self.feed_error.clone().or_else(engine_error).or_else(|| self.overdue())
     }
 
-    /// That none have come for long, though nothing says why.
-    fn late(&self) -> Option<String> {
-        let said = self.engine.as_ref().map(|engine| Duration::from_millis(engine.interval_ms));
-        let silence = self.now.saturating_sub(self.fresh.unwrap_or_default());
-        let late = silence > LATE.max(said.unwrap_or(self.interval).saturating_mul(LATE_INTERVALS));
-        late.then(|| format!("none have come for {} s", silence.as_secs()))
+    fn overdue(&self) -> Option<String> {
+        let reported = self.engine.as_ref().map(|engine| Duration::from_millis(engine.interval_ms));
+        let interval = reported.unwrap_or(self.interval);
+        let age = self.now.saturating_sub(self.updated_at.unwrap_or_default());
+        (age > STALE_AFTER.max(interval.saturating_mul(STALE_AFTER_INTERVALS)))
+            .then(|| format!("no update for {} s", age.as_secs()))
     }
 
-    /// Why the table is empty; nothing where it is so because no figures have come.
-    pub(super) fn nothing(&self) -> Option<String> {
-        self.fresh?;
-        Some(match (self.filter.as_str(), &self.project) {
+    /// Why the table is empty, or `None` before the first stats.
+    pub(super) fn empty_reason(&self) -> Option<String> {
+        self.updated_at?;
+        Some(match (self.search.as_str(), &self.project) {
             ("", None) => "no containers".to_owned(),
-            ("", Some(project)) => format!("no containers of the project {project:?}"),
-            (filter, _) => format!("no container matches {filter:?}"),
+            ("", Some(project)) => format!("no containers in project {project:?}"),
+            (search, _) => format!("no container matches {search:?}"),
         })
     }
 
-    /// The number of containers and of projects; CPU and memory of all projects.
-    pub(super) fn sums(&self) -> (usize, usize, Option<f64>, Option<u64>) {
+    pub(super) fn summary(&self) -> Summary {
         let totals = || self.totals.values();
-        (
-            self.rows.len(),
-            totals().len(),
-            totals().filter_map(|sums| sums.cpu_percent).reduce(|a, b| a + b),
-            totals().filter_map(|sums| sums.memory_usage).reduce(|a, b| a + b),
-        )
+        Summary {
+            containers: self.containers.len(),
+            projects: self.totals.len(),
+            cpu_percent: totals().filter_map(|totals| totals.cpu_percent).reduce(|a, b| a + b),
+            memory: totals().filter_map(|totals| totals.memory_usage).reduce(|a, b| a + b),
+        }
     }
 
-    /// Columns of the longest name.
-    pub(super) fn longest(&self) -> usize {
-        self.rows.values().map(|row| width(&printable(&row.name))).max().unwrap_or(0)
+    /// The width of the longest container name.
+    pub(super) fn longest_name(&self) -> usize {
+        self.containers.values().map(|stats| width(&printable(&stats.name))).max().unwrap_or(0)
     }
 
-    /// Does what a key means, where so many lines of the table are seen. `false`: quit.
-    pub(super) fn press(&mut self, key: Key, page: usize) -> bool {
+    /// Handles a key. `page` is the number of visible rows. Returns `false` to quit.
+    pub(super) fn handle_key(&mut self, key: Key, page: usize) -> bool {
         let page = page.max(1);
-        let last = self.items().len().saturating_sub(page);
-        let at = self.scrolled.min(last);
-        self.scrolled = match key {
-            Key::Up => at.saturating_sub(1),
-            Key::Down => (at + 1).min(last),
-            Key::PageUp => at.saturating_sub(page),
-            Key::PageDown => (at + page).min(last),
+        let last = self.rows().len().saturating_sub(page);
+        let scroll = self.scroll.min(last);
+        self.scroll = match key {
+            Key::Up => scroll.saturating_sub(1),
+            Key::Down => (scroll + 1).min(last),
+            Key::PageUp => scroll.saturating_sub(page),
+            Key::PageDown => (scroll + page).min(last),
             Key::Home => 0,
             Key::End => last,
-            _ => at,
+            _ => scroll,
         };
         match key {
             Key::Escape => {
-                self.filter.clear();
-                self.typing = false;
+                self.search.clear();
+                self.is_typing = false;
             }
-            Key::Enter => self.typing = false,
-            Key::Backspace if self.typing => {
-                self.filter.pop();
+            Key::Enter => self.is_typing = false,
+            Key::Backspace if self.is_typing => {
+                self.search.pop();
             }
-            Key::Char(c) if self.typing => self.filter.push(c),
+            Key::Char(c) if self.is_typing => self.search.push(c),
             Key::Quit | Key::Char('q') => return false,
-            Key::Char('/') => self.typing = true,
-            Key::Char('g') => self.grouped = !self.grouped,
-            Key::Char('k') => self.scrolled = at.saturating_sub(1),
-            Key::Char('j') => self.scrolled = (at + 1).min(last),
+            Key::Char('/') => self.is_typing = true,
+            Key::Char('g') => self.is_grouped = !self.is_grouped,
+            Key::Char('k') => self.scroll = scroll.saturating_sub(1),
+            Key::Char('j') => self.scroll = (scroll + 1).min(last),
             Key::Char(c) => {
-                if let Some(column) = Column::of(c) {
-                    self.reversed = column == self.sort && !self.reversed;
+                if let Some(column) = SortColumn::from_key(c) {
+                    self.is_reversed = column == self.sort && !self.is_reversed;
                     self.sort = column;
                 }
             }
@@ -240,122 +197,25 @@ impl State {
         }
         true
     }
-
-    /// The lines of the table, in order.
-    pub(super) fn items(&self) -> Vec<Item> {
-        let wanted = self.filter.to_lowercase();
-        let has = |text: &str| text.to_lowercase().contains(&wanted);
-        let mut projects: BTreeMap<&str, Vec<(&str, Figures)>> = BTreeMap::new();
-        for (id, row) in &self.rows {
-            if has(&row.name)
-                || has(&row.project_id)
-                || row.service_name.as_deref().is_some_and(has)
-            {
-                let project = if self.grouped { row.project_id.as_str() } else { "" };
-                projects.entry(project).or_default().push((&row.name, self.of_container(id, row)));
-            }
-        }
-        let mut groups: Vec<_> = projects
-            .into_iter()
-            .map(|(id, mut rows)| {
-                rows.sort_by(|(a, x), (b, y)| self.compare((a, x), (b, y)));
-                (id, self.of_project(id), rows)
-            })
-            .collect();
-        groups.sort_by(|(a, x, _), (b, y, _)| {
-            // What belongs to no project stands last, where names decide.
-            let by_name = self.sort == Column::Name;
-            let loose = |id: &str| by_name && id == STANDALONE;
-            loose(a).cmp(&loose(b)).then_with(|| self.compare((a, x), (b, y)))
-        });
-        let mut items = Vec::new();
-        for (id, figures, rows) in groups {
-            if self.grouped {
-                let totals = self.totals.get(id).cloned().unwrap_or_default();
-                items.push(Item::Project { id: id.to_owned(), totals, figures });
-            }
-            items.extend(
-                rows.into_iter()
-                    .map(|(name, figures)| Item::Container { name: name.to_owned(), figures }),
-            );
-        }
-        items
-    }
-
-    /// By the chosen column: names upwards, figures downwards, what is missing last.
-    fn compare(&self, (a, x): (&str, &Figures), (b, y): (&str, &Figures)) -> Ordering {
-        let names = a.cmp(b);
-        let turned = |order: Ordering| if self.reversed { order.reverse() } else { order };
-        let Some((x, y)) = self.key(x).zip(self.key(y)) else {
-            let missing = (self.key(x).is_none(), self.key(y).is_none());
-            return match self.sort {
-                Column::Name => turned(names),
-                _ => missing.0.cmp(&missing.1).then(names),
-            };
-        };
-        turned(y.total_cmp(&x)).then(names)
-    }
-
-    /// The figure that is sorted by; none where names are.
-    #[allow(clippy::cast_precision_loss)] // For an order, sixteen digits will do.
-    fn key(&self, figures: &Figures) -> Option<f64> {
-        let [received, sent, read, written] = figures.rates;
-        let count = match self.sort {
-            Column::Name => return None,
-            Column::Cpu => return figures.cpu,
-            Column::Memory => figures.memory,
-            Column::Received => received,
-            Column::Sent => sent,
-            Column::Read => read,
-            Column::Written => written,
-            Column::Pids => figures.pids,
-        };
-        count.map(|count| count as f64)
-    }
-
-    fn of_container(&self, id: &str, row: &ContainerStats) -> Figures {
-        Figures {
-            cpu: row.cpu_percent,
-            cpu_share: row
-                .cpu_percent
-                .zip(row.cpu_limit)
-                .map(|(percent, cores)| percent / (cores * 100.0)),
-            memory: row.memory_usage,
-            memory_percent: row.memory_percent,
-            rates: self.meters.get(id).map(Meter::rates).unwrap_or_default(),
-            pids: row.pids,
-        }
-    }
-
-    fn of_project(&self, id: &str) -> Figures {
-        let Some(sums) = self.totals.get(id) else { return Figures::default() };
-        Figures {
-            cpu: sums.cpu_percent,
-            memory: sums.memory_usage,
-            rates: self.project_meters.get(id).map(Meter::rates).unwrap_or_default(),
-            pids: sums.pids,
-            ..Figures::default()
-        }
-    }
 }
 
-fn counters(row: &ContainerStats) -> Counters {
-    [row.network_rx, row.network_tx, row.block_read, row.block_write]
+fn counters(stats: &ContainerStats) -> IoCounters {
+    [stats.network_rx, stats.network_tx, stats.block_read, stats.block_write]
 }
 
-/// Takes a reading where there is one.
-fn meter(
-    meters: &mut BTreeMap<String, Meter>,
+/// Adds a sample to the meter of this id, if the sample has a timestamp.
+fn add_sample(
+    meters: &mut BTreeMap<String, RateMeter>,
     id: &str,
-    at: Option<time::OffsetDateTime>,
-    over: u32,
-    counters: Counters,
+    sampled_at: Option<time::OffsetDateTime>,
+    containers: u32,
+    counters: IoCounters,
 ) {
-    let Some(at) = at else { return };
+    let Some(sampled_at) = sampled_at else { return };
     match meters.get_mut(id) {
-        Some(meter) => meter.read(at, over, counters),
+        Some(meter) => meter.add_sample(sampled_at, containers, counters),
         None => {
-            meters.insert(id.to_owned(), Meter::new(at, over, counters));
+            meters.insert(id.to_owned(), RateMeter::new(sampled_at, containers, counters));
         }
     }
 }

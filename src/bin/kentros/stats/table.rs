@@ -1,22 +1,22 @@
-//! The table of `kentros stats`: the columns and units of `docker stats`. Pure.
+//! Formats the table of `kentros stats`, with the columns and units of `docker stats`.
 
 use kentros::ContainerStats;
 
-use crate::text::{fit, printable, width};
-use crate::units::{binary, decimal, or_missing};
+use crate::terminal_text::{fit, printable, width};
+use crate::units::{binary, decimal, or_dashes};
 
-/// Digits of a container's id that are shown.
-const ID: usize = 12;
-const HEAD: [&str; 8] =
+/// The length of a short container id.
+const ID_LENGTH: usize = 12;
+const HEADER: [&str; 8] =
     ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
 
-/// The table of these rows, in the order of their names.
+/// Formats a table, sorted by container name.
 pub(crate) fn render<'a>(rows: impl IntoIterator<Item = (&'a str, &'a ContainerStats)>) -> String {
     let mut rows: Vec<(&str, &ContainerStats)> = rows.into_iter().collect();
     rows.sort_by(|a, b| (&a.1.name, a.0).cmp(&(&b.1.name, b.0)));
-    let mut lines = vec![HEAD.map(str::to_owned)];
+    let mut lines = vec![HEADER.map(str::to_owned)];
     lines.extend(rows.into_iter().map(|(id, stats)| cells(id, stats)));
-    let mut widths = [0; HEAD.len()];
+    let mut widths = [0; HEADER.len()];
     for line in &lines {
         for (widest, cell) in widths.iter_mut().zip(line) {
             *widest = width(cell).max(*widest);
@@ -32,22 +32,22 @@ pub(crate) fn render<'a>(rows: impl IntoIterator<Item = (&'a str, &'a ContainerS
     table
 }
 
-fn cells(id: &str, stats: &ContainerStats) -> [String; HEAD.len()] {
+fn cells(id: &str, stats: &ContainerStats) -> [String; HEADER.len()] {
     let percent = |value: Option<f64>| value.map(|value| format!("{value:.2}%"));
     [
-        id.chars().take(ID).collect(),
+        id.chars().take(ID_LENGTH).collect(),
         printable(&stats.name),
-        or_missing(percent(stats.cpu_percent)),
+        or_dashes(percent(stats.cpu_percent)),
         pair(stats.memory_usage, stats.memory_limit, binary),
-        or_missing(percent(stats.memory_percent)),
+        or_dashes(percent(stats.memory_percent)),
         pair(stats.network_rx, stats.network_tx, decimal),
         pair(stats.block_read, stats.block_write, decimal),
-        or_missing(stats.pids.map(|pids| pids.to_string())),
+        or_dashes(stats.pids.map(|pids| pids.to_string())),
     ]
 }
 
-fn pair(a: Option<u64>, b: Option<u64>, unit: fn(u64) -> String) -> String {
-    format!("{} / {}", or_missing(a.map(unit)), or_missing(b.map(unit)))
+fn pair(a: Option<u64>, b: Option<u64>, format: fn(u64) -> String) -> String {
+    format!("{} / {}", or_dashes(a.map(format)), or_dashes(b.map(format)))
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_two_dashes_and_no_name_moves_the_cursor() {
+    fn missing_values_are_dashes_and_control_characters_are_replaced() {
         let stats = ContainerStats::new("shop", "a\x1b[2J");
         let table = render([("0123456789abcdef", &stats)]);
         let row = table.lines().nth(1).unwrap();
@@ -67,11 +67,11 @@ mod tests {
     }
 
     #[test]
-    fn wide_letters_move_no_column() {
+    fn wide_characters_keep_the_columns_aligned() {
         let named = |name: &str| ContainerStats::new("shop", name);
         let table = render([("a", &named("日本語")), ("b", &named("web"))]);
-        let before: Vec<usize> =
+        let first_dashes: Vec<usize> =
             table.lines().skip(1).map(|line| width(line.split_once("--").unwrap().0)).collect();
-        assert_eq!(before[0], before[1], "{table}");
+        assert_eq!(first_dashes[0], first_dashes[1], "{table}");
     }
 }
