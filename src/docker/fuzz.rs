@@ -8,7 +8,9 @@ use serde::de::IgnoredAny;
 
 use crate::docker::engine::call::is_plain_id;
 use crate::docker::engine::client::parse;
-use crate::docker::engine::json::{ContainerInspect, ContainerSummary, EngineEvent, EngineVersion};
+use crate::docker::engine::json::{
+    ContainerInspect, ContainerList, ContainerSummary, EngineEvent, EngineVersion,
+};
 use crate::docker::engine::stream_response::StreamResponse;
 use crate::docker::inventory::{Inventory, Target};
 use crate::docker::sampling::readings::ContainerReadings;
@@ -19,8 +21,10 @@ use crate::stats::snapshot::history::History;
 use crate::{Counters, EngineCounters, Interest, Message, Snapshot};
 
 /// The list of a real engine, and a sample of one of its containers.
-static LIST: LazyLock<Vec<ContainerSummary>> =
-    LazyLock::new(|| parse(include_bytes!("../../tests/fixtures/docker-20.10-list.json")).unwrap());
+static LIST: LazyLock<Vec<ContainerSummary>> = LazyLock::new(|| {
+    let list = include_bytes!("../../tests/fixtures/docker-20.10-list.json");
+    parse::<ContainerList>(list).unwrap().containers
+});
 static SAMPLE: LazyLock<Option<Reading>> = LazyLock::new(|| {
     let sample = include_bytes!("../../tests/fixtures/docker-20.10-sample.json");
     parse::<Sample>(sample).unwrap().reading()
@@ -37,15 +41,15 @@ pub fn engine_json(bytes: &[u8]) {
         }
     }
     let sample = parse::<Sample>(bytes).ok();
-    let frame = parse::<PodmanFrame>(bytes).ok().and_then(|frame| frame.stats);
+    let frame = parse::<PodmanFrame>(bytes).ok().map(|frame| frame.stats);
     let readings = sample.iter().map(Sample::reading);
     let samples = frame.iter().flatten();
     readings
         .chain(samples.flat_map(|sample| [sample.reading(true), sample.reading(false)]))
         .for_each(|reading| check(&inventory, reading.as_ref()));
-    if let Ok(list) = parse::<Vec<ContainerSummary>>(bytes) {
+    if let Ok(list) = parse::<ContainerList>(bytes) {
         inventory.begin_list();
-        inventory.apply_full_list(list);
+        inventory.apply_full_list(list.containers);
     }
     check(&inventory, None);
 }

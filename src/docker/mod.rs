@@ -12,6 +12,8 @@ mod engine;
 #[cfg(all(any(test, fuzzing), feature = "dashboard"))]
 pub(crate) mod fuzz;
 mod inventory;
+#[cfg(test)]
+mod malformed_tests;
 mod sampling;
 mod session;
 

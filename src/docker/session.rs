@@ -12,7 +12,7 @@ use super::engine::call::{EngineCall, EventFilter};
 use super::engine::client::{CallCounters, EngineClient};
 use super::engine::error::EngineError;
 use super::engine::host::DockerHost;
-use super::engine::json::ContainerSummary;
+use super::engine::json::ContainerList;
 use super::engine::negotiate::{negotiate, parse_version};
 use super::inventory::watch::{InventoryWatch, SharedInventory, lock};
 use super::inventory::{Inventory, Target};
@@ -76,10 +76,9 @@ impl EngineSession {
         let (client, info) = negotiate(host, deadline, counters)?;
         let is_podman = info.mode == Some(Mode::Podman);
         let filter = if is_podman { EventFilter::ByType } else { EventFilter::ByAction };
-        let running: Vec<ContainerSummary> =
-            client.get(EngineCall::List { all: false }, deadline)?;
+        let running: ContainerList = client.get(EngineCall::List { all: false }, deadline)?;
         let mut inventory = Inventory::default();
-        inventory.apply_full_list(running);
+        inventory.apply_full_list(running.containers);
         let inventory: SharedInventory = Arc::new(Mutex::new(inventory));
         let watch = InventoryWatch::start(&client, filter, &inventory, hub)?;
         let mut session = Self {

@@ -15,13 +15,35 @@ const MAX_HEADERS: usize = 64;
 /// Headers that may appear only once: a proxy could choose a different duplicate than this server.
 const UNIQUE_HEADERS: [&str; 5] =
     ["host", "origin", "authorization", "content-length", "sec-websocket-key"];
+/// Headers that the server interprets. Any other header may contain any bytes.
+const USED_HEADERS: [&str; 15] = [
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "host",
+    "origin",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
 
 /// A request line and its headers. Stored as one string with positions in it: a head is kept while
 /// its client is accepted, and many small strings would fragment the heap.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct RequestHead {
     text: String,
+    /// Whether the version is HTTP/1.0 and not HTTP/1.1.
+    pub(crate) is_http_1_0: bool,
     method: Span,
+    /// The host and port of an absolute target such as `http://host/path`; empty for others.
+    authority: Span,
     /// Without the base path, once that has been stripped.
     path: Span,
     /// With its question mark; may be empty.
@@ -47,6 +69,10 @@ impl Span {
         let at = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
         Self { start: at(start), end: at(start + part.len()) }
     }
+
+    fn range(self) -> std::ops::Range<usize> {
+        usize::from(self.start)..usize::from(self.end)
+    }
 }
 
 impl RequestHead {
@@ -66,23 +92,32 @@ impl RequestHead {
             }
             Err(error) => return Err(bad_request(&format!("malformed HTTP request: {error}"))),
         };
-        if request.version != Some(1) {
-            return Err(bad_request("unsupported HTTP version: use HTTP/1.1"));
-        }
         let target = request.path.unwrap_or_default();
         let target = target.split('#').next().unwrap_or_default();
-        let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+        let (authority, path, query) = split_target(target);
+        let mut text = bytes.get(..length).map(<[u8]>::to_vec).unwrap_or_default();
         let mut spans = Vec::with_capacity(request.headers.len());
         for header in &*request.headers {
-            let value = std::str::from_utf8(header.value)
-                .map_err(|_| bad_request(&format!("header {} is not UTF-8", header.name)))?;
-            let name = Span::of(header.name.as_bytes(), bytes);
-            spans.push((name, Span::of(value.trim().as_bytes(), bytes)));
+            let (name, value) = (header.name, header.value.trim_ascii());
+            let span = Span::of(value, bytes);
+            if std::str::from_utf8(value).is_err() {
+                if USED_HEADERS.iter().any(|used| name.eq_ignore_ascii_case(used)) {
+                    return Err(bad_request(&format!("header {name} is not UTF-8")));
+                }
+                let value = text.get_mut(span.range()).unwrap_or_default();
+                value.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
+                // Cookies of other servers on the same host may contain any bytes.
+                if !name.eq_ignore_ascii_case("cookie") {
+                    continue;
+                }
+            }
+            spans.push((Span::of(name.as_bytes(), bytes), span));
         }
-        let text = bytes.get(..length).map(<[u8]>::to_vec).unwrap_or_default();
         let head = Self {
             text: String::from_utf8(text).map_err(|_| bad_request("the request is not UTF-8"))?,
+            is_http_1_0: request.version == Some(0),
             method: Span::of(request.method.unwrap_or_default().as_bytes(), bytes),
+            authority: Span::of(authority.as_bytes(), bytes),
             path: Span::of(path.as_bytes(), bytes),
             query: Span::of(query.as_bytes(), bytes),
             headers: spans,
@@ -91,10 +126,20 @@ impl RequestHead {
         if let Some(name) = UNIQUE_HEADERS.iter().find(|name| head.values(name).count() > 1) {
             return Err(bad_request(&format!("duplicate header {name}")));
         }
-        if head.header("host").is_none() {
+        if head.header("host").is_none() && !head.is_http_1_0 {
             return Err(bad_request("missing header host"));
         }
         Ok(Some(head))
+    }
+
+    /// The host that the client asked for: that of an absolute target, or the `Host` header (RFC 9112,
+    /// section 3.2.2). HTTP/1.0 does not require one. Browsers always send it, so DNS rebinding is no
+    /// concern without it.
+    pub(crate) fn host(&self) -> &str {
+        match self.slice(self.authority) {
+            "" => self.header("host").unwrap_or("localhost"),
+            authority => authority,
+        }
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -157,7 +202,7 @@ impl RequestHead {
     }
 
     fn slice(&self, span: Span) -> &str {
-        self.text.get(usize::from(span.start)..usize::from(span.end)).unwrap_or_default()
+        self.text.get(span.range()).unwrap_or_default()
     }
 }
 
@@ -166,6 +211,27 @@ impl fmt::Debug for RequestHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method(), self.path())
     }
+}
+
+/// Splits a target into host, path and query. Only absolute targets such as `http://host/path?query`
+/// have a host.
+fn split_target(target: &str) -> (&str, &str, &str) {
+    let is_absolute = |scheme: &&str| {
+        target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let scheme = ["http://", "https://"].into_iter().find(is_absolute).map_or(0, str::len);
+    let (scheme, rest) = target.split_at(scheme);
+    let authority = if scheme.is_empty() { 0 } else { rest.find(['/', '?']).unwrap_or(rest.len()) };
+    let (authority, rest) = rest.split_at(authority);
+    let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
+    // An absolute target without a path means `/`. A span must be part of the text, and the scheme
+    // ends with a slash.
+    let path = if path.is_empty() {
+        scheme.get(scheme.len().max(1) - 1..).unwrap_or_default()
+    } else {
+        path
+    };
+    (authority, path, query)
 }
 
 fn bad_request(why: &str) -> Response {
@@ -201,7 +267,7 @@ mod tests {
     #[test]
     fn each_error_has_its_status() {
         assert_eq!(status(b"\x16\x03\x01 TLS\r\n"), status::BAD_REQUEST);
-        assert_eq!(status(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n"), status::BAD_REQUEST);
+        assert_eq!(status(b"GET / HTTP/2.0\r\nHost: x\r\n\r\n"), status::BAD_REQUEST);
         assert_eq!(status(b"GET / HTTP/1.1\r\n\r\n"), status::BAD_REQUEST);
         for name in UNIQUE_HEADERS {
             let twice = format!("GET / HTTP/1.1\r\nHost: x\r\n{name}: x\r\n{name}: x\r\n\r\n");
@@ -237,6 +303,57 @@ mod tests {
         }
         for accept in ["*/*", "text/html5", "application/json", ""] {
             assert!(!accepts(accept), "{accept}");
+        }
+    }
+
+    #[test]
+    fn http_1_0_needs_no_host() {
+        let head = RequestHead::parse(b"GET / HTTP/1.0\r\n\r\n").unwrap().unwrap();
+        assert!(head.is_http_1_0);
+        assert_eq!(head.host(), "localhost");
+        let head = RequestHead::parse(b"GET / HTTP/1.0\r\nHost: a:1\r\n\r\n").unwrap().unwrap();
+        assert_eq!(head.host(), "a:1");
+    }
+
+    #[test]
+    fn an_absolute_target_replaces_the_host() {
+        for (target, host, path, query) in [
+            ("/a?b", "outer", "/a", "?b"),
+            ("http://inner:9001/a?b", "inner:9001", "/a", "?b"),
+            ("HTTPS://inner/", "inner", "/", ""),
+            ("http://inner", "inner", "/", ""),
+            ("http://inner?b", "inner", "/", "?b"),
+            ("http:///a", "outer", "/a", ""),
+            ("/http://inner/a", "outer", "/http://inner/a", ""),
+        ] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: outer\r\n\r\n");
+            let head = RequestHead::parse(text.as_bytes()).unwrap().unwrap();
+            assert_eq!((head.host(), head.path(), head.query()), (host, path, query), "{target}");
+        }
+    }
+
+    /// obs-text, RFC 9110, section 5.5.
+    #[test]
+    fn an_unused_header_may_contain_any_bytes() {
+        let request = |header: &[u8]| {
+            let bytes =
+                [b"GET /a HTTP/1.1\r\nHost: x\r\n".as_slice(), header, b"\r\n\r\n"].concat();
+            RequestHead::parse(&bytes)
+        };
+        let head = request(b"X-User: J\xfcrgen").unwrap().unwrap();
+        assert_eq!((head.path(), head.header("x-user")), ("/a", None));
+        let head = request(b"Cookie: a=\xff; session=b").unwrap().unwrap();
+        assert_eq!(head.cookies("session").collect::<Vec<_>>(), ["b"]);
+        for name in USED_HEADERS {
+            let header = [name.as_bytes(), b": J\xfcrgen"].concat();
+            assert_eq!(request(&header).unwrap_err().status(), status::BAD_REQUEST, "{name}");
+        }
+        let plain = request(b"X-User: a").unwrap().unwrap();
+        for byte in 0x80..=0xff {
+            let head = request(&[b"X-User: ".as_slice(), &[byte, b'a', byte]].concat());
+            let head = head.unwrap().unwrap();
+            assert_eq!((head.method(), head.path(), head.host()), ("GET", "/a", "x"));
+            assert_eq!(head.headers.len(), plain.headers.len() - 1, "{byte}");
         }
     }
 

@@ -44,7 +44,7 @@ impl TrustedProxies {
         peer: SocketAddr,
         head: &'a RequestHead,
     ) -> ClientInfo<'a> {
-        let host = head.header("host").unwrap_or_default();
+        let host = head.host();
         let mut client = ClientInfo { addr: peer, host, https: false };
         if !self.trusts(peer.ip()) {
             return client;

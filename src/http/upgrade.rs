@@ -24,6 +24,14 @@ pub(crate) fn accept(
         )
         .with_header("Allow", "GET"));
     }
+    if head.is_http_1_0 {
+        return Err(Response::line(
+            status::BAD_REQUEST,
+            "a WebSocket needs HTTP/1.1. With nginx, add to the location: \
+             proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
+             proxy_set_header Connection \"upgrade\";",
+        ));
+    }
     if !head.has_list_item("upgrade", "websocket") || !head.has_list_item("connection", "upgrade") {
         return Err(Response::line(
             status::UPGRADE_REQUIRED,

@@ -5,10 +5,17 @@
 //! previous sample, which one-shot calls lack. Here, CPU is the change in CPU time over the change
 //! in time between two of our own samples.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::stats::payload::Unavailable;
+
+/// How much the arrivals of two samples may be delayed on an idle machine.
+const ARRIVAL_JITTER: Duration = Duration::from_millis(150);
+/// The kernel counts the host's CPU time in steps of 10 ms.
+const HOST_CLOCK_RESOLUTION: Duration = Duration::from_millis(30);
 
 /// A value, or the reason why it is missing.
 pub(crate) type Measurement<T> = Result<T, Unavailable>;
@@ -18,6 +25,8 @@ pub(crate) type Measurement<T> = Result<T, Unavailable>;
 pub(crate) struct Reading {
     /// When the engine took the sample.
     pub(crate) at: OffsetDateTime,
+    /// The host's CPU time divided by its number of CPUs, nanoseconds: a clock that cannot be set.
+    pub(crate) host_clock: Option<u64>,
     /// CPU time since the container's start, nanoseconds.
     pub(crate) cpu: Measurement<u64>,
     pub(crate) online_cpus: Measurement<u32>,
@@ -35,14 +44,39 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// CPU used since the `before` sample, percent of one core. `None` if the time did not advance,
-    /// or if the counter decreased, as after a restart.
-    pub(crate) fn cpu_percent(&self, before: &Self) -> Option<f64> {
-        let used = self.cpu.ok()?.checked_sub(before.cpu.ok()?)?;
-        let elapsed = (self.at - before.at).whole_nanoseconds();
+    /// CPU used since the `before` sample, percent of one core. `received` is the time between the
+    /// arrivals of both samples.
+    ///
+    /// # Errors
+    /// [`FirstSample`](Unavailable::FirstSample) if the counter decreased, as after a restart, and
+    /// [`EngineError`](Unavailable::EngineError) if the engine's clock was set in between.
+    pub(crate) fn cpu_percent(&self, before: &Self, received: Duration) -> Measurement<f64> {
+        let Some(used) = self.cpu?.checked_sub(before.cpu?) else {
+            return Err(Unavailable::FirstSample);
+        };
+        let elapsed = self.elapsed_since(before, received).ok_or(Unavailable::EngineError)?;
         // Rounding above 2^53 ns, 104 days, does not show in a percentage.
         #[allow(clippy::cast_precision_loss)]
-        (elapsed > 0).then(|| used as f64 / elapsed as f64 * 100.0)
+        let percent = used as f64 / elapsed.as_nanos() as f64 * 100.0;
+        // Counters and time are not read at the same instant.
+        let limit = self.online_cpus.map(|cpus| f64::from(cpus) * 100.0 * 1.25);
+        if limit.is_ok_and(|limit| percent > limit) {
+            return Err(Unavailable::EngineError);
+        }
+        Ok(percent)
+    }
+
+    /// The time between two samples by the engine's clock, or `None` if the clock was set in between:
+    /// it then disagrees with the time between the arrivals, and also with the host's CPU time if
+    /// that is known. The arrivals alone would not do, because a busy machine delays them.
+    fn elapsed_since(&self, before: &Self, received: Duration) -> Option<Duration> {
+        let elapsed =
+            Duration::try_from(self.at - before.at).ok().filter(|time| !time.is_zero())?;
+        if elapsed.abs_diff(received) <= ARRIVAL_JITTER + received / 10 {
+            return Some(elapsed);
+        }
+        let host = self.host_clock?.checked_sub(before.host_clock?).map(Duration::from_nanos)?;
+        (elapsed.abs_diff(host) <= HOST_CLOCK_RESOLUTION + host / 10).then_some(elapsed)
     }
 
     /// Memory usage as a percentage of the limit. Unknown if the limit is 0, which means none.
@@ -86,9 +120,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn reading(at: &str, cpu: u64) -> Reading {
         Reading {
             at: parse_timestamp(at).unwrap(),
+            host_clock: None,
             cpu: Ok(cpu),
             online_cpus: Ok(2),
             memory: Ok(0),
@@ -105,7 +142,7 @@ mod tests {
         // Two consecutive samples of docker-20.10.24-cgroupv1-stream-web.jsonl.
         let before = reading("2026-11-22T19:00:50.502538461Z", 118_673_210);
         let now = reading("2026-11-22T19:00:51.506812487Z", 138_954_953);
-        let percent = now.cpu_percent(&before).unwrap();
+        let percent = now.cpu_percent(&before, SECOND).unwrap();
         assert!((percent - 2.019_54).abs() < 0.000_1, "{percent}");
     }
 
@@ -119,7 +156,7 @@ mod tests {
             ("paused", reading("2026-11-22T19:00:51Z", 100), Some(0.0)),
             ("two whole cores", reading("2026-11-22T19:00:51Z", 2_000_000_100), Some(200.0)),
         ] {
-            assert_eq!(now.cpu_percent(&before), percent, "{case}");
+            assert_eq!(now.cpu_percent(&before, SECOND).ok(), percent, "{case}");
         }
     }
 

@@ -10,7 +10,7 @@ use kentros::{HubConfig, ServerConfig};
 use tungstenite::ClientRequestBuilder;
 use tungstenite::client::client;
 
-use crate::harness::raw::{Answer, ask};
+use crate::harness::raw::{Answer, ask, handshake};
 use crate::harness::{Served, Steady, dial, nowhere, one_each, say_skipped, until};
 
 const BASE: &str = "/stats";
@@ -33,22 +33,46 @@ fn everything_is_below_the_base_path() {
 #[test]
 fn nginx_serves_it_with_the_documented_configuration() {
     let config = |folder: &Path, port: u16, upstream: SocketAddr| {
-        let folder = folder.display();
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        let temporary = temporary.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"));
         let location = snippet("nginx").replace("127.0.0.1:9001", &upstream.to_string());
-        format!(
-            "daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
-             http {{\naccess_log off;\n{}server {{\nlisten 127.0.0.1:{port};\n{location}}}\n}}\n",
-            temporary.concat()
-        )
+        nginx_config(folder, port, &location)
     };
-    let run = |file: &Path, folder: &Path| {
-        let mut nginx = Command::new("nginx");
-        nginx.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(file);
-        nginx
+    let test = "nginx_serves_it_with_the_documented_configuration";
+    check_behind(test, config, run_nginx, check_behind_base);
+}
+
+/// nginx then uses HTTP/1.0, which is enough for everything but WebSockets.
+#[test]
+fn nginx_with_a_bare_proxy_pass_serves_http() {
+    let config = |folder: &Path, port: u16, upstream: SocketAddr| {
+        nginx_config(folder, port, &format!("location / {{ proxy_pass http://{upstream}; }}\n"))
     };
-    check_behind("nginx_serves_it_with_the_documented_configuration", config, run);
+    check_behind("nginx_with_a_bare_proxy_pass_serves_http", config, run_nginx, |addr| {
+        for path in ["/stats/", "/stats/app.js", "/stats/healthz", "/stats/metrics"] {
+            assert_eq!(get(addr, path).status, 200, "{path}");
+        }
+        let handshake = handshake().replace("/ws/stats", "/stats/ws/stats");
+        let answer =
+            ask(addr, &handshake.replace("Connection: Upgrade", "Connection: close, upgrade"));
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert!(answer.body.contains("proxy_http_version 1.1;"), "{answer:?}");
+    });
+}
+
+fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
+    let folder = folder.display();
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary = temporary.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"));
+    format!(
+        "daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
+         http {{\naccess_log off;\n{}server {{\nlisten 127.0.0.1:{port};\n{location}}}\n}}\n",
+        temporary.concat()
+    )
+}
+
+fn run_nginx(file: &Path, folder: &Path) -> Command {
+    let mut nginx = Command::new("nginx");
+    nginx.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(file);
+    nginx
 }
 
 #[test]
@@ -64,10 +88,21 @@ fn caddy_serves_it_with_the_documented_configuration() {
         caddy.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
         caddy
     };
-    check_behind("caddy_serves_it_with_the_documented_configuration", config, run);
+    check_behind(
+        "caddy_serves_it_with_the_documented_configuration",
+        config,
+        run,
+        check_behind_base,
+    );
 }
 
 /// Checks that the page, its assets, the API and the WebSocket are below the path.
+/// A proxy passes only the base path.
+fn check_behind_base(addr: SocketAddr) {
+    check_all(addr);
+    assert_ne!(get(addr, "/elsewhere").status, 307);
+}
+
 fn check_all(addr: SocketAddr) {
     let redirect = get(addr, BASE);
     assert_eq!((redirect.status, redirect.field("location")), (307, "/stats/"));
@@ -143,6 +178,7 @@ fn check_behind(
     test: &str,
     config: impl Fn(&Path, u16, SocketAddr) -> String,
     run: impl Fn(&Path, &Path) -> Command,
+    check: impl Fn(SocketAddr),
 ) {
     let served = served();
     let (_reserved, addr) = nowhere();
@@ -152,8 +188,7 @@ fn check_behind(
     fs::write(&file, config(&folder, addr.port(), served.addr())).unwrap();
     match Proxy::start(run(&file, &folder), folder.clone(), addr) {
         Ok(_proxy) => {
-            check_all(addr);
-            assert_ne!(get(addr, "/elsewhere").status, 307);
+            check(addr);
         }
         Err(error) => {
             fs::remove_dir_all(&folder).unwrap();

@@ -70,6 +70,73 @@ fn each_reading_has_a_new_sample_of_each_container() {
     source.pause();
 }
 
+/// `docker ps` shows the name without a second slash; links add others.
+#[test]
+fn a_link_does_not_change_the_name() {
+    let Some(engine) = RealEngine::find("a_link_does_not_change_the_name") else { return };
+    let project = unique("link");
+    let linked = engine.start_with(&project, "linked", &[], &["/bin/sleep", "1000"]);
+    // "a" sorts before every other name, also in the engine's list.
+    let link = format!("{}:alias", linked.id);
+    let linking = engine.start_with(
+        &project,
+        "linking",
+        &["--link", &link, "--name", &unique("a")],
+        &["/bin/sleep", "1000"],
+    );
+    let mut source = DockerSource::new(engine.host.clone());
+    let interest = Interest::only([project.as_str()]);
+    let ids = [linked.id.as_str(), linking.id.as_str()];
+    let reading = until(&mut source, &interest, "both containers", |reading| {
+        ids.iter().all(|id| has_cpu(reading, id))
+    });
+    for id in ids {
+        let name = engine.docker(&[
+            "ps",
+            "--no-trunc",
+            "--filter",
+            &format!("id={id}"),
+            "--format",
+            "{{.Names}}",
+        ]);
+        let shown = name.trim().split(',').find(|name| !name.contains('/')).unwrap();
+        assert_eq!(reading.row(id).name, shown, "docker ps: {name}");
+    }
+    source.pause();
+}
+
+#[test]
+fn the_cpu_limit_is_the_smallest_of_quota_cpuset_and_cpus() {
+    let Some(engine) = RealEngine::find("the_cpu_limit_is_the_smallest_of_quota_cpuset_and_cpus")
+    else {
+        return;
+    };
+    let project = unique("limits");
+    let start = |service: &str, limits: &[&str]| {
+        let args = [&["--network", "none"], limits].concat();
+        engine.start_with(&project, service, &args, &["/bin/sleep", "1000"])
+    };
+    let pinned = start("pinned", &["--cpuset-cpus", "0"]);
+    let both = start("both", &["--cpuset-cpus", "0", "--cpus", "1.5"]);
+    let quota = start("quota", &["--cpus", "0.5"]);
+    let mut source = DockerSource::new(engine.host.clone());
+    source.start(&kentros::Hub::spawn(kentros::HubConfig::default()).unwrap().handle()).unwrap();
+    let interest = Interest::only([project.as_str()]);
+    let limit = |reading: &Reading, container: &RealContainer| {
+        reading.container_stats.get(&container.id).and_then(|row| row.cpu_limit)
+    };
+    until(&mut source, &interest, "the limits", |reading| {
+        limit(reading, &pinned) == Some(1.0)
+            && limit(reading, &both) == Some(1.0)
+            && limit(reading, &quota) == Some(0.5)
+    });
+    engine.docker(&["update", "--cpus", "0.25", &both.id]);
+    until(&mut source, &interest, "the updated limit", |reading| {
+        limit(reading, &both) == Some(0.25)
+    });
+    source.pause();
+}
+
 #[test]
 fn cpu_and_memory_match_docker_stats() {
     let Some(engine) = RealEngine::find("cpu_and_memory_match_docker_stats") else { return };

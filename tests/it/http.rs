@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::demo::DemoSource;
 use crate::harness::{Served, dial, keys, one_each};
-use crate::raw::{Answer, get};
+use crate::raw::{Answer, ask, get, handshake};
 use crate::source::{Call, Reading, Script};
 
 #[track_caller]
@@ -38,6 +38,48 @@ fn the_dashboard_and_its_assets_are_served_with_their_content_types() {
     assert_eq!(served.get("/?from=a-bookmark").status, 200);
     assert_eq!(served.get("/app.js/").status, 404);
     assert_eq!(served.get("/../etc/passwd").status, 404);
+}
+
+/// The version that health checks and nginx with a bare `proxy_pass` use.
+#[test]
+fn http_1_0_requests_are_served() {
+    let served = Served::new();
+    for request in [
+        "GET /healthz HTTP/1.0\r\n\r\n",
+        "GET /healthz HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
+        "HEAD /healthz HTTP/1.0\r\n\r\n",
+        "GET http://localhost/healthz HTTP/1.0\r\n\r\n",
+        "GET http://localhost/healthz HTTP/1.1\r\nHost: other.example\r\n\r\n",
+    ] {
+        let answer = ask(served.addr(), request);
+        assert_eq!(answer.status, 200, "{request:?}: {answer:?}");
+        assert_eq!(answer.field("connection"), "close", "{request:?}");
+    }
+    let rebound = "GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(ask(served.addr(), rebound).status, 403);
+}
+
+#[test]
+fn a_websocket_over_http_1_0_gets_the_fix_for_nginx() {
+    let served = Served::new();
+    let request = handshake().replace("HTTP/1.1", "HTTP/1.0");
+    let answer = ask(served.addr(), &request);
+    assert_eq!(answer.status, 400, "{answer:?}");
+    for line in ["proxy_http_version 1.1;", "proxy_set_header Upgrade $http_upgrade;"] {
+        assert!(answer.body.contains(line), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_unused_header_may_contain_any_bytes() {
+    let served = Served::new();
+    let mut stream = dial(served.addr());
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-User: J\xfcrgen\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
 }
 
 #[test]

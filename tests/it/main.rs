@@ -19,6 +19,7 @@ mod connector;
 mod dead;
 #[path = "../../src/bin/kentros/demo/mod.rs"]
 mod demo;
+mod docker_connections;
 mod docker_faults;
 mod docker_real;
 mod docker_scale;

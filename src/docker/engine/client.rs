@@ -20,6 +20,8 @@ use super::transport::{EngineConnector, NoResolver, endpoints};
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(2);
 /// The largest response accepted, in bytes: a list of about 60,000 containers.
 const MAX_BODY: u64 = 64 << 20;
+/// The largest sample accepted, in bytes. It has about 2 KiB, plus entries for each CPU and disk.
+pub(crate) const MAX_SAMPLE: usize = 4 << 20;
 /// ureq's read buffers, in bytes: lists are long, the lines of a stream are short.
 const CALL_BUFFER: usize = 16 << 10;
 const STREAM_BUFFER: usize = 4 << 10;
@@ -49,6 +51,8 @@ pub(crate) struct CallCounters {
 #[derive(Clone, Debug)]
 pub(crate) struct EngineClient {
     agent: Agent,
+    /// Keeps no connections: for a second try.
+    retry_agent: Agent,
     host: DockerHost,
     /// The API version in each path.
     version: String,
@@ -63,27 +67,30 @@ impl EngineClient {
         connections: usize,
         counters: &Arc<CallCounters>,
     ) -> Self {
-        let config = Agent::config_builder()
-            // By default ureq reads proxies from the environment.
-            .proxy(None)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(USER_AGENT)
-            // ureq's own buffers are 128 KiB each way.
-            .input_buffer_size(if connections == 0 { STREAM_BUFFER } else { CALL_BUFFER })
-            .output_buffer_size(4 << 10)
-            .max_response_header_size(MAX_HEAD)
-            .max_idle_connections(connections)
-            .max_idle_connections_per_host(connections);
-        #[cfg(feature = "tls")]
-        let config = match &host.tls {
-            Some(tls) => config.tls_config(tls.config()),
-            None => config,
+        let agent = |max_idle| {
+            let config = Agent::config_builder()
+                // By default ureq reads proxies from the environment.
+                .proxy(None)
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .user_agent(USER_AGENT)
+                // ureq's own buffers are 128 KiB each way.
+                .input_buffer_size(if connections == 0 { STREAM_BUFFER } else { CALL_BUFFER })
+                .output_buffer_size(4 << 10)
+                .max_response_header_size(MAX_HEAD)
+                .max_idle_connections(max_idle)
+                .max_idle_connections_per_host(max_idle);
+            #[cfg(feature = "tls")]
+            let config = match &host.tls {
+                Some(tls) => config.tls_config(tls.config()),
+                None => config,
+            };
+            Agent::with_parts(config.build(), EngineConnector::new(host.clone()), NoResolver)
         };
-        let config = config.build();
-        let agent = Agent::with_parts(config, EngineConnector::new(host.clone()), NoResolver);
+        let (agent, retry_agent) = (agent(connections), agent(0));
         Self {
             agent,
+            retry_agent,
             host: host.clone(),
             version: version.to_owned(),
             counters: Arc::clone(counters),
@@ -104,6 +111,7 @@ impl EngineClient {
     /// Ends all calls in progress, on any thread. Later calls fail.
     pub(crate) fn shutdown(&self) {
         self.agent.clone().shutdown();
+        self.retry_agent.clone().shutdown();
     }
 
     /// Pings the engine and returns the response headers.
@@ -123,8 +131,11 @@ impl EngineClient {
         deadline: Instant,
     ) -> Result<T, EngineError> {
         self.counted(self.send(call, CallTimeout::Response(deadline)).and_then(|response| {
-            let mut body = response.into_body();
-            let bytes = body.with_config().limit(MAX_BODY).read_to_vec();
+            let limit = match call {
+                EngineCall::OneShot(_) => MAX_SAMPLE as u64,
+                _ => MAX_BODY,
+            };
+            let bytes = response.into_body().with_config().limit(limit).read_to_vec();
             parse(&bytes.map_err(|error| EngineError::from_ureq(&self.host, error))?)
         }))
     }
@@ -194,13 +205,29 @@ impl EngineClient {
     }
 
     /// Sends `call` and waits for the head of the response.
+    ///
+    /// A server may close an idle connection just when it is used again. Calls are idempotent, so one
+    /// whose connection closes before the head is tried once more, on a new connection (RFC 9112,
+    /// section 9.3.1).
     fn send(
         &self,
         call: EngineCall<'_>,
         timeout: CallTimeout,
     ) -> Result<ureq::http::Response<Body>, EngineError> {
+        match self.send_once(&self.agent, call, timeout) {
+            Err(EngineError::ConnectionLost(_)) => self.send_once(&self.retry_agent, call, timeout),
+            result => result,
+        }
+    }
+
+    fn send_once(
+        &self,
+        agent: &Agent,
+        call: EngineCall<'_>,
+        timeout: CallTimeout,
+    ) -> Result<ureq::http::Response<Body>, EngineError> {
         let url = format!("{}{}", self.host.base_url(), self.path(call)?);
-        let request = self.agent.get(&url).config();
+        let request = agent.get(&url).config();
         let request = match timeout {
             CallTimeout::Response(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());

@@ -17,8 +17,8 @@ pub(crate) enum EngineError {
     Status(u16, String),
     /// A response that no engine sends, and what is wrong with it.
     InvalidResponse(String),
-    /// The engine's API version, which is too old.
-    TooOld(String),
+    /// The engine's API version is too old.
+    TooOld { podman: bool, api_version: String },
     /// A path that is not on the list of allowed calls.
     NotAllowed(String),
 }
@@ -109,11 +109,14 @@ impl fmt::Display for EngineError {
                 write!(f, "the engine responded with status {status}: {message}")
             }
             Self::InvalidResponse(why) => write!(f, "not a response of a container engine: {why}"),
-            Self::TooOld(version) => write!(
-                f,
-                "the engine supports API {version} at most, and kentros needs 1.41. Upgrade to \
-                 Docker 20.10 or newer"
-            ),
+            Self::TooOld { podman, api_version } => {
+                let remedy = if *podman { "Podman 4.0" } else { "Docker 20.10" };
+                write!(
+                    f,
+                    "the engine supports API {api_version} at most, and kentros needs 1.41. Upgrade \
+                     to {remedy} or newer"
+                )
+            }
             Self::NotAllowed(path) => {
                 write!(f, "refused: {path:?} is not on the list of allowed Engine API calls")
             }
@@ -150,7 +153,17 @@ mod tests {
                 "requires TLS",
                 if cfg!(feature = "tls") { "DOCKER_CERT_PATH" } else { "--features tls" },
             ),
-            (EngineError::TooOld("1.40".to_owned()), "supports API 1.40", "Upgrade to"),
+            (
+                EngineError::TooOld { podman: false, api_version: "1.40".to_owned() },
+                "supports API 1.40",
+                "Upgrade to Docker 20.10",
+            ),
+            // As on Ubuntu 22.04.
+            (
+                EngineError::TooOld { podman: true, api_version: "1.40".to_owned() },
+                "supports API 1.40",
+                "Upgrade to Podman 4.0",
+            ),
             // The engine's message for a version set by the user.
             (
                 status(
@@ -168,6 +181,6 @@ mod tests {
         }
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 7, "each is different");
+        assert_eq!(all.len(), 8, "each is different");
     }
 }

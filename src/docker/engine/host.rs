@@ -135,11 +135,16 @@ pub(crate) const TLS_REMEDY: &str =
 impl FromStr for DockerHost {
     type Err = Error;
 
-    /// Parses `unix:///path`, `tcp://host:port` or `http://host:port`.
+    /// Parses `unix:///path`, `tcp://host:port`, `http://host:port` or `host:port`.
     fn from_str(text: &str) -> Result<Self, Error> {
         let refuse =
             |why: &str| Err(Error::invalid(format!("invalid docker host {text:?}: {why}")));
         let Some((scheme, rest)) = text.trim().split_once("://") else {
+            let has_port =
+                text.trim().rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+            if let Some(authority) = authority(text.trim()).filter(|_| has_port) {
+                return Ok(Self::at(EngineAddress::Tcp(authority)));
+            }
             return refuse("use unix:///path/to/docker.sock or tcp://host:port");
         };
         match scheme {
@@ -203,6 +208,9 @@ mod tests {
             ("tcp://[::1]", "tcp://[::1]:2375"),
             ("http://[::1]:99/", "tcp://[::1]:99"),
             (" http://engine.example:80 ", "tcp://engine.example:80"),
+            ("127.0.0.1:2375", "tcp://127.0.0.1:2375"),
+            ("localhost:2375", "tcp://localhost:2375"),
+            ("[::1]:2375", "tcp://[::1]:2375"),
         ] {
             let host: DockerHost = text.parse().unwrap();
             assert_eq!(host.to_string(), shown);
@@ -235,6 +243,9 @@ mod tests {
             ("tcp://user@host:1", "tcp://host:port"),
             ("fd://3", "unknown scheme"),
             ("", "unix:///path"),
+            ("localhost", "unix:///path"),
+            ("::1", "unix:///path"),
+            (":2375", "unix:///path"),
         ] {
             let error = text.parse::<DockerHost>().unwrap_err();
             assert!(error.is_invalid());

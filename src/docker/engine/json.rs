@@ -1,15 +1,12 @@
 //! The JSON of the engine's responses, except for samples, with the fields kentros reads.
 
-use serde::{Deserialize, Deserializer};
+use std::collections::BTreeSet;
 
-/// Deserializes `null` as the default value, like a missing field.
-pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::call::is_plain_id;
+use super::lenient::{self, or_default};
 
 /// The response of `/version`.
 #[derive(Debug, Default, Deserialize)]
@@ -17,6 +14,8 @@ where
 pub(crate) struct EngineVersion {
     #[serde(deserialize_with = "or_default")]
     pub(crate) version: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) api_version: String,
     /// The lowest API version the engine supports.
     #[serde(rename = "MinAPIVersion", deserialize_with = "or_default")]
     pub(crate) min_api_version: String,
@@ -28,40 +27,73 @@ pub(crate) struct EngineVersion {
 pub(crate) struct ContainerSummary {
     #[serde(deserialize_with = "or_default")]
     pub(crate) id: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "lenient::elements")]
     pub(crate) names: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) image: String,
     /// Unix seconds.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) created: i64,
+    pub(crate) created: Option<i64>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) state: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) status: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) labels: ContainerLabels,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "lenient::elements")]
     pub(crate) ports: Vec<ContainerPort>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) host_config: SummaryHostConfig,
+}
+
+impl ContainerSummary {
+    /// The container's name without the leading slash. Links add names of the form
+    /// `/other/alias`. A container without a name is called by its short id.
+    pub(crate) fn name(&self) -> String {
+        let names = self.names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
+        let name = names.filter(|name| !name.is_empty()).find(|name| !name.contains('/'));
+        name.map_or_else(|| short_id(&self.id).to_owned(), str::to_owned)
+    }
+}
+
+/// The first 12 characters of an id, as the docker CLI shows it.
+pub(crate) fn short_id(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// The response of `/containers/json`.
+#[derive(Debug, Default)]
+pub(crate) struct ContainerList {
+    pub(crate) containers: Vec<ContainerSummary>,
+    /// The number of elements without a usable id.
+    pub(crate) skipped: usize,
+}
+
+impl<'de> Deserialize<'de> for ContainerList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (mut containers, mut skipped) = lenient::array::<D, ContainerSummary>(deserializer)?;
+        let all = containers.len();
+        containers.retain(|container| is_plain_id(&container.id));
+        skipped += all - containers.len();
+        Ok(Self { containers, skipped })
+    }
 }
 
 /// The labels that name a container's project and service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerLabels {
-    #[serde(rename = "com.docker.compose.project")]
+    #[serde(rename = "com.docker.compose.project", deserialize_with = "or_default")]
     compose_project: Option<String>,
-    #[serde(rename = "com.docker.compose.service")]
+    #[serde(rename = "com.docker.compose.service", deserialize_with = "or_default")]
     compose_service: Option<String>,
-    #[serde(rename = "io.podman.compose.project")]
+    #[serde(rename = "io.podman.compose.project", deserialize_with = "or_default")]
     podman_project: Option<String>,
-    #[serde(rename = "io.podman.compose.service")]
+    #[serde(rename = "io.podman.compose.service", deserialize_with = "or_default")]
     podman_service: Option<String>,
-    #[serde(rename = "com.docker.stack.namespace")]
+    #[serde(rename = "com.docker.stack.namespace", deserialize_with = "or_default")]
     stack: Option<String>,
-    #[serde(rename = "com.docker.swarm.service.name")]
+    #[serde(rename = "com.docker.swarm.service.name", deserialize_with = "or_default")]
     swarm_service: Option<String>,
 }
 
@@ -87,7 +119,7 @@ impl ContainerLabels {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerPort {
-    #[serde(rename = "IP")]
+    #[serde(rename = "IP", default, deserialize_with = "or_default")]
     ip: Option<String>,
     #[serde(rename = "PrivatePort")]
     private: u16,
@@ -116,6 +148,7 @@ impl std::fmt::Display for ContainerPort {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct SummaryHostConfig {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) network_mode: Option<String>,
 }
 
@@ -135,12 +168,30 @@ pub(crate) struct ContainerInspect {
 pub(crate) struct InspectState {
     #[serde(deserialize_with = "or_default")]
     pub(crate) started_at: String,
+    #[serde(deserialize_with = "or_default")]
+    health: InspectHealth,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct InspectHealth {
+    #[serde(deserialize_with = "or_default")]
+    status: String,
+}
+
+impl InspectState {
+    /// `healthy`, `unhealthy` or `starting`; `None` without a health check.
+    pub(crate) fn health(&self) -> Option<&str> {
+        let status = self.health.status.as_str();
+        matches!(status, "healthy" | "unhealthy" | "starting").then_some(status)
+    }
 }
 
 /// The settings in a [`ContainerInspect`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct InspectHostConfig {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) network_mode: Option<String>,
     #[serde(deserialize_with = "or_default")]
     nano_cpus: i64,
@@ -148,21 +199,40 @@ pub(crate) struct InspectHostConfig {
     cpu_quota: i64,
     #[serde(deserialize_with = "or_default")]
     cpu_period: i64,
+    #[serde(deserialize_with = "or_default")]
+    cpuset_cpus: String,
 }
 
 impl InspectHostConfig {
-    /// The CPU limit in cores, from `docker run --cpus` or `--cpu-quota`; `None` for no limit.
+    /// The CPU limit in cores, or `None` for no limit: the smaller of the quota (`docker run --cpus`,
+    /// `--cpu-quota`) and the number of CPUs (`--cpuset-cpus`).
     pub(crate) fn cpu_limit(&self) -> Option<f64> {
         // The kernel's default period: 100 ms.
         let period = if self.cpu_period > 0 { self.cpu_period } else { 100_000 };
         // Far below 2^53.
         #[allow(clippy::cast_precision_loss)]
-        if self.nano_cpus > 0 {
+        let quota = if self.nano_cpus > 0 {
             Some(self.nano_cpus as f64 / 1e9)
         } else {
             (self.cpu_quota > 0).then(|| self.cpu_quota as f64 / period as f64)
-        }
+        };
+        let cpus = cpuset_size(&self.cpuset_cpus).map(f64::from);
+        quota.into_iter().chain(cpus).reduce(f64::min)
     }
+}
+
+/// The number of CPUs in a list such as `0-3,8`; `None` if it is empty or invalid.
+fn cpuset_size(cpus: &str) -> Option<u32> {
+    let mut set = BTreeSet::new();
+    for range in cpus.split(',').map(str::trim) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let range = first.trim().parse::<u16>().ok()?..=last.trim().parse().ok()?;
+        if range.is_empty() {
+            return None;
+        }
+        set.extend(range);
+    }
+    u32::try_from(set.len()).ok()
 }
 
 /// A line of `/events`, with fields that API 1.52 still has: it removed `status`, `id` and `from`.
@@ -175,6 +245,22 @@ pub(crate) struct EngineEvent {
     pub(crate) actor: EventActor,
     #[serde(rename = "timeNano", deserialize_with = "or_default")]
     pub(crate) time_nano: i64,
+    /// Set by Podman, whose action has no detail.
+    #[serde(rename = "HealthStatus", deserialize_with = "or_default")]
+    pub(crate) health_status: String,
+}
+
+impl EngineEvent {
+    /// The action, such as `die`, and its detail, such as the new health.
+    pub(crate) fn action(&self) -> (&str, Option<&str>) {
+        match self.action.split_once(": ") {
+            Some((action, detail)) => (action, Some(detail)),
+            // Podman's name for it.
+            None if self.action == "remove" => ("destroy", None),
+            None if !self.health_status.is_empty() => (&self.action, Some(&self.health_status)),
+            None => (&self.action, None),
+        }
+    }
 }
 
 /// The container of an [`EngineEvent`].
@@ -188,15 +274,111 @@ pub(crate) struct EventActor {
 }
 
 /// The attributes of the container of an [`EngineEvent`]: labels, and others by action.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct EventAttributes {
-    #[serde(deserialize_with = "or_default")]
     pub(crate) name: String,
-    #[serde(deserialize_with = "or_default")]
     pub(crate) image: String,
-    #[serde(rename = "exitCode")]
     pub(crate) exit_code: Option<String>,
-    #[serde(flatten)]
     pub(crate) labels: ContainerLabels,
+}
+
+impl<'de> Deserialize<'de> for EventAttributes {
+    // serde's `flatten` would not accept the lenient fields.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Named {
+            #[serde(deserialize_with = "or_default")]
+            name: String,
+            #[serde(deserialize_with = "or_default")]
+            image: String,
+            #[serde(rename = "exitCode", deserialize_with = "or_default")]
+            exit_code: Option<String>,
+        }
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        let Named { name, image, exit_code } = serde_json::from_str(raw.get()).unwrap_or_default();
+        let labels = serde_json::from_str(raw.get()).unwrap_or_default();
+        Ok(Self { name, image, exit_code, labels })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_name_is_the_one_without_a_second_slash() {
+        for (names, name) in [
+            // `docker run --link foo:alias --name bar`, as Docker 20.10 lists foo.
+            (r#"["/bar/alias","/foo"]"#, "foo"),
+            (r#"["/foo","/bar/alias"]"#, "foo"),
+            (r#"["/foo"]"#, "foo"),
+            // Podman has no slash.
+            (r#"["foo"]"#, "foo"),
+            (r#"[null,7,"/foo"]"#, "foo"),
+            ("[]", "0123456789ab"),
+            (r#"["/"]"#, "0123456789ab"),
+            (r#"["/bar/alias"]"#, "0123456789ab"),
+            ("null", "0123456789ab"),
+        ] {
+            let json = format!(r#"{{"Id":"0123456789abcdef","Names":{names}}}"#);
+            let summary: ContainerSummary = serde_json::from_str(&json).unwrap();
+            assert_eq!(summary.name(), name, "{names}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_limit_is_the_smaller_of_quota_and_cpuset() {
+        for (settings, limit) in [
+            (r#"{"CpusetCpus":"0"}"#, Some(1.0)),
+            (r#"{"CpusetCpus":"1","NanoCpus":1500000000}"#, Some(1.0)),
+            (r#"{"CpusetCpus":"0-3","NanoCpus":1500000000}"#, Some(1.5)),
+            (r#"{"CpusetCpus":"0-2,2,7","CpuQuota":-1}"#, Some(4.0)),
+            (r#"{"CpusetCpus":"0, 2-3"}"#, Some(3.0)),
+            (r#"{"CpusetCpus":""}"#, None),
+            (r#"{"CpusetCpus":"3-1"}"#, None),
+            (r#"{"CpusetCpus":"all"}"#, None),
+            (r#"{"CpusetCpus":null,"CpuQuota":50000}"#, Some(0.5)),
+        ] {
+            let parsed: InspectHostConfig = serde_json::from_str(settings).unwrap();
+            assert_eq!(parsed.cpu_limit(), limit, "{settings}");
+        }
+    }
+
+    #[test]
+    fn an_element_without_a_usable_id_is_skipped() {
+        let list: ContainerList = serde_json::from_str(
+            r#"[{"Id":"a","Created":"soon","Ports":[{"PrivatePort":null},{"PrivatePort":70000},
+                {"PrivatePort":80,"PublicPort":null,"Type":7}],"Labels":{
+                "com.docker.compose.project":7,"com.docker.compose.service":"web"}},
+                {"Id":null},{"Id":"../version"},null,7,{"Names":["/b"]},{"Id":"c","HostConfig":[]}]"#,
+        )
+        .unwrap();
+        assert_eq!(list.skipped, 5);
+        let ids: Vec<&str> = list.containers.iter().map(|c| c.id.as_str()).collect();
+        assert_eq!(ids, ["a", "c"]);
+        let a = list.containers.first().unwrap();
+        assert_eq!((a.created, a.labels.project(), a.labels.service()), (None, None, Some("web")));
+        let ports: Vec<String> = a.ports.iter().map(ToString::to_string).collect();
+        assert_eq!(ports, ["80/tcp"]);
+        assert!(serde_json::from_str::<ContainerList>("{}").is_err(), "not a list");
+    }
+
+    #[test]
+    fn the_health_in_an_event_is_found_for_both_engines() {
+        for (json, expected) in [
+            (r#"{"Action":"health_status: healthy"}"#, ("health_status", Some("healthy"))),
+            // As Podman 4.3 sends it.
+            (
+                r#"{"Action":"health_status","HealthStatus":"unhealthy"}"#,
+                ("health_status", Some("unhealthy")),
+            ),
+            (r#"{"Action":"remove"}"#, ("destroy", None)),
+            (r#"{"Action":7}"#, ("", None)),
+        ] {
+            let event: EngineEvent = serde_json::from_str(json).unwrap();
+            assert_eq!(event.action(), expected, "{json}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod error;
 pub(crate) mod host;
 pub(crate) mod json;
+pub(crate) mod lenient;
 pub(crate) mod lines;
 pub(crate) mod negotiate;
 pub(crate) mod stream_response;

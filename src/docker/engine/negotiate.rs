@@ -29,28 +29,32 @@ pub(crate) fn negotiate(
     let client = EngineClient::new(host, "", CONNECTIONS, counters);
     let headers = client.ping(deadline)?;
     let podman = headers.contains_key("libpod-api-version");
-    let highest = host
-        .api_version
-        .as_deref()
-        .or(header(&headers, "api-version"))
-        .and_then(parse_version)
-        .ok_or_else(|| EngineError::InvalidResponse("it has no API version".to_owned()))?;
-    if highest < OLDEST {
-        return Err(EngineError::TooOld(format_version(highest)));
-    }
     let server_version = header(&headers, "server").and_then(version_of_server);
-    let (version, lowest) = if podman {
+    let pinged = header(&headers, "api-version").and_then(parse_version);
+    let response = if podman && pinged.is_some() {
         // For `/version` Podman asks the package manager about its helpers, which takes seconds
         // on a busy machine.
-        (server_version, None)
+        None
     } else {
         match client.get::<EngineVersion>(EngineCall::Version, deadline) {
-            Ok(version) => (Some(version.version), parse_version(&version.min_api_version)),
-            // A socket proxy may refuse it. The ping is enough.
-            Err(error) if error.is_response() => (server_version, None),
+            Ok(response) => Some(response),
+            // A socket proxy may refuse it. Then the ping must do.
+            Err(error) if error.is_response() => None,
             Err(error) => return Err(error),
         }
     };
+    let own = response.as_ref().and_then(|response| parse_version(&response.api_version));
+    let highest = match &host.api_version {
+        Some(version) => parse_version(version),
+        None => pinged.or(own),
+    };
+    let highest =
+        highest.ok_or_else(|| EngineError::InvalidResponse("it has no API version".to_owned()))?;
+    if highest < OLDEST {
+        return Err(EngineError::TooOld { podman, api_version: format_version(highest) });
+    }
+    let lowest = response.as_ref().and_then(|response| parse_version(&response.min_api_version));
+    let version = response.map_or(server_version, |response| Some(response.version));
     let api_version = host
         .api_version
         .clone()

@@ -3,12 +3,11 @@
 //! Between two calls it holds only an incomplete head, chunk size or line, so an idle stream costs
 //! no memory.
 
-use super::client::{MAX_HEAD, error_message};
+use super::client::{MAX_HEAD, MAX_SAMPLE, error_message};
 use super::error::EngineError;
 
-/// The longest line accepted, in bytes. A sample has about 2 KiB, with an entry for each core and
-/// disk.
-const MAX_LINE: usize = 256 << 10;
+/// The longest line accepted, in bytes: a line is a sample.
+const MAX_LINE: usize = MAX_SAMPLE;
 /// The longest chunk-size line accepted, in bytes, chunk extensions included.
 const MAX_SIZE_LINE: usize = 256;
 /// The most header fields of a response.
@@ -178,6 +177,10 @@ fn head(bytes: &[u8]) -> Result<Option<(ResponsePart, usize)>, EngineError> {
         Err(error) => return Err(EngineError::InvalidResponse(error.to_string())),
     };
     let status = response.code.unwrap_or_default();
+    // `100 Continue` and `103 Early Hints` come before the response.
+    if (100..200).contains(&status) && status != 101 {
+        return Ok(Some((ResponsePart::Head, length)));
+    }
     if status != 200 {
         // The message usually arrives together with the head.
         return Err(EngineError::Status(
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn lines_do_not_depend_on_the_pieces() {
-        let cases: [(&str, String, &[&str], bool); 8] = [
+        let cases: [(&str, String, &[&str], bool); 9] = [
             (
                 "one chunk per line",
                 format!("{CHUNKED}4\r\none\n\r\n4\r\ntwo\n\r\n"),
@@ -260,6 +263,14 @@ mod tests {
                 true,
             ),
             ("no length", "HTTP/1.1 200 OK\r\n\r\none\n\ntwo\n".into(), &["one", "", "two"], false),
+            (
+                "informational responses first",
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n\
+                 HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\none\n"
+                    .into(),
+                &["one"],
+                true,
+            ),
             ("an empty body", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into(), &[], true),
         ];
         for (case, bytes, expected, ended) in cases {

@@ -10,7 +10,8 @@ use super::watch::{SharedInventory, lock};
 use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient};
 use crate::docker::engine::error::EngineError;
-use crate::docker::engine::json::{ContainerInspect, ContainerSummary};
+use crate::docker::engine::json::{ContainerInspect, ContainerList, ContainerSummary};
+use crate::rate_limited::RateLimitedWarning;
 use crate::{HubHandle, Message};
 
 /// The least time between two `project_list` messages.
@@ -37,6 +38,7 @@ pub(super) struct Lister {
     /// The hash of the list published last, because a list of a thousand containers has a megabyte.
     published: Option<u64>,
     hasher: RandomState,
+    skipped_warning: RateLimitedWarning,
 }
 
 impl Lister {
@@ -46,7 +48,8 @@ impl Lister {
         hub: Option<HubHandle>,
     ) -> Self {
         let hasher = RandomState::new();
-        Self { client, inventory, hub, may_inspect: true, published: None, hasher }
+        let skipped_warning = RateLimitedWarning::default();
+        Self { client, inventory, hub, may_inspect: true, published: None, hasher, skipped_warning }
     }
 
     /// Runs until the sender of `stopped` is dropped. `changed` wakes it after an event.
@@ -116,7 +119,14 @@ impl Lister {
     }
 
     fn list(&self, call: EngineCall<'_>) -> Result<Vec<ContainerSummary>, EngineError> {
-        self.client.get(call, Instant::now() + LIST_LIMIT)
+        let list: ContainerList = self.client.get(call, Instant::now() + LIST_LIMIT)?;
+        if list.skipped > 0 {
+            self.client.count_error();
+            self.skipped_warning.warn(|| {
+                format!("{} elements of the container list have no usable id", list.skipped)
+            });
+        }
+        Ok(list.containers)
     }
 
     fn list_failed(&self, changed: Vec<String>, error: &EngineError) {

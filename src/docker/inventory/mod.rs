@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::docker::engine::call::{EVENT_ACTIONS, is_plain_id};
 use crate::docker::engine::json::{
-    ContainerInspect, ContainerSummary, EngineEvent, EventAttributes,
+    ContainerInspect, ContainerSummary, EngineEvent, EventAttributes, short_id,
 };
 use crate::stats::payload::{
     Container, ProjectStatus, ProjectTotals, StatusContainer, Unavailable,
@@ -53,6 +53,8 @@ struct InventoryEntry {
     project: String,
     network_mode: Option<String>,
     inspection: Inspection,
+    /// The health from events and inspections, because Podman's lists have none.
+    known_health: Option<String>,
     exit_code: Option<i64>,
     oom_killed: bool,
     /// The state before the last event, and how many more lists may show it.
@@ -154,12 +156,7 @@ impl Inventory {
 
     /// Applies an event. Returns the project and its `project_status`, unless the event is ignored.
     pub(crate) fn apply(&mut self, event: &EngineEvent) -> Option<(String, ProjectStatus)> {
-        let (action, detail) = match event.action.split_once(": ") {
-            Some((action, detail)) => (action, Some(detail)),
-            None => (event.action.as_str(), None),
-        };
-        // Podman's name for it.
-        let action = if action == "remove" { "destroy" } else { action };
+        let (action, detail) = event.action();
         let id = &event.actor.id;
         if id.is_empty() || !EVENT_ACTIONS.contains(&action) {
             return None;
@@ -206,6 +203,10 @@ impl Inventory {
         let started_at = &response.state.started_at;
         entry.container.started_at = parse_timestamp(started_at).map(|_| started_at.clone());
         entry.inspection = Inspection::CpuLimit(response.host_config.cpu_limit());
+        if let Some(health) = response.state.health() {
+            entry.known_health = Some(health.to_owned());
+            entry.container.health.get_or_insert_with(|| health.to_owned());
+        }
         if entry.network_mode.is_none() {
             entry.network_mode.clone_from(&response.host_config.network_mode);
         }
@@ -286,9 +287,10 @@ const REMOVED: &str = "removed";
 impl InventoryEntry {
     /// An entry for a container known only from an event.
     fn new(id: &str, attributes: &EventAttributes) -> Self {
+        let name = if attributes.name.is_empty() { short_id(id) } else { &attributes.name };
         let container = Container {
             id: id.to_owned(),
-            name: attributes.name.clone(),
+            name: name.to_owned(),
             service_name: attributes.labels.service().map(str::to_owned),
             image: attributes.image.clone(),
             state: "created".to_owned(),
@@ -310,6 +312,7 @@ impl InventoryEntry {
     }
 
     fn update(&mut self, listed: ContainerSummary) {
+        let name = listed.name();
         self.project = listed.labels.project().unwrap_or(STANDALONE).to_owned();
         if listed.host_config.network_mode.is_some() {
             self.network_mode = listed.host_config.network_mode;
@@ -317,18 +320,22 @@ impl InventoryEntry {
         let mut ports: Vec<String> = listed.ports.iter().map(ToString::to_string).collect();
         ports.sort_unstable();
         ports.dedup();
-        let name = listed.names.into_iter().next().unwrap_or_default();
+        let state = listed.state.to_ascii_lowercase();
+        if !is_running(&state) {
+            self.known_health = None;
+        }
         self.container = Container {
             id: listed.id,
-            name: name.strip_prefix('/').map(str::to_owned).unwrap_or(name),
+            name,
             service_name: listed.labels.service().map(str::to_owned),
             image: listed.image,
-            health: health(&listed.status).map(str::to_owned),
-            state: listed.state.to_ascii_lowercase(),
+            health: health(&listed.status).map(str::to_owned).or_else(|| self.known_health.clone()),
+            state,
             status: listed.status,
             ports,
-            created_at: OffsetDateTime::from_unix_timestamp(listed.created)
-                .ok()
+            created_at: listed
+                .created
+                .and_then(|created| OffsetDateTime::from_unix_timestamp(created).ok())
                 .and_then(|at| at.format(&Rfc3339).ok()),
             started_at: self.container.started_at.take(),
         };
@@ -345,6 +352,7 @@ impl InventoryEntry {
                 "running".clone_into(&mut container.state);
                 container.started_at = None;
                 container.health = None;
+                self.known_health = None;
                 self.inspection = Inspection::Pending;
                 self.exit_code = None;
                 self.oom_killed = false;
@@ -354,12 +362,16 @@ impl InventoryEntry {
             "die" => {
                 "exited".clone_into(&mut container.state);
                 container.health = None;
+                self.known_health = None;
                 self.exit_code = attributes.exit_code.as_deref().and_then(|c| c.parse().ok());
             }
             "destroy" => REMOVED.clone_into(&mut container.state),
             "update" => self.inspection = Inspection::Pending,
             "oom" => self.oom_killed = true,
-            "health_status" => container.health = detail.map(str::to_owned),
+            "health_status" => {
+                container.health = detail.map(str::to_owned);
+                self.known_health.clone_from(&container.health);
+            }
             _ => {}
         }
         if container.state != before {

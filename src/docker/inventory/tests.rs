@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
+use crate::docker::engine::json::ContainerList;
 
 fn parse_list(json: &str) -> Vec<ContainerSummary> {
-    serde_json::from_str(json).unwrap()
+    serde_json::from_str::<ContainerList>(json).unwrap().containers
 }
 
 fn event(id: &str, action: &str, attributes: &str) -> EngineEvent {
@@ -207,8 +208,8 @@ fn changed_containers_are_listed_by_id() {
 #[test]
 fn a_shared_network_is_resolved_to_its_owner() {
     let with = |id: &str, mode: &str| {
-        let mut listed = one(id, "running");
-        listed.names = vec![format!("/name-{id}")];
+        let json = format!(r#"{{"Id":"{id}","State":"running","Names":["/name-{id}"]}}"#);
+        let mut listed: ContainerSummary = serde_json::from_str(&json).unwrap();
         listed.host_config.network_mode = Some(mode.to_owned());
         listed
     };
@@ -271,7 +272,7 @@ fn a_container_is_inspected_once_per_start() {
 fn the_oldest_stopped_containers_are_left_out() {
     let mut list: Vec<ContainerSummary> = (0..)
         .take(MAX_CONTAINERS + 10)
-        .map(|n| ContainerSummary { created: n, ..one(&format!("old{n}"), "exited") })
+        .map(|n| ContainerSummary { created: Some(n), ..one(&format!("old{n}"), "exited") })
         .collect();
     list.push(one("web", "running"));
     let mut inventory = Inventory::default();

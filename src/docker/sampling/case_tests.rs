@@ -61,7 +61,7 @@ fn docker(network: &NetworkMode, samples: &str) -> ContainerStats {
 fn podman(frames: &str, swapped: bool) -> ContainerStats {
     let reading = |line| {
         let frame: PodmanFrame = serde_json::from_str(line).unwrap();
-        frame.stats.unwrap().first().unwrap().reading(swapped)
+        frame.stats.first().unwrap().reading(swapped)
     };
     stats_after(&NetworkMode::Own, frames.lines().map(reading).collect())
 }
@@ -143,10 +143,10 @@ cases! {
         docker(&NetworkMode::Own, &without_previous_sample(
             recorded!("docker-28.5.2-cgroupv2-nostream-web.json")))
         => [FIRST, 2, 2.0, 22_405_120, 268_435_456, 8.35, 1616, 504, 638_976, 23_068_672, 2];
-    /// Recorded, and repeated ten seconds later, as in a stream (`states20.txt`).
+    /// Recorded, and repeated a second later, as in a stream (`states20.txt`).
     a_paused_container_uses_no_cpu:
         docker(&NetworkMode::None, &twice(
-            recorded!("docker-20.10.24-cgroupv2-oneshot-paused.json"), "18:57:47", "18:57:57"))
+            recorded!("docker-20.10.24-cgroupv2-oneshot-paused.json"), "18:57:47", "18:57:48"))
         => [0.0, 2, 2.0, 315_392, 3_052_957_696_u64, 0.01, 0, 0, 0, 0, 1];
     /// Recorded from a stopped container. Created and dead ones give the same (`states20.txt`) and
     /// are not sampled.
@@ -216,7 +216,35 @@ cases! {
         docker(&NetworkMode::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":null,
             "blkio_stats":null,"cpu_stats":null,"memory_stats":null,"networks":null,
             "storage_stats":null,"num_procs":null}"#.replace('\n', " ").as_str())
-        => [FIRST, ERROR, ERROR, NO_MEMORY, NO_MEMORY, NO_MEMORY, ERROR, ERROR, 0, 0, ERROR];
+        => [ERROR, ERROR, ERROR, NO_MEMORY, NO_MEMORY, NO_MEMORY, ERROR, ERROR, 0, 0, ERROR];
+    /// Limits of 2^64 - 1 and 2^63 - 4096, which mean "no limit", and a usage that underflowed.
+    implausible_memory_is_unknown:
+        docker(&NetworkMode::None, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":1},
+            "cpu_stats":{"cpu_usage":{"total_usage":9},"online_cpus":4},"memory_stats":{
+            "usage":18446744073709551000,"limit":18446744073709551615,"stats":{}}}"#
+            .replace('\n', " ").as_str())
+        => [FIRST, 4, 4.0, ERROR, ERROR, ERROR, 0, 0, 0, 0, 1];
+    /// cgroup v1 writes "no limit" as 2^63 rounded down to a page.
+    a_limit_of_cgroup_v1_that_means_none_is_unknown:
+        docker(&NetworkMode::None, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":
+            18446744073709551615},"cpu_stats":{"cpu_usage":{"total_usage":9},"online_cpus":4},
+            "memory_stats":{"usage":5,"limit":9223372036854771712,"stats":{}}}"#
+            .replace('\n', " ").as_str())
+        => [FIRST, 4, 4.0, 5, ERROR, ERROR, 0, 0, 0, 0, ERROR];
+    /// A rounded limit, a network without counters and one written as a float cost only themselves.
+    fields_of_other_types_are_unknown:
+        docker(&NetworkMode::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":"1"},
+            "cpu_stats":{"cpu_usage":{"total_usage":9},"online_cpus":4},"memory_stats":{"usage":5,
+            "limit":18446744073709552000,"stats":{}},"networks":{"eth0":null,
+            "eth1":{"rx_bytes":1,"tx_bytes":2}}}"#.replace('\n', " ").as_str())
+        => [FIRST, 4, 4.0, 5, ERROR, ERROR, ERROR, ERROR, 0, 0, ERROR];
+    /// 1.5e3 bytes are 1500.
+    whole_floats_are_counts:
+        docker(&NetworkMode::Own, r#"{"read":"2026-11-22T18:57:34Z","pids_stats":{"current":1.0},
+            "cpu_stats":{"cpu_usage":{"total_usage":9},"online_cpus":4},"memory_stats":{"usage":5,
+            "limit":10,"stats":{}},"networks":{"eth0":{"rx_bytes":1.5e3,"tx_bytes":2}}}"#
+            .replace('\n', " ").as_str())
+        => [FIRST, 4, 4.0, 5, 10, 50.0, 1500, 2, 0, 0, 1];
     /// As in the CLI's `calculateCPUPercentWindows` and `calculateMemUsageWindows`, with units of
     /// 100 ns: half a second of CPU time in one second.
     windows:
@@ -245,7 +273,7 @@ cases! {
         podman(r#"{"Stats":[{"SystemNano":1795382566338046482,"MemUsage":1,"MemLimit":4,"PIDs":1,
             "NetInput":790,"NetOutput":1870,"BlockInput":0,"BlockOutput":0}]}"#
             .replace('\n', " ").as_str(), true)
-        => [FIRST, ERROR, ERROR, 1, 4, 25.0, 1870, 790, 0, 0, 1];
+        => [ERROR, ERROR, ERROR, 1, 4, 25.0, 1870, 790, 0, 0, 1];
     /// Podman 5 has counters per network (`libpod/define/containerstate.go`). CPU: half a second in
     /// one second.
     podman_5_sums_its_networks:

@@ -87,11 +87,11 @@ fn read(client: &EngineClient, samples: &LatestSamples, swapped: bool) -> Result
     let mut lines = client.lines(EngineCall::PodmanStats, CALL_LIMIT)?;
     while let Some(line) = lines.next()? {
         let frame: PodmanFrame = parse(line)?;
-        if let Some(error) = frame.error.filter(|error| !error.is_null()) {
+        if let Some(error) = frame.error {
             log::debug!("Podman reports an error instead of samples: {error}");
         }
         let now = Instant::now();
-        for sample in frame.stats.unwrap_or_default() {
+        for sample in frame.stats {
             samples.store(&sample.container_id, sample.reading(swapped), now);
         }
     }

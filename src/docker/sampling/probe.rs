@@ -27,7 +27,7 @@ pub(crate) enum ProbeOutcome {
     Mode(ReadMode),
     /// The call for this container timed out.
     Hung,
-    /// This container has no sample. Try another.
+    /// This container has no sample, or the response was cut off. Try another.
     NoSample,
 }
 
@@ -37,15 +37,21 @@ pub(crate) fn probe(client: &EngineClient, id: &str) -> Result<ProbeOutcome, Eng
     let call = |limit| client.get::<Sample>(EngineCall::OneShot(id), Instant::now() + limit);
     match call(FIRST_LIMIT) {
         Err(EngineError::TimedOut(_)) => return Ok(ProbeOutcome::Hung),
-        Err(error) if error.is_response() => return Ok(ProbeOutcome::NoSample),
-        Err(error) => return Err(error),
+        Err(error) => return no_sample(error),
         Ok(_) => {}
     }
     let start = Instant::now();
     match call(DIRECT_WITHIN) {
         Ok(_) if start.elapsed() < DIRECT_WITHIN => Ok(ProbeOutcome::Mode(ReadMode::Direct)),
         Ok(_) | Err(EngineError::TimedOut(_)) => Ok(ProbeOutcome::Mode(ReadMode::Stream)),
-        Err(error) if error.is_response() => Ok(ProbeOutcome::NoSample),
-        Err(error) => Err(error),
+        Err(error) => no_sample(error),
+    }
+}
+
+fn no_sample(error: EngineError) -> Result<ProbeOutcome, EngineError> {
+    match error {
+        EngineError::ConnectionLost(_) => Ok(ProbeOutcome::NoSample),
+        error if error.is_response() => Ok(ProbeOutcome::NoSample),
+        error => Err(error),
     }
 }

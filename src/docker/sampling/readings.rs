@@ -45,10 +45,15 @@ impl ContainerReadings {
             None => LatestReading::NotRunning,
             Some(reading) => {
                 let cpu = match &*latest {
-                    LatestReading::Sampled(before, ..) => reading.cpu_percent(before),
-                    LatestReading::None(_) | LatestReading::NotRunning => None,
+                    // The engine repeats its last sample until it has a new one.
+                    LatestReading::Sampled(before, ..) if before.at == reading.at => return true,
+                    LatestReading::Sampled(before, received, _) => {
+                        reading.cpu_percent(before, at.saturating_duration_since(*received))
+                    }
+                    LatestReading::None(_) | LatestReading::NotRunning => {
+                        reading.cpu.and(Err(Unavailable::FirstSample))
+                    }
                 };
-                let cpu = cpu.ok_or(reading.cpu.err().unwrap_or(Unavailable::FirstSample));
                 LatestReading::Sampled(Box::new(reading), at, cpu)
             }
         };
@@ -130,9 +135,11 @@ fn sampled(
         (None, NetworkMode::None) => Ok((0, 0)),
         (None, NetworkMode::Own | NetworkMode::SharedWith(_)) => Err(Unavailable::EngineError),
     };
-    let cpu_limit = target.cpu_limit.and_then(|limit| match limit {
-        Some(limit) => Ok(limit),
-        None => reading.online_cpus.map(f64::from),
+    let online_cpus = reading.online_cpus.map(f64::from);
+    let cpu_limit = target.cpu_limit.and_then(|limit| match (limit, online_cpus) {
+        (Some(limit), Ok(cpus)) => Ok(limit.min(cpus)),
+        (Some(limit), Err(_)) => Ok(limit),
+        (None, cpus) => cpus,
     });
     ContainerStats {
         cpu_percent: fields.value("cpu_percent", cpu),

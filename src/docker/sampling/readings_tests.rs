@@ -26,6 +26,7 @@ fn target(id: &str) -> Target {
 fn reading(second: u8, cpu: u64) -> Reading {
     Reading {
         at: parse_timestamp(&format!("2026-11-22T19:00:{second:02}Z")).unwrap(),
+        host_clock: None,
         cpu: Ok(cpu),
         online_cpus: Ok(4),
         memory: Ok(50),
@@ -153,7 +154,6 @@ fn cpu_starts_over_after_a_restart() {
     for (case, samples) in [
         ("the counter decreased", vec![Some(reading(0, 900)), Some(reading(1, 100))]),
         ("stopped in between", vec![Some(reading(0, 100)), None, Some(reading(2, 900))]),
-        ("the time did not advance", vec![Some(reading(0, 100)), Some(reading(0, 900))]),
     ] {
         let row = stats_after(&a, &samples);
         assert_eq!(row.cpu_percent, None, "{case}");
@@ -210,4 +210,90 @@ fn a_removed_container_loses_its_reading() {
     assert!(readings.update("a", Some(reading(2, 999)), now));
     let row = readings.stats_of(&target("a"), now, MISSING_AFTER).unwrap();
     assert_eq!(row.cpu_percent, None, "no rate across the gap");
+}
+
+/// Each case: engine time and arrival of a second sample in milliseconds after the first one, host
+/// clock in milliseconds, CPU time used in milliseconds, and the CPU percentage.
+#[test]
+fn a_step_of_the_engines_clock_is_no_peak() {
+    for (case, engine, arrival, host, used, percent) in [
+        ("no step", 1_000, 1_000, Some(1_000), 1_000, Some(100.0)),
+        ("back 0.9 s", 100, 1_000, Some(1_000), 1_000, None),
+        ("back 0.5 s", 500, 1_000, Some(1_000), 1_000, None),
+        ("back 0.5 s, unknown host clock", 500, 1_000, None, 1_000, None),
+        ("back 2 s", -1_000, 1_000, Some(1_000), 1_000, None),
+        ("ahead 1 h", 3_601_000, 1_000, Some(1_000), 1_000, None),
+        ("a late arrival", 1_000, 2_500, Some(1_000), 1_000, Some(100.0)),
+        ("an early arrival", 1_000, 300, Some(1_010), 500, Some(50.0)),
+        ("a late arrival, unknown host clock", 1_000, 2_500, None, 1_000, None),
+        ("a small delay, unknown host clock", 1_000, 1_200, None, 1_000, Some(100.0)),
+        ("more than all CPUs", 1_000, 1_000, None, 6_000, None),
+    ] {
+        let (a, start) = (target("a"), Instant::now());
+        let ns = |ms: u64| ms * 1_000_000;
+        let first = Reading { host_clock: host.map(|_| 5), ..reading(30, 0) };
+        let second = Reading {
+            at: first.at + time::Duration::milliseconds(engine),
+            host_clock: host.map(|ms| 5 + ns(ms)),
+            cpu: Ok(ns(used)),
+            ..first.clone()
+        };
+        let third = Reading {
+            at: second.at + time::Duration::seconds(1),
+            host_clock: second.host_clock.map(|clock| clock + ns(1_000)),
+            cpu: Ok(ns(used) + ns(250)),
+            ..second.clone()
+        };
+        let mut readings = ContainerReadings::default();
+        readings.set_targets(std::slice::from_ref(&a), start);
+        let mut at = start;
+        let mut cpu_after = |reading: Reading, wait: u64| {
+            at += Duration::from_millis(wait);
+            readings.update("a", Some(reading), at);
+            readings.container_stats(std::slice::from_ref(&a), at, PERIOD).remove(0).1
+        };
+        cpu_after(first, 0);
+        let row = cpu_after(second, arrival);
+        assert_eq!(row.cpu_percent, percent, "{case}");
+        if percent.is_none() {
+            assert_eq!(row.unavailable["cpu_percent"], EngineError, "{case}");
+        }
+        assert_eq!(cpu_after(third, 1_000).cpu_percent, Some(25.0), "after {case}");
+    }
+}
+
+#[test]
+fn a_repeated_sample_keeps_the_cpu_value() {
+    let samples = [(0, 0), (1, 250_000_000), (1, 250_000_000), (2, 500_000_000), (2, 500_000_000)];
+    for n in 2..=samples.len() {
+        let samples: Vec<_> = samples[..n].iter().map(|(s, cpu)| Some(reading(*s, *cpu))).collect();
+        let now: Vec<_> = samples.iter().flatten().map(|reading| reading.at).collect();
+        let a = target("a");
+        let mut readings = ContainerReadings::default();
+        let start = Instant::now();
+        readings.set_targets(std::slice::from_ref(&a), start);
+        let mut row = None;
+        for sample in samples {
+            let at = start + (sample.as_ref().unwrap().at - now[0]).unsigned_abs();
+            readings.update("a", sample, at);
+            row = Some(readings.container_stats(std::slice::from_ref(&a), at, PERIOD).remove(0).1);
+        }
+        assert_eq!(row.unwrap().cpu_percent, Some(25.0), "{n} samples");
+    }
+    let once = [Some(reading(0, 100)), Some(reading(0, 100))];
+    let row = stats_after(&target("a"), &once);
+    assert_eq!(row.unavailable["cpu_percent"], FirstSample, "still the first sample");
+}
+
+#[test]
+fn the_cpu_limit_is_at_most_the_online_cpus() {
+    for (limit, online, expected) in [
+        (Some(1.5), Ok(4), Some(1.5)),
+        (Some(8.0), Ok(4), Some(4.0)),
+        (Some(8.0), Err(EngineError), Some(8.0)),
+    ] {
+        let limited = Target { cpu_limit: Ok(limit), ..target("a") };
+        let sample = Reading { online_cpus: online, ..reading(0, 0) };
+        assert_eq!(stats_after(&limited, &[Some(sample)]).cpu_limit, expected);
+    }
 }

@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::docker::engine::json::or_default;
-
+use crate::docker::engine::lenient::{self, Count, Field, or_default};
 use crate::stats::payload::Unavailable;
-use crate::stats::reading::{Reading, memory_used, parse_timestamp};
+use crate::stats::reading::{Measurement, Reading, memory_used, parse_timestamp};
 
 /// A sample of Docker's `/containers/{id}/stats`, with the fields kentros reads.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Sample {
+    #[serde(deserialize_with = "or_default")]
     read: String,
     #[serde(deserialize_with = "or_default")]
     num_procs: u32,
@@ -21,6 +23,7 @@ pub(crate) struct Sample {
     cpu_stats: CpuStats,
     #[serde(deserialize_with = "or_default")]
     memory_stats: MemoryStats,
+    #[serde(deserialize_with = "or_default")]
     networks: Option<HashMap<String, NetworkCounters>>,
     #[serde(deserialize_with = "or_default")]
     blkio_stats: BlkioStats,
@@ -35,6 +38,8 @@ pub(crate) struct Sample {
 struct CpuStats {
     #[serde(deserialize_with = "or_default")]
     cpu_usage: CpuUsage,
+    /// The CPU time of the host since its start, over all CPUs, nanoseconds.
+    system_cpu_usage: Field<Count>,
     #[serde(deserialize_with = "or_default")]
     online_cpus: u32,
 }
@@ -42,60 +47,61 @@ struct CpuStats {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct CpuUsage {
+    total_usage: Field<Count>,
     #[serde(deserialize_with = "or_default")]
-    total_usage: u64,
-    percpu_usage: Option<Vec<u64>>,
+    percpu_usage: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct MemoryStats {
-    usage: Option<u64>,
-    limit: Option<u64>,
-    stats: Option<MemoryMap>,
+    usage: Field<Count>,
+    limit: Field<Count>,
+    stats: Field<MemoryMap>,
     /// Windows.
-    privateworkingset: u64,
+    privateworkingset: Field<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct MemoryMap {
-    total_inactive_file: Option<u64>,
-    inactive_file: Option<u64>,
+    total_inactive_file: Field<Count>,
+    inactive_file: Field<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct NetworkCounters {
-    rx_bytes: u64,
-    tx_bytes: u64,
+    rx_bytes: Field<Count>,
+    tx_bytes: Field<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct BlkioStats {
-    io_service_bytes_recursive: Option<Vec<BlkioEntry>>,
+    io_service_bytes_recursive: Field<Vec<BlkioEntry>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct BlkioEntry {
+    #[serde(deserialize_with = "or_default")]
     op: String,
-    value: u64,
+    value: Field<Count>,
 }
 
 /// Windows.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct StorageStats {
-    read_size_bytes: u64,
-    write_size_bytes: u64,
+    read_size_bytes: Field<Count>,
+    write_size_bytes: Field<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct PidsStats {
-    current: Option<u64>,
+    current: Field<Count>,
 }
 
 impl Sample {
@@ -111,141 +117,202 @@ impl Sample {
         let percpu = cpu.cpu_usage.percpu_usage.as_ref().map_or(0, Vec::len);
         let online =
             if cpu.online_cpus > 0 { Some(cpu.online_cpus) } else { percpu.try_into().ok() };
-        let memory = &self.memory_stats;
-        let map = memory.stats.as_ref();
-        let total_inactive = map.and_then(|map| map.total_inactive_file);
-        let inactive = map.and_then(|map| map.inactive_file);
-        // The engine omits a usage of 0. If the memory cgroup is disabled it also omits the map.
-        let usage = memory.usage.or(map.map(|_| 0));
+        let online = online.filter(|n| *n > 0);
+        let usage = self.memory_stats.usage();
         Reading {
             at,
-            cpu: Ok(cpu.cpu_usage.total_usage),
-            online_cpus: online.filter(|n| *n > 0).ok_or(Unavailable::EngineError),
-            memory: usage
-                .map(|usage| memory_used(usage, total_inactive, inactive))
-                .ok_or(Unavailable::MemoryCgroupDisabled),
-            memory_total: usage,
-            memory_limit: match (usage, memory.limit) {
-                (None, _) => Err(Unavailable::MemoryCgroupDisabled),
-                (_, limit) => limit.filter(|limit| *limit > 0).ok_or(Unavailable::EngineError),
+            host_clock: cpu
+                .system_cpu_usage
+                .value()
+                .zip(online)
+                .map(|(Count(time), cpus)| time / u64::from(cpus)),
+            cpu: known(cpu.cpu_usage.total_usage),
+            online_cpus: online.ok_or(Unavailable::EngineError),
+            memory: usage.and_then(|usage| self.memory_stats.used(usage)),
+            memory_total: usage.ok(),
+            memory_limit: match usage {
+                Err(Unavailable::MemoryCgroupDisabled) => Err(Unavailable::MemoryCgroupDisabled),
+                _ => known(self.memory_stats.limit).and_then(positive),
             },
             network: self.network(),
-            block: self.block(total_inactive.is_some()),
-            pids: self.pids_stats.current.ok_or(Unavailable::EngineError),
+            block: self.block(),
+            pids: known(self.pids_stats.current),
         }
     }
 
     fn windows(&self, at: OffsetDateTime) -> Reading {
+        let (read, written) =
+            (self.storage_stats.read_size_bytes, self.storage_stats.write_size_bytes);
         Reading {
             at,
+            host_clock: None,
             // Windows counts in units of 100 ns.
-            cpu: Ok(self.cpu_stats.cpu_usage.total_usage.saturating_mul(100)),
+            cpu: known(self.cpu_stats.cpu_usage.total_usage).map(|time| time.saturating_mul(100)),
             online_cpus: Ok(self.num_procs),
-            memory: Ok(self.memory_stats.privateworkingset),
+            memory: known(self.memory_stats.privateworkingset),
             memory_total: None,
             memory_limit: Err(Unavailable::EngineError),
             network: self.network(),
-            block: Ok((self.storage_stats.read_size_bytes, self.storage_stats.write_size_bytes)),
+            block: known(read).and_then(|read| Ok((read, known(written)?))),
             pids: Err(Unavailable::EngineError),
         }
     }
 
     fn network(&self) -> Option<(u64, u64)> {
         let networks = self.networks.as_ref().filter(|networks| !networks.is_empty())?;
-        Some(networks.values().fold((0, 0), |(rx, tx), network| {
-            (add(rx, network.rx_bytes), add(tx, network.tx_bytes))
-        }))
+        networks.values().try_fold((0, 0), |(rx, tx), network| {
+            Some((add(rx, network.rx_bytes).ok()?, add(tx, network.tx_bytes).ok()?))
+        })
     }
 
     /// The sums over all devices. On cgroup v2 the list is null until the first I/O; on v1 it is null
     /// if the kernel has no counters.
-    fn block(&self, cgroup_v1: bool) -> Result<(u64, u64), Unavailable> {
-        let Some(entries) = &self.blkio_stats.io_service_bytes_recursive else {
-            return if cgroup_v1 { Err(Unavailable::EngineError) } else { Ok((0, 0)) };
+    fn block(&self) -> Measurement<(u64, u64)> {
+        let entries = match &self.blkio_stats.io_service_bytes_recursive {
+            Field::Value(entries) => entries,
+            Field::Missing if !self.memory_stats.is_cgroup_v1() => return Ok((0, 0)),
+            Field::Missing | Field::Invalid => return Err(Unavailable::EngineError),
         };
-        Ok(entries.iter().fold((0, 0), |(read, write), entry| {
-            match entry.op.bytes().next().map(|first| first.to_ascii_lowercase()) {
-                Some(b'r') => (add(read, entry.value), write),
-                Some(b'w') => (read, add(write, entry.value)),
+        entries.iter().try_fold((0, 0), |(read, write), entry| {
+            Ok(match entry.op.bytes().next().map(|first| first.to_ascii_lowercase()) {
+                Some(b'r') => (add(read, entry.value)?, write),
+                Some(b'w') => (read, add(write, entry.value)?),
                 _ => (read, write),
-            }
-        }))
+            })
+        })
     }
 }
 
-fn add(sum: u64, value: u64) -> u64 {
-    sum.saturating_add(value)
+impl MemoryStats {
+    /// Memory usage with page cache.
+    fn usage(&self) -> Measurement<u64> {
+        match (self.usage, &self.stats) {
+            (Field::Value(_), _) => known(self.usage),
+            // The engine omits a usage of 0. If the memory cgroup is disabled it also omits the map.
+            (Field::Missing, Field::Missing) => Err(Unavailable::MemoryCgroupDisabled),
+            (Field::Missing, Field::Value(_)) => Ok(0),
+            _ => Err(Unavailable::EngineError),
+        }
+    }
+
+    /// Memory usage without page cache.
+    fn used(&self, usage: u64) -> Measurement<u64> {
+        let cache = |field: Field<Count>| match field {
+            Field::Missing => Ok(None),
+            Field::Value(_) | Field::Invalid => known(field).map(Some),
+        };
+        match &self.stats {
+            Field::Missing => Ok(usage),
+            Field::Invalid => Err(Unavailable::EngineError),
+            Field::Value(map) => {
+                Ok(memory_used(usage, cache(map.total_inactive_file)?, cache(map.inactive_file)?))
+            }
+        }
+    }
+
+    fn is_cgroup_v1(&self) -> bool {
+        matches!(&self.stats, Field::Value(map) if map.total_inactive_file != Field::Missing)
+    }
+}
+
+/// From this value on a counter is the result of an underflow, and a limit means "no limit": 1 EiB.
+/// Kernels and engines write "no limit" as 2^64 - 1, 2^63 - 4096 and similar.
+const IMPLAUSIBLE: u64 = 1 << 60;
+
+/// A plausible value of a field.
+fn known(field: Field<Count>) -> Measurement<u64> {
+    let value = field.value().map(|Count(value)| value);
+    value.filter(|value| *value < IMPLAUSIBLE).ok_or(Unavailable::EngineError)
+}
+
+fn add(sum: u64, field: Field<Count>) -> Measurement<u64> {
+    known(field).map(|value| sum.saturating_add(value))
+}
+
+/// A limit of 0 is unknown.
+fn positive(value: u64) -> Measurement<u64> {
+    if value > 0 { Ok(value) } else { Err(Unavailable::EngineError) }
 }
 
 /// A frame of Podman's `/libpod/containers/stats`, with a sample of each container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct PodmanFrame {
-    #[serde(rename = "Error")]
-    pub(crate) error: Option<serde_json::Value>,
-    #[serde(rename = "Stats")]
-    pub(crate) stats: Option<Vec<PodmanSample>>,
+    #[serde(rename = "Error", deserialize_with = "or_default")]
+    pub(crate) error: Option<Box<RawValue>>,
+    #[serde(rename = "Stats", deserialize_with = "lenient::elements")]
+    pub(crate) stats: Vec<PodmanSample>,
 }
 
 /// The sample of one container in a [`PodmanFrame`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct PodmanSample {
-    #[serde(rename = "ContainerID")]
+    #[serde(rename = "ContainerID", deserialize_with = "or_default")]
     pub(crate) container_id: String,
-    #[serde(rename = "PerCPU")]
-    per_cpu: Option<Vec<u64>>,
+    #[serde(rename = "PerCPU", deserialize_with = "or_default")]
+    per_cpu: Vec<IgnoredAny>,
     #[serde(rename = "CPUNano")]
-    cpu_nano: u64,
+    cpu_nano: Field<Count>,
     /// The time of the sample, nanoseconds since 1970.
+    #[serde(deserialize_with = "or_default")]
     system_nano: u64,
-    mem_usage: u64,
-    mem_limit: u64,
-    net_input: Option<u64>,
-    net_output: Option<u64>,
+    mem_usage: Field<Count>,
+    mem_limit: Field<Count>,
+    net_input: Field<Count>,
+    net_output: Field<Count>,
+    #[serde(deserialize_with = "or_default")]
     network: Option<HashMap<String, PodmanNetworkCounters>>,
-    block_input: Option<u64>,
-    block_output: Option<u64>,
+    block_input: Field<Count>,
+    block_output: Field<Count>,
     #[serde(rename = "PIDs")]
-    pids: Option<u64>,
+    pids: Field<Count>,
 }
 
 /// Since Podman 5 the counters are per network.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct PodmanNetworkCounters {
-    rx_bytes: u64,
-    tx_bytes: u64,
+    rx_bytes: Field<Count>,
+    tx_bytes: Field<Count>,
 }
 
 impl PodmanSample {
     /// The reading; `None` if there is no time in it. `swapped`: before 4.4 Podman swaps bytes
     /// received and sent (podman issue 16618).
     pub(crate) fn reading(&self, swapped: bool) -> Option<Reading> {
+        if self.system_nano == 0 {
+            return None;
+        }
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.system_nano)).ok()?;
-        let cpus = self.per_cpu.as_ref().map_or(0, Vec::len);
-        let totals = self.net_input.zip(self.net_output);
-        let totals = if swapped { totals.map(|(input, output)| (output, input)) } else { totals };
-        let each = self.network.as_ref().map(|networks| {
-            networks.values().fold((0, 0), |(rx, tx), n| (add(rx, n.rx_bytes), add(tx, n.tx_bytes)))
-        });
-        (self.system_nano > 0).then(|| Reading {
+        let cpus = self.per_cpu.len();
+        Some(Reading {
             at,
-            cpu: Ok(self.cpu_nano),
+            host_clock: None,
+            cpu: known(self.cpu_nano),
             online_cpus: cpus.try_into().ok().filter(|n| *n > 0).ok_or(Unavailable::EngineError),
             // A running process always uses memory.
-            memory: positive(self.mem_usage).ok_or(Unavailable::MemoryCgroupDisabled),
+            memory: match known(self.mem_usage) {
+                Ok(0) => Err(Unavailable::MemoryCgroupDisabled),
+                usage if self.mem_usage != Field::Missing => usage,
+                _ => Err(Unavailable::MemoryCgroupDisabled),
+            },
             memory_total: None,
-            memory_limit: positive(self.mem_limit).ok_or(Unavailable::EngineError),
-            network: totals.or(each),
-            block: self.block_input.zip(self.block_output).ok_or(Unavailable::EngineError),
-            pids: self.pids.ok_or(Unavailable::EngineError),
+            memory_limit: known(self.mem_limit).and_then(positive),
+            network: self.network(swapped),
+            block: known(self.block_input).and_then(|read| Ok((read, known(self.block_output)?))),
+            pids: known(self.pids),
         })
     }
-}
 
-fn positive(value: u64) -> Option<u64> {
-    (value > 0).then_some(value)
+    fn network(&self, swapped: bool) -> Option<(u64, u64)> {
+        if let (Ok(input), Ok(output)) = (known(self.net_input), known(self.net_output)) {
+            return Some(if swapped { (output, input) } else { (input, output) });
+        }
+        self.network.as_ref()?.values().try_fold((0, 0), |(rx, tx), network| {
+            Some((add(rx, network.rx_bytes).ok()?, add(tx, network.tx_bytes).ok()?))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -268,6 +335,6 @@ mod tests {
     #[test]
     fn a_frame_may_have_an_error_and_no_samples() {
         let frame: PodmanFrame = serde_json::from_str(r#"{"Error":{},"Stats":null}"#).unwrap();
-        assert!(frame.stats.is_none());
+        assert!(frame.error.is_some() && frame.stats.is_empty());
     }
 }

@@ -47,6 +47,21 @@ fn cookie(guard: &RequestGuard) -> String {
     line.split(';').next().unwrap().to_owned()
 }
 
+/// The host of an absolute target is checked like a `Host` header, which it replaces.
+#[test]
+fn an_absolute_target_must_have_an_allowed_host() {
+    let guard = RequestGuard::new(RequestChecks::default(), None, Vec::new()).unwrap();
+    for (target, expected) in [
+        ("http://localhost:9001/", "allow"),
+        ("http://127.0.0.1/healthz", "allow"),
+        ("http://evil.example/healthz", "403"),
+        ("https://evil.example", "403"),
+        ("http://user@localhost/", "400"),
+    ] {
+        assert_eq!(get(&guard, target, ""), expected, "{target}");
+    }
+}
+
 #[test]
 fn only_an_open_path_needs_no_token() {
     let guard = guard_with_token();
@@ -59,7 +74,7 @@ fn only_an_open_path_needs_no_token() {
 #[test]
 fn without_a_token_only_health_and_login_paths_are_allowed() {
     let guard = guard_with_token();
-    for path in ["/healthz", "/readyz", "/healthz?a=b"] {
+    for path in ["/healthz", "/readyz", "/healthz?a=b", "http://localhost:9001/healthz"] {
         assert_eq!(get(&guard, path, ""), "allow", "{path}");
     }
     assert_eq!(get(&guard, "/login", ""), "200");
@@ -80,7 +95,7 @@ fn without_a_token_only_health_and_login_paths_are_allowed() {
         "/login/",
         "/login/../api/v1/stats",
         "/healthz;/api/v1/stats",
-        "http://localhost:9001/healthz",
+        "http://localhost:9001/api/v1/stats",
     ] {
         assert_eq!(get(&guard, path, ""), "401", "{path}");
         let query = format!("{path}?token={TOKEN}&access_token={TOKEN}");

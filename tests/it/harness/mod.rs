@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::never;
 
+pub(crate) mod breaking_proxy;
 pub(crate) mod dashboard;
 pub(crate) mod devtools;
 pub(crate) mod docker;
