@@ -9,6 +9,7 @@ mod architecture;
 mod base;
 mod binary;
 mod broadcast;
+mod browser_clock;
 mod browser_connection;
 mod browser_content;
 mod browser_layout;

@@ -2,11 +2,12 @@
 // module shows them on the page.
 
 import { choices, choose, onChoice } from './choices.js';
+import { now, timeOfDay } from './clock.js';
 import { checkTimeout, connect, connection, on as onConnection, reconnectNow } from './connection.js';
 import { startControls, updateProjectFilter } from './controls.js';
 import { showDetail, update } from './detail.js';
 import { $, blank, replaceChildren, write, writeAttribute } from './dom.js';
-import { clock, significant } from './format.js';
+import { significant } from './format.js';
 import { arrange, interval, model, receive, staleSince } from './model.js';
 import { groupRows, on as onRows, summary, visibleRows } from './rows.js';
 
@@ -66,7 +67,7 @@ function paint() {
 
 /** Updates some of the pending rows, visible rows first. */
 function paintRows() {
-  const end = performance.now() + HIDDEN_ROWS_MS;
+  const end = now() + HIDDEN_ROWS_MS;
   let [visible, hidden] = [0, 0];
   const show = (row, isVisible) => {
     view.pending.delete(row);
@@ -74,7 +75,7 @@ function paintRows() {
   };
   for (const row of view.pending) if (visibleRows.has(row) && (visible += 1) <= ROWS_PER_FRAME) show(row, true);
   // At least a few, even on a slow machine.
-  for (const row of view.pending) if (!visibleRows.has(row) && ((hidden += 1) < 12 || performance.now() < end)) show(row, false);
+  for (const row of view.pending) if (!visibleRows.has(row) && ((hidden += 1) < 12 || now() < end)) show(row, false);
 }
 
 function paintLayout() {
@@ -103,7 +104,7 @@ function paintStatus() {
   const { engine } = model;
   const unreachable = engine?.state === 'unreachable';
   const name = engine?.engine || 'Engine';
-  const since = engine?.since ? `since ${clock(engine.since * 1000)}` : '';
+  const since = engine?.since ? `since ${timeOfDay(engine.since * 1000)}` : '';
   const stale = staleSince();
   const offline = connection.phase !== 'live';
   const demo = engine?.mode === 'demo';
@@ -112,7 +113,7 @@ function paintStatus() {
   const [text, mood] = connectionText(stale, unreachable);
   const problem = !hasContainers ? '' : unreachable ? `${name} unreachable: ${engine.error || 'unknown error'}`
     : !model.snapshotAt && !offline ? 'Waiting for the first sample' : '';
-  const late = stale && offline ? `stale since ${clock(stale)}` : '';
+  const late = stale && offline ? `stale since ${timeOfDay(stale)}` : '';
   const join = (...parts) => parts.filter(Boolean).join(', ');
 
   for (const [id, content] of Object.entries({
@@ -137,7 +138,7 @@ function paintStatus() {
   if (document.title !== title) document.title = title;
 
   // While the page loads, show no message.
-  if (!noRows || (!unreachable && !model.listed && performance.now() < 500)) return;
+  if (!noRows || (!unreachable && !model.listed && now() < 500)) return;
   const [heading, details] = hasContainers ? ['No matching containers', `None of the ${model.containers.size} containers match the filters.`]
     : unreachable ? [`${name} unreachable`, [engine.error, since].filter(Boolean).join('\n')]
       : offline ? [connection.failures ? 'Cannot connect to the server' : 'Connecting…', connection.reason]
@@ -149,10 +150,10 @@ function paintStatus() {
 
 function connectionText(stale, unreachable) {
   if (connection.phase === 'waiting') {
-    return [`Reconnecting in ${Math.max(1, Math.ceil((connection.retryAt - Date.now()) / 1000))} s`, 'alarm'];
+    return [`Reconnecting in ${Math.max(1, Math.ceil((connection.retryAt - now()) / 1000))} s`, 'alarm'];
   }
   if (connection.phase === 'connecting') return connection.wasLive ? ['Reconnecting…', 'alarm'] : ['Connecting…', 'wait'];
-  if (stale) return [`Stale since ${clock(stale)}`, 'alarm'];
+  if (stale) return [`Stale since ${timeOfDay(stale)}`, 'alarm'];
   return unreachable ? ['Connected', 'wait'] : ['Live', 'good'];
 }
 

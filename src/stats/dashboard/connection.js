@@ -1,5 +1,6 @@
 // The connection to the server, with automatic reconnection.
 
+import { now } from './clock.js';
 import { interval, model } from './model.js';
 
 /** Time without a message after which to reconnect. Without an engine there are few messages. */
@@ -22,7 +23,7 @@ export const connection = {
   // Why the last connection ended.
   reason: '',
   failures: 0,
-  // When the last message arrived, ms.
+  // When the last message arrived, ms of the monotonic clock, as the others.
   lastMessageAt: 0,
   openedAt: 0,
   retryAt: 0,
@@ -43,14 +44,14 @@ function openSocket() {
 export function connect() {
   clearTimeout(timer);
   socket = openSocket();
-  Object.assign(connection, { phase: 'connecting', lastMessageAt: Date.now(), openedAt: 0 });
+  Object.assign(connection, { phase: 'connecting', lastMessageAt: now(), openedAt: 0 });
   socket.onopen = () => {
-    Object.assign(connection, { phase: 'live', wasLive: true, reason: '', lastMessageAt: Date.now(), openedAt: Date.now() });
+    Object.assign(connection, { phase: 'live', wasLive: true, reason: '', lastMessageAt: now(), openedAt: now() });
     socket.command('history', { seconds: SPARKLINE_S });
     on.change();
   };
   socket.onmessage = ({ data }) => {
-    connection.lastMessageAt = Date.now();
+    connection.lastMessageAt = now();
     try {
       on.message(JSON.parse(data));
     } catch (error) {
@@ -90,11 +91,11 @@ async function checkLogin() {
 function disconnect(reason) {
   socket.onopen = socket.onmessage = socket.onclose = null;
   socket.close();
-  if (connection.openedAt && Date.now() - connection.openedAt > STABLE_MS) connection.failures = 0;
+  if (connection.openedAt && now() - connection.openedAt > STABLE_MS) connection.failures = 0;
   // Random jitter, so that a thousand pages do not reconnect at the same time.
   const delay = Math.min(MAX_DELAY_MS, 500 * 2 ** connection.failures) * (0.5 + Math.random() / 2);
   connection.failures = Math.min(connection.failures + 1, 10);
-  Object.assign(connection, { phase: 'waiting', reason, retryAt: Date.now() + delay });
+  Object.assign(connection, { phase: 'waiting', reason, retryAt: now() + delay });
   timer = setTimeout(connect, delay);
   on.change();
 }
@@ -104,7 +105,7 @@ export function checkTimeout() {
   if (connection.phase === 'waiting') return;
   const silence = model.engine?.state === 'connected' ? SILENCE_MS : SILENCE_NO_ENGINE_MS;
   const limit = connection.phase === 'live' ? Math.max(silence, 5 * interval()) : CONNECT_TIMEOUT_MS;
-  if (Date.now() - connection.lastMessageAt > limit) disconnect('timed out');
+  if (now() - connection.lastMessageAt > limit) disconnect('timed out');
 }
 
 export function reconnectNow() {

@@ -1,12 +1,13 @@
 // The detail panel: one container, with charts of the last five minutes.
 
+import { fromEngine, timeOfDay, wasSetBack } from './clock.js';
 import { cpu } from './columns.js';
 import { requestHistory } from './connection.js';
 import { $, blank, h, plot, replaceChildren, svg, write, writeAttribute } from './dom.js';
-import { binary, clock, formatValue, rate } from './format.js';
+import { binary, formatValue, rate } from './format.js';
 import { isOff, model, projectName, stateOf } from './model.js';
 import { exitText } from './rows.js';
-import { convertColumns, localTimes, times, tracks } from './tracks.js';
+import { convertColumns, times, toMs, tracks } from './tracks.js';
 
 const SPAN_MS = 300_000;
 const [WIDTH, HEIGHT] = [600, 100];
@@ -61,8 +62,8 @@ function chart([title, columns, floor, format]) {
     mark.setAttribute('d', pointer < 1 ? `M${pointer * WIDTH} 0V${HEIGHT}` : '');
     write(scaleText, toText(scale));
     write(peakText, known.length ? `peak ${toText(peak)}` : '');
-    write(startText, now ? clock(now - SPAN_MS) : '');
-    write(endText, now ? clock(pointer < 1 ? at : now) : '');
+    write(startText, now ? timeOfDay(now - SPAN_MS) : '');
+    write(endText, now ? timeOfDay(pointer < 1 ? at : now) : '');
     writeAttribute(picture, 'aria-label', `${title}, last five minutes: ${names.map((name) => `${columns[name]} ${toText(series[name]?.at(-1))}`).join(', ')}; peak ${toText(peak)}`);
   } };
 }
@@ -72,8 +73,8 @@ const FACTS = {
   Image: (c) => c.image,
   'Container ID': (c) => c.id.slice(0, 12),
   Ports: (c) => c.ports?.join('\n'),
-  Started: (c) => c.started_at && clock(Date.parse(c.started_at)),
-  Created: (c) => c.created_at && clock(Date.parse(c.created_at)),
+  Started: (c) => c.started_at && timeOfDay(fromEngine(Date.parse(c.started_at))),
+  Created: (c) => c.created_at && timeOfDay(fromEngine(Date.parse(c.created_at))),
   'Memory limit': (c, s) => formatValue(s.memory_limit, binary),
   'CPU limit': (c, s) => s.cpu_limit && `${s.cpu_limit} of ${s.online_cpus} cores`,
   PIDs: (c, s) => formatValue(s.pids, String),
@@ -93,15 +94,16 @@ export function showDetail(id) {
   series = { t: [] };
   update();
   $('detail').showModal();
-  requestHistory(container.project, ({ payload: { t, containers }, timestamp }) => {
+  requestHistory(container.project, ({ payload: { t, containers } }) => {
     if (shownId !== id || !containers[id]) return;
-    series = { t: localTimes(t, timestamp), ...convertColumns(containers[id], t) };
+    series = { t: t.map(toMs), ...convertColumns(containers[id], t) };
     update();
   });
 }
 
 /** Adds the latest point to the charts. */
 function addLatestPoint(track) {
+  if (wasSetBack(series.t.at(-1), times.at(-1))) series = { t: [] };
   if (!track || series.t.at(-1) > times.at(-1) - 500) return;
   series.t.push(times.at(-1));
   const point = { ...track.rates, cpu: track.cpu.at(-1), memory: track.memory.at(-1) };

@@ -24,13 +24,6 @@ export function formatValue(value, format) {
   return Number.isFinite(value) ? format(value) : '--';
 }
 
-/** Formats a time of day, with the date if it is not today. */
-export function clock(ms) {
-  const at = new Date(ms);
-  const time = at.toLocaleTimeString([], { hour12: false });
-  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
-}
-
 /** Formats a duration in its largest unit. */
 export function duration(ms) {
   const s = ms / 1000;

@@ -1,6 +1,7 @@
 // The data: the latest state of each container, and the order of the rows.
 
 import { choices } from './choices.js';
+import { now, serverNow, synchronize } from './clock.js';
 import { sortOrder } from './columns.js';
 import { compare } from './format.js';
 import { addContainerPoints, addTotalPoints, loadHistory, trackOf, tracks } from './tracks.js';
@@ -30,34 +31,39 @@ export const model = {
   grandTotal: {},
   // Container id -> { code, oom } of its last exit.
   exits: new Map(),
-  // When the last snapshot arrived, ms.
+  // When the last snapshot arrived, ms of the monotonic clock; 0 before the first.
   snapshotAt: 0,
+  // When the server sent it, Unix ms.
+  snapshotTime: 0,
 };
 
 // Container id -> when it stopped, ms; Infinity while it runs.
 const stoppedAt = new Map();
 // Container id, or / and project id -> sort value.
 let sortValues = new Map();
-let sorted = { at: 0, by: '' };
+let sorted = { at: -Infinity, by: '' };
 // A history message that arrived before the stats.
 let pendingHistory = null;
 
 /** Processes a message. Returns what to repaint: 'layout', 'values', 'status' or null. */
-export function receive({ type, project_id: project, payload, timestamp }) {
+export function receive(message) {
+  const { type, project_id: project, payload, timestamp } = message;
+  synchronize(message);
   const byId = () => new Map(Object.entries(payload));
   switch (type) {
     case 'project_list':
       Object.assign(model, { projects: payload, listed: true });
       return 'layout';
     case 'container_stats':
+      model.snapshotTime = timestamp * 1000;
       updateStats(byId());
       // Custom sources may not publish a project list, so new ids can appear here.
-      return Date.now() - sorted.at < REORDER_MS && Object.keys(payload).every((id) => model.containers.has(id)) ? 'values' : 'layout';
+      return now() - sorted.at < REORDER_MS && Object.keys(payload).every((id) => model.containers.has(id)) ? 'values' : 'layout';
     case 'project_stats':
       updateTotals(byId());
       return 'values';
     case 'history':
-      pendingHistory = { payload, timestamp };
+      pendingHistory = payload;
       loadPendingHistory();
       return 'values';
     case 'project_status':
@@ -76,14 +82,14 @@ const sampledAt = (row) => Date.parse(row?.timestamp) || 0;
 /** Loads the history once stats are known, which have the project of each container. */
 function loadPendingHistory() {
   if (!pendingHistory || !model.stats.size) return;
-  loadHistory(pendingHistory.payload, pendingHistory.timestamp, (id) => model.stats.get(id)?.project_id ?? STANDALONE);
+  loadHistory(pendingHistory, (id) => model.stats.get(id)?.project_id ?? STANDALONE);
   pendingHistory = null;
 }
 
 function updateStats(stats) {
-  Object.assign(model, { stats, snapshotAt: Date.now(), listed: true });
+  Object.assign(model, { stats, snapshotAt: now(), listed: true });
   loadPendingHistory();
-  for (const [id, row] of stats) trackOf('containers', id).update(row ?? {}, sampledAt(row) || model.snapshotAt);
+  for (const [id, row] of stats) trackOf('containers', id).update(row ?? {}, sampledAt(row) || serverNow(), interval());
   addContainerPoints(stats);
 }
 
@@ -110,10 +116,10 @@ function updateTotals(totals) {
   for (const [id, sums] of totals) {
     all = add(all, sums);
     Object.assign(sums, { online_cpus: host, cpu_limit: Math.min(host, limits[id] || host) });
-    trackOf('projects', id).update(sums, at, rates[id]);
+    trackOf('projects', id).update(sums, at, interval(), rates[id]);
   }
   all.online_cpus = host;
-  tracks.all.update(all, at, Object.values(rates).reduce(add, {}));
+  tracks.all.update(all, at, interval(), Object.values(rates).reduce(add, {}));
   Object.assign(model, { totals, grandTotal: all });
   addTotalPoints(totals);
 }
@@ -158,9 +164,9 @@ function collectContainers() {
 /** Updates the sort values, but rarely, so that rows do not move all the time. */
 function updateSortValues({ key, sortKey }) {
   const by = choices.sort + choices.cpu;
-  if (Date.now() - sorted.at >= REORDER_MS || by !== sorted.by) {
+  if (now() - sorted.at >= REORDER_MS || by !== sorted.by) {
     sortValues = new Map();
-    sorted = { at: Date.now(), by };
+    sorted = { at: now(), by };
   }
   const textKey = { name: (c) => c.name, id: (c) => c.id, service: (c) => c.service_name, state: stateOf }[key];
   const set = (id, value) => sortValues.has(id) || sortValues.set(id, value);
@@ -182,8 +188,8 @@ function comparator() {
 function isStopped(container) {
   const { id } = container;
   if (!isOff(container)) stoppedAt.set(id, Infinity);
-  else if (stoppedAt.get(id) === Infinity) stoppedAt.set(id, Date.now());
-  return isOff(container) && !(Date.now() - stoppedAt.get(id) < REORDER_MS);
+  else if (stoppedAt.get(id) === Infinity) stoppedAt.set(id, now());
+  return isOff(container) && !(now() - stoppedAt.get(id) < REORDER_MS);
 }
 
 /** The states to filter by. */
@@ -234,10 +240,10 @@ export function arrange() {
 /** The time between two snapshots, ms. */
 export const interval = () => model.engine?.interval_ms || 1000;
 
-/** When the values became stale, ms; 0 if they are current. */
+/** When the values became stale, Unix ms; 0 if they are current. */
 export function staleSince() {
-  const { engine, snapshotAt } = model;
+  const { engine, snapshotAt, snapshotTime } = model;
   // A page opened later still receives the last snapshot.
-  if (snapshotAt && engine?.state === 'unreachable') return Math.min(snapshotAt, engine.since * 1000 || snapshotAt);
-  return Date.now() - snapshotAt > Math.max(3000, 3 * interval()) ? snapshotAt : 0;
+  if (snapshotAt && engine?.state === 'unreachable') return Math.min(snapshotTime, engine.since * 1000 || snapshotTime);
+  return now() - snapshotAt > Math.max(3000, 3 * interval()) ? snapshotTime : 0;
 }

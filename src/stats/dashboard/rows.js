@@ -1,5 +1,6 @@
 // The rows of the table and the summary above it. Elements are created once and then updated.
 
+import { engineAge } from './clock.js';
 import { TEXT_COLUMNS, VALUE_COLUMNS, isShown } from './columns.js';
 import { SPARKLINE_S } from './connection.js';
 import { blank, button, h, plot, replaceChildren, write, writeAttribute } from './dom.js';
@@ -134,7 +135,8 @@ function containerRow() {
       const old = !off && stats?.age_ms > Math.max(2000, 1.5 * interval());
       node.classList.toggle('stale', old);
       writeAttribute(node, 'title', old ? `Sample is ${(stats.age_ms / 1000).toFixed(1)} s old` : '');
-      write(since, startedAt ? `up ${duration(Date.now() - startedAt)}` : '');
+      const age = startedAt ? engineAge(startedAt) : NaN;
+      write(since, Number.isFinite(age) ? `up ${duration(age)}` : '');
       const missing = (fields) => {
         const reason = fields.map((field) => stats?.unavailable?.[field]).find(Boolean);
         if (reason) return REASONS[reason] ?? String(reason);

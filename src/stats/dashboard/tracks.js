@@ -1,6 +1,8 @@
 // Time series of each container, each project and the total: rates, peaks, and columns of the last
 // two minutes, which all end at the same point.
 
+import { now, serverNow, wasSet, wasSetBack } from './clock.js';
+
 const MAX_POINTS = 120;
 /** The shortest time between two points, as on the server. */
 const MIN_SPACING_MS = 900;
@@ -13,8 +15,10 @@ const GAUGES = Object.entries({ cpu: 'cpu_percent', memory: 'memory_usage', shar
 class Track {
   // The last stats or totals.
   last = {};
-  // Their timestamp, ms.
+  // Their timestamp, Unix ms.
   at = 0;
+  // When they were taken, ms of the monotonic clock.
+  takenAt = 0;
   // Bytes per second; null if not known yet.
   rates = {};
   // Smoothed values, to sort by.
@@ -30,9 +34,13 @@ class Track {
     Object.assign(this, { cpu: [], memory: [], network: [] });
   }
 
-  /** Updates from stats, or from totals with the sum of their containers' rates, taken at `at`, ms. */
-  update(stats, at, rates = {}) {
+  /** Updates from stats, or from totals with the sum of their containers' rates, taken at `at`, Unix
+   * ms, usually `interval` after the last ones. */
+  update(stats, at, interval, rates = {}) {
     const elapsed = at - this.at;
+    const takenAt = now() - (stats.age_ms || 0);
+    // The engine's clock was set, so the time between the samples is unknown.
+    const known = elapsed > 0 && !wasSet(elapsed, takenAt - this.takenAt, interval);
     // If the number of sampled containers has changed, the change in the totals is no rate: use the
     // sum of the rates. Otherwise the totals are better, because they count a shared network once.
     if (stats.sampled !== this.last.sampled) this.rates = rates;
@@ -41,7 +49,7 @@ class Track {
       for (const [name, field] of RATES) {
         const increase = (stats[field] ?? NaN) - (this.last[field] ?? NaN);
         // A counter that decreased was reset.
-        if (increase >= 0 && elapsed > 0) this.rates[name] = (increase / elapsed) * 1000;
+        if (increase >= 0 && known) this.rates[name] = (increase / elapsed) * 1000;
         else if (stats.sampled === undefined) this.rates[name] = null;
       }
     }
@@ -52,7 +60,7 @@ class Track {
       this.smooth[name] = (this.smooth[name] ?? value) * (1 - weight) + value * weight;
       this.updatePeak(name, value);
     }
-    Object.assign(this, { last: stats, at });
+    Object.assign(this, { last: stats, at, takenAt });
   }
 
   updatePeak(name, value) {
@@ -71,7 +79,7 @@ class Track {
 }
 
 export const tracks = { containers: new Map(), projects: new Map(), all: new Track() };
-/** The time of each point, ms. */
+/** The time of each point on the server, Unix ms. */
 export let times = [];
 let pointAdded = false;
 
@@ -80,11 +88,18 @@ export function trackOf(kind, id) {
   return tracks[kind].get(id);
 }
 
+const allTracks = () => [...tracks.containers.values(), ...tracks.projects.values(), tracks.all];
+
 /** Adds a point to the containers with these ids, unless the last point is too recent. */
 export function addContainerPoints(ids) {
-  pointAdded = !(Date.now() - times.at(-1) < MIN_SPACING_MS);
+  const at = serverNow();
+  if (wasSetBack(times.at(-1), at)) {
+    times = [];
+    for (const track of allTracks()) track.clear();
+  }
+  pointAdded = !(at - times.at(-1) < MIN_SPACING_MS);
   if (!pointAdded) return;
-  times.push(Date.now());
+  times.push(at);
   if (times.length > MAX_POINTS) times.shift();
   for (const [id, track] of tracks.containers) track.addPoint(ids.has(id));
 }
@@ -108,18 +123,13 @@ export function convertColumns(columns, t) {
   return converted;
 }
 
-/** Converts the times of a history message to the browser's clock, ms. */
-export function localTimes(t, timestamp) {
-  const shift = Date.now() - timestamp * 1000;
-  // Message timestamps are whole seconds.
-  return t.map((seconds) => seconds * 1000 + (Math.abs(shift) > 2500 ? shift : 0));
-}
+export const toMs = (seconds) => seconds * 1000;
 
 /** Replaces all points by a history that goes further back. */
-export function loadHistory({ t, containers }, timestamp, projectOf) {
+export function loadHistory({ t, containers }, projectOf) {
   if (t.length <= times.length) return;
-  times = localTimes(t, timestamp);
-  for (const track of [...tracks.containers.values(), ...tracks.projects.values(), tracks.all]) track.clear();
+  times = t.map(toMs);
+  for (const track of allTracks()) track.clear();
   for (const [id, columns] of Object.entries(containers)) {
     const { cpu, memory, rx, tx } = convertColumns(columns, t);
     const loaded = { cpu, memory, network: rx.map((value, i) => value + tx[i]) };
@@ -131,7 +141,7 @@ export function loadHistory({ t, containers }, timestamp, projectOf) {
       }
     }
   }
-  for (const track of [...tracks.containers.values(), ...tracks.projects.values(), tracks.all]) {
+  for (const track of allTracks()) {
     for (const name of ['cpu', 'memory']) track.updatePeak(name, Math.max(0, ...track[name].filter(Number.isFinite)));
   }
 }

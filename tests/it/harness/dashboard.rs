@@ -43,6 +43,23 @@ pub(crate) fn open(browser: &Browser, served: &Served) -> Page {
     page
 }
 
+/// Opens the dashboard in a window whose clock is ahead by this many hours. `clockShift` in the page
+/// sets it again, in milliseconds; `realNow()` is the real time.
+pub(crate) fn open_with_clock(browser: &Browser, served: &Served, ahead: i32) -> Page {
+    let mut page = browser.page();
+    let shift = format!(
+        "globalThis.clockShift = {ahead} * 3600e3;
+        globalThis.realNow = Date.now;
+        globalThis.Date = class extends Date {{
+            constructor(...time) {{ super(...(time.length ? time : [realNow() + clockShift])); }}
+            static now() {{ return realNow() + clockShift; }}
+        }};"
+    );
+    page.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": shift}));
+    page.goto(&format!("http://{}/", served.addr()));
+    page
+}
+
 /// Checks that there were no errors and no requests to other hosts.
 #[track_caller]
 pub(crate) fn assert_clean(page: &mut Page, served: &Served) {
