@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::binary::{Running, kentros, run};
 use crate::demo::DemoSource;
-use crate::devtools::{Browser, Page};
+use crate::harness::devtools::{Browser, Page};
+use crate::harness::raw::{Answer, ask, get, handshake_with, read_head};
 use crate::harness::{Served, dial};
-use crate::raw::{Answer, ask, get, handshake_with, read_head};
 
 pub(crate) const TOKEN: &str = "6f1ed002ab5595859014ebf0951522d9";
 /// `TOKEN` in base64url.

@@ -11,7 +11,9 @@ use tungstenite::ClientRequestBuilder;
 use tungstenite::client::client;
 
 use crate::harness::raw::{Answer, ask, handshake};
-use crate::harness::{Served, Steady, dial, nowhere, one_each, say_skipped, until};
+use crate::harness::{
+    RetryInterrupted, Served, dial, one_each, report_skipped, until, unused_addr,
+};
 
 const BASE: &str = "/stats";
 
@@ -124,7 +126,7 @@ fn check_all(addr: SocketAddr) {
     let url = format!("ws://{addr}/stats/ws/stats").parse().unwrap();
     // The Origin that a browser sends.
     let request = ClientRequestBuilder::new(url).with_header("Origin", format!("http://{addr}"));
-    let (mut socket, _) = client(request, Steady(dial(addr))).unwrap();
+    let (mut socket, _) = client(request, RetryInterrupted(dial(addr))).unwrap();
     while !socket.read().unwrap().to_text().unwrap().contains("\"container_stats\"") {}
 }
 
@@ -181,7 +183,7 @@ fn check_behind(
     check: impl Fn(SocketAddr),
 ) {
     let served = served();
-    let (_reserved, addr) = nowhere();
+    let (_reserved, addr) = unused_addr();
     let folder = std::env::temp_dir().join(format!("{test}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("config");
@@ -194,7 +196,7 @@ fn check_behind(
             fs::remove_dir_all(&folder).unwrap();
             let how = std::env::var("KENTROS_TEST_PROXIES").unwrap_or_default();
             assert_ne!(how, "require", "{test}: {error}");
-            say_skipped(test, &error.to_string());
+            report_skipped(test, &error.to_string());
         }
     }
 }

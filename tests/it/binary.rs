@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, unbounded};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::harness::raw::{Answer, get};
 use crate::harness::{GUARD, Ws, dial, until};
-use crate::raw::{Answer, get};
 
 /// The program with an empty environment.
 pub(crate) fn kentros(args: &[&str]) -> Command {
@@ -246,7 +246,7 @@ fn each_line_of_a_json_log_is_one_json_document() {
     client.find("container_stats");
     client.close();
     // Control characters from a client must not break the log format.
-    crate::raw::ask(addr, "GET /\u{7f}\"\\ HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    crate::harness::raw::ask(addr, "GET /\u{7f}\"\\ HTTP/1.1\r\nHost: localhost\r\n\r\n");
     running.signal(Signal::TERM);
     assert_eq!(running.ended().code(), Some(0));
     let lines: Vec<String> = running.lines.iter().collect();

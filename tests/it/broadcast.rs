@@ -9,8 +9,10 @@ use kentros::{
 use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
-use crate::harness::{GUARD, Served, Ws, alone, belongings, numbered, one_each, until};
-use crate::raw::read_frame;
+use crate::harness::raw::read_frame;
+use crate::harness::{
+    GUARD, Served, Ws, descriptors_and_threads, in_own_process, numbered, one_each, until,
+};
 
 #[test]
 fn a_broadcast_reaches_every_client_once() {
@@ -206,7 +208,7 @@ impl Visitor {
     /// A server with these sessions at `/room`, and the events of all of them.
     fn serve() -> (Served, Receiver<(&'static str, u64)>) {
         let (events, heard) = unbounded();
-        let served = Served::of_hub(HubConfig::default(), |hub| {
+        let served = Served::with_handle(HubConfig::default(), |hub| {
             let visitor = Visitor { hub: hub.clone(), events };
             ServerConfig::default().sessions("/room", move |_| Ok(visitor.clone()))
         });
@@ -324,18 +326,21 @@ impl Session for Panics {
 
 #[test]
 fn a_panic_in_a_session_ends_only_its_client_and_leaks_nothing() {
-    if !alone("broadcast::a_panic_in_a_session_ends_only_its_client_and_leaks_nothing", &[]) {
+    if !in_own_process(
+        "broadcast::a_panic_in_a_session_ends_only_its_client_and_leaks_nothing",
+        &[],
+    ) {
         return;
     }
     let events = ["open", "message", "close"];
-    let served = Served::of_hub(HubConfig::default(), |hub| {
+    let served = Served::with_handle(HubConfig::default(), |hub| {
         events.into_iter().fold(ServerConfig::default(), |config, event| {
             let session = Panics(event, hub.clone());
             config.sessions(format!("/{event}"), move |_| Ok(session.clone()))
         })
     });
     let mut good = served.client();
-    let before = belongings();
+    let before = descriptors_and_threads();
     for n in 0..50 {
         for event in events {
             let mut client = served.client_at(&format!("/{event}"));
@@ -352,5 +357,5 @@ fn a_panic_in_a_session_ends_only_its_client_and_leaks_nothing() {
         assert_eq!(good.expect("n")["payload"], n);
     }
     served.until_clients(1);
-    until("no descriptor and no thread is left", || belongings() == before);
+    until("no descriptor and no thread is left", || descriptors_and_threads() == before);
 }

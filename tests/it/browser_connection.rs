@@ -13,7 +13,7 @@ use crate::harness::dashboard::{
     DemoSource, NAMES, SECOND, assert_clean, cell, open, row, serve, serve_demo, shown,
 };
 use crate::harness::devtools::Browser;
-use crate::harness::{dial, uninterrupted};
+use crate::harness::{dial, retry_interrupted};
 
 #[test]
 fn the_page_reconnects_after_a_server_restart() {
@@ -132,7 +132,7 @@ fn an_expired_login_leads_to_the_login_page() {
             }
             let mut stream = stream.unwrap();
             let mut head = [0; 4096];
-            let n = uninterrupted(|| stream.read(&mut head)).unwrap_or(0);
+            let n = retry_interrupted(|| stream.read(&mut head)).unwrap_or(0);
             let answer = if head[..n].starts_with(b"GET /login ") {
                 "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nlog in ok"
             } else {

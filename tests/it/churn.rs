@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use crate::harness::{GUARD, Served, alone, belongings, memory, tcp_socket, uninterrupted, until};
-use crate::raw::{handshake, masked, read_close, read_head};
+use crate::harness::raw::{handshake, masked, read_close, read_head};
+use crate::harness::{
+    GUARD, Served, descriptors_and_threads, in_own_process, memory, retry_interrupted, tcp_socket,
+    until,
+};
 
 /// Clients in each of the two rounds, as `tests/README.md` promises.
 const CLIENTS: usize = 50_000;
@@ -22,12 +25,13 @@ const WAYS: usize = 5;
 fn fifty_thousand_clients_leak_no_threads_descriptors_or_memory() {
     let name = "fifty_thousand_clients_leak_no_threads_descriptors_or_memory";
     // With one heap for all threads, no freed memory stays in the heaps of ended threads.
-    if !alone(&format!("churn::{name}"), &["env", "MALLOC_ARENA_MAX=1"]) {
+    if !in_own_process(&format!("churn::{name}"), &["env", "MALLOC_ARENA_MAX=1"]) {
         return;
     }
     let served = Served::new();
-    let idle = belongings();
-    let wait_until_idle = || until("no descriptor and no thread is left", || belongings() == idle);
+    let idle = descriptors_and_threads();
+    let wait_until_idle =
+        || until("no descriptor and no thread is left", || descriptors_and_threads() == idle);
     // Warm up with more clients at a time than a round has, in every way of disconnecting: the C
     // library caches up to 40 MiB of stacks of ended threads, with every page that was touched.
     for turn in 0..WAYS {
@@ -95,7 +99,7 @@ fn disconnect(mut stream: TcpStream, n: usize) {
         _ => {
             stream.write_all(&[0x81, 0xfe, 1]).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
-            match uninterrupted(|| stream.read(&mut [0])) {
+            match retry_interrupted(|| stream.read(&mut [0])) {
                 Ok(0) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
                 other => panic!("expected the end of the stream, not {other:?}"),

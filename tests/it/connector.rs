@@ -12,8 +12,8 @@ use serde_json::Value;
 use tungstenite::Message as Frame;
 
 use crate::access::TOKEN;
-use crate::harness::{Ws, dial, numbered, say_skipped, until};
-use crate::raw::{Answer, handshake, masked, read_close, read_frame, read_head};
+use crate::harness::raw::{Answer, handshake, masked, read_close, read_frame, read_head};
+use crate::harness::{Ws, dial, numbered, report_skipped, until};
 
 /// A program with its own listener.
 struct Program {
@@ -280,7 +280,7 @@ fn outer_address() -> Option<IpAddr> {
 #[test]
 fn without_a_token_only_connections_over_loopback_are_served() {
     let Some(ip) = outer_address() else {
-        return say_skipped(
+        return report_skipped(
             "without_a_token_only_connections_over_loopback_are_served",
             "this machine has only loopback addresses",
         );

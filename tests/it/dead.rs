@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kentros::{HubConfig, Message, ServerConfig};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{GUARD, Served, Ws, alone, dial, numbered, say_skipped, until};
+use crate::harness::{GUARD, Served, Ws, dial, in_own_process, numbered, report_skipped, until};
 
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -111,9 +111,9 @@ fn a_client_whose_packets_are_dropped_is_removed_at_the_silence_limit() {
     if !able {
         let required = std::env::var("KENTROS_TEST_NETWORK").is_ok_and(|v| v == "require");
         assert!(!required, "{name} needs root, unshare, ip and iptables");
-        return say_skipped(name, "it needs root, unshare, ip and iptables");
+        return report_skipped(name, "it needs root, unshare, ip and iptables");
     }
-    if !alone(&format!("dead::{name}"), &network) {
+    if !in_own_process(&format!("dead::{name}"), &network) {
         return;
     }
     run("ip link set lo up");

@@ -4,7 +4,7 @@ use kentros::{DockerSource, StatsSource};
 
 use crate::harness::breaking_proxy::{Breakage, BreakingProxy};
 use crate::harness::docker::{read, until};
-use crate::harness::fake_engine::{Fake, FakeEngine, Kind};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
 
 /// Collects until all containers have a CPU value, and then five more times. Each of these readings
 /// must have all values, from samples that are not older than the previous reading's.
@@ -33,7 +33,7 @@ fn a_server_that_closes_reused_connections_costs_no_sample() {
     for kind in [Kind::Direct, Kind::Stream] {
         let engine = FakeEngine::start(kind);
         let ids: Vec<String> =
-            (0..5).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+            (0..5).map(|n| engine.add(FakeContainer::new(&format!("c{n}"), "shop"))).collect();
         let proxy = BreakingProxy::start(engine.path(), Breakage::CloseOnReuse);
         let mut source = DockerSource::new(proxy.host());
         collect_without_gaps(&engine, &mut source, &ids);
@@ -48,7 +48,7 @@ fn a_server_that_closes_reused_connections_costs_no_sample() {
 fn a_cut_response_to_the_probe_costs_one_sample() {
     let engine = FakeEngine::start(Kind::Direct);
     let ids: Vec<String> =
-        (0..3).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+        (0..3).map(|n| engine.add(FakeContainer::new(&format!("c{n}"), "shop"))).collect();
     let proxy = BreakingProxy::start(engine.path(), Breakage::CutFirstSample);
     let mut source = DockerSource::new(proxy.host());
     let first = read(&mut source);
@@ -61,7 +61,7 @@ fn a_cut_response_to_the_probe_costs_one_sample() {
 fn informational_responses_are_skipped() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
-        let ids = [engine.add(Fake::new("web", "shop"))];
+        let ids = [engine.add(FakeContainer::new("web", "shop"))];
         let proxy = BreakingProxy::start(engine.path(), Breakage::Informational);
         let mut source = DockerSource::new(proxy.host());
         collect_without_gaps(&engine, &mut source, &ids);

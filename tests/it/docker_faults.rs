@@ -9,8 +9,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use time::OffsetDateTime;
 
 use crate::harness::docker::{Reading, is_quarter, read, until, until_cpu};
-use crate::harness::fake_engine::{Fake, FakeEngine, Fault, Kind};
-use crate::harness::nowhere;
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Fault, Kind};
+use crate::harness::unused_addr;
 
 const KINDS: [Kind; 3] = [Kind::Direct, Kind::Stream, Kind::Podman];
 
@@ -35,7 +35,7 @@ fn failed(reading: &Result<Reading, String>) -> bool {
 fn an_absent_engine_is_an_error_until_it_starts() {
     for kind in KINDS {
         let mut engine = FakeEngine::absent(kind);
-        let id = engine.add(Fake::new("web", "shop"));
+        let id = engine.add(FakeContainer::new("web", "shop"));
         let mut source = DockerSource::new(engine.host());
         for _ in 0..2 {
             let error = read(&mut source).unwrap_err();
@@ -51,7 +51,7 @@ fn an_absent_engine_is_an_error_until_it_starts() {
 fn an_engine_restart_causes_no_cpu_spike() {
     for kind in KINDS {
         let mut engine = FakeEngine::start(kind);
-        let id = engine.add(Fake::new("web", "shop"));
+        let id = engine.add(FakeContainer::new("web", "shop"));
         let mut source = DockerSource::new(engine.host());
         until_cpu(&engine, &mut source, &[&id]);
         engine.stop();
@@ -72,7 +72,7 @@ fn an_engine_restart_causes_no_cpu_spike() {
 #[test]
 fn an_engine_restart_between_two_readings_is_not_an_error_for_long() {
     let mut engine = FakeEngine::start(Kind::Stream);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let mut source = DockerSource::new(engine.host());
     until_cpu(&engine, &mut source, &[&id]);
     engine.restart();
@@ -93,7 +93,7 @@ fn a_hung_engine_is_an_error_until_it_recovers() {
 
 fn hangs(kind: Kind) {
     let engine = FakeEngine::start(kind);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let mut source = DockerSource::new(engine.host());
     until_cpu(&engine, &mut source, &[&id]);
     engine.hang(true);
@@ -130,13 +130,13 @@ fn a_socket_without_a_listener_is_an_error_with_a_hint() {
 
 #[test]
 fn an_engine_over_tcp_works_and_a_refused_connection_is_an_error() {
-    let (_reserved, addr) = nowhere();
+    let (_reserved, addr) = unused_addr();
     let host: DockerHost = format!("tcp://{addr}").parse().unwrap();
     let error = read(&mut DockerSource::new(host)).unwrap_err();
     assert!(error.contains("connection refused"), "{error}");
 
     let engine = FakeEngine::start(Kind::Stream);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let mut source = DockerSource::new(engine.tcp());
     assert!(is_quarter(until_cpu(&engine, &mut source, &[&id]).cpu(&id)));
 }
@@ -162,7 +162,7 @@ fn the_source_recovers_from_each_fault_of_each_first_call() {
 
 fn recovers_from_first_fault(call: &str, fault: Fault) {
     let engine = FakeEngine::start(Kind::Direct);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     engine.fault(call, fault);
     let mut source = DockerSource::new(engine.host());
     let reading = read(&mut source);
@@ -176,7 +176,7 @@ fn recovers_from_first_fault(call: &str, fault: Fault) {
 #[test]
 fn calls_that_a_proxy_forbids_are_skipped_if_they_are_optional() {
     let engine = FakeEngine::start(Kind::Direct);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     for call in ["version", "inspect", "events"] {
         engine.fault(call, Fault::Status(403));
     }
@@ -188,7 +188,7 @@ fn calls_that_a_proxy_forbids_are_skipped_if_they_are_optional() {
     assert_eq!(row.unavailable["cpu_limit"], Unavailable::EngineError);
     assert_eq!(source.engine_info().version.as_deref(), Some("20.10.24"), "from the Server header");
     // Without events, lists find new containers.
-    let new = engine.add(Fake::new("new", "shop"));
+    let new = engine.add(FakeContainer::new("new", "shop"));
     until_cpu(&engine, &mut source, &[&id, &new]);
     assert_eq!(engine.calls("inspect"), 1, "a refused call is not repeated");
 }
@@ -207,9 +207,9 @@ fn a_failing_container_does_not_affect_others() {
 /// Fails if the samples of the other containers are delayed, wrong or missing.
 fn others_are_sampled(kind: Kind, call: &str, fault: Fault) {
     let engine = FakeEngine::start(kind);
-    let bad = engine.add(Fake::new("bad", "shop"));
+    let bad = engine.add(FakeContainer::new("bad", "shop"));
     let good: Vec<String> =
-        (0..6).map(|n| engine.add(Fake::new(&format!("good{n}"), "shop"))).collect();
+        (0..6).map(|n| engine.add(FakeContainer::new(&format!("good{n}"), "shop"))).collect();
     let mut source = DockerSource::new(engine.host());
     let all: Vec<&str> = good.iter().chain([&bad]).map(String::as_str).collect();
     until_cpu(&engine, &mut source, &all);
@@ -244,9 +244,9 @@ fn others_are_sampled(kind: Kind, call: &str, fault: Fault) {
 #[test]
 fn a_hung_container_does_not_spoil_the_probe() {
     let engine = FakeEngine::start(Kind::Direct);
-    let bad = engine.add(Fake::new("bad", "shop"));
+    let bad = engine.add(FakeContainer::new("bad", "shop"));
     let good: Vec<String> =
-        (0..2).map(|n| engine.add(Fake::new(&format!("good{n}"), "shop"))).collect();
+        (0..2).map(|n| engine.add(FakeContainer::new(&format!("good{n}"), "shop"))).collect();
     engine.fault(&format!("oneshot {bad}"), Fault::Hang);
     let mut source = DockerSource::new(engine.host());
     let good: Vec<&str> = good.iter().map(String::as_str).collect();
@@ -257,8 +257,8 @@ fn a_hung_container_does_not_spoil_the_probe() {
 #[test]
 fn a_container_without_samples_has_a_reason_after_five_seconds() {
     let engine = FakeEngine::start(Kind::Direct);
-    let bad = engine.add(Fake::new("bad", "shop"));
-    let good = engine.add(Fake::new("good", "shop"));
+    let bad = engine.add(FakeContainer::new("bad", "shop"));
+    let good = engine.add(FakeContainer::new("good", "shop"));
     engine.fault(&format!("oneshot {bad}"), Fault::Status(500));
     let mut source = DockerSource::new(engine.host());
     let start = Instant::now();
@@ -278,7 +278,7 @@ fn a_container_without_samples_has_a_reason_after_five_seconds() {
 #[test]
 fn podman_is_detected_by_its_ping_if_the_version_call_hangs() {
     let engine = FakeEngine::start(Kind::Podman);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     engine.fault("version", Fault::Hang);
     let mut source = DockerSource::new(engine.host());
     assert!(is_quarter(until_cpu(&engine, &mut source, &[&id]).cpu(&id)));
@@ -288,13 +288,13 @@ fn podman_is_detected_by_its_ping_if_the_version_call_hangs() {
 #[test]
 fn garbage_in_the_event_stream_is_skipped() {
     let engine = FakeEngine::start(Kind::Direct);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let mut source = DockerSource::new(engine.host());
     until_cpu(&engine, &mut source, &[&id]);
     for line in ["", "{", "null", "[]", "{\"Action\":7}", "{\"Actor\":null,\"Action\":\"die\"}"] {
         engine.raw_event(line);
     }
-    let new = engine.add(Fake::new("new", "shop"));
+    let new = engine.add(FakeContainer::new("new", "shop"));
     engine.event(&new, "start", &[]);
     until_cpu(&engine, &mut source, &[&id, &new]);
     assert_eq!(engine.calls("events"), 1, "the same stream throughout");

@@ -7,7 +7,7 @@ use kentros::{DockerSource, Interest, Mode, StatsSource};
 
 use crate::harness::GUARD;
 use crate::harness::docker::{Reading, is_quarter, serve_engine};
-use crate::harness::fake_engine::{Fake, FakeEngine, Kind};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
 
 /// The most containers that kentros lists, as documented.
 const LISTED: usize = 5_000;
@@ -60,12 +60,12 @@ fn source_in(mode: Mode, engine: &FakeEngine) -> DockerSource {
 
 fn sample_thousand(kind: Kind, mode: Mode) {
     let engine = FakeEngine::start(kind);
-    engine.add(Fake::new("c0", "p0"));
+    engine.add(FakeContainer::new("c0", "p0"));
     let mut source = source_in(mode, &engine);
     let mut running = 1;
     for wanted in [1, 50, 200, 1_000] {
         let ids: Vec<String> = (running..wanted)
-            .map(|n| engine.add(Fake::new(&format!("c{n}"), &format!("p{}", n / 10))))
+            .map(|n| engine.add(FakeContainer::new(&format!("c{n}"), &format!("p{}", n / 10))))
             .collect();
         running = wanted;
         for id in &ids {
@@ -91,10 +91,11 @@ fn a_thousand_containers_are_in_each_snapshot_of_a_streaming_engine() {
 fn thirty_thousand_stopped_containers_do_not_displace_running_ones() {
     for kind in [Kind::Direct, Kind::Stream] {
         let engine = FakeEngine::start(kind);
-        let stopped = Fake { state: "exited".to_owned(), ..Fake::new("job", "old") };
+        let stopped =
+            FakeContainer { state: "exited".to_owned(), ..FakeContainer::new("job", "old") };
         let stopped: BTreeSet<String> = (0..30_000).map(|_| engine.add(stopped.clone())).collect();
         let running: Vec<String> =
-            (0..20).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+            (0..20).map(|n| engine.add(FakeContainer::new(&format!("c{n}"), "shop"))).collect();
         let served = serve_engine(engine.host());
         let mut client = served.client();
         let list = client.find("project_list");
@@ -126,7 +127,7 @@ fn thirty_thousand_stopped_containers_do_not_displace_running_ones() {
 fn a_slow_direct_engine_is_sampled_at_a_longer_interval() {
     let engine = FakeEngine::start(Kind::Direct);
     let ids: Vec<String> =
-        (0..40).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+        (0..40).map(|n| engine.add(FakeContainer::new(&format!("c{n}"), "shop"))).collect();
     let mut source = source_in(Mode::Direct, &engine);
     // With four calls at a time, a pass takes 0.9 s.
     engine.set_latency(Duration::from_millis(90));
@@ -147,11 +148,11 @@ fn a_slow_direct_engine_is_sampled_at_a_longer_interval() {
 #[test]
 fn a_stream_that_starts_late_is_accepted_in_the_end() {
     let engine = FakeEngine::start(Kind::Stream);
-    engine.add(Fake::new("first", "shop"));
+    engine.add(FakeContainer::new("first", "shop"));
     let mut source = source_in(Mode::Stream, &engine);
     // Longer than the first time limit of two seconds.
     engine.set_latency(Duration::from_millis(2_500));
-    let second = engine.add(Fake::new("second", "shop"));
+    let second = engine.add(FakeContainer::new("second", "shop"));
     engine.event(&second, "start", &[]);
     let start = Instant::now();
     while collect(&mut source).container_stats.get(&second).is_none_or(|r| r.age_ms.is_none()) {
@@ -163,11 +164,11 @@ fn a_stream_that_starts_late_is_accepted_in_the_end() {
 fn the_interval_of_a_streaming_engine_is_reported() {
     let engine = FakeEngine::start(Kind::Stream);
     let ids: Vec<String> =
-        (0..4).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+        (0..4).map(|n| engine.add(FakeContainer::new(&format!("c{n}"), "shop"))).collect();
     let served = serve_engine(engine.host());
     let mut client = served.client();
     client.find_where("engine_status", |status| status["payload"]["mode"] == "stream");
-    engine.keeps_pace(Duration::from_millis(1_800));
+    engine.set_period(Duration::from_millis(1_800));
     client.find_where("engine_status", |status| {
         status["payload"]["interval_ms"].as_u64().is_some_and(|ms| ms > 1_500)
     });

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::harness::GUARD;
 use crate::harness::docker::{Reading, is_quarter, read_only, until, until_cpu};
-use crate::harness::fake_engine::{Fake, FakeEngine, Fault, Kind};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Fault, Kind};
 
 #[test]
 fn every_kind_of_engine_gives_correct_figures() {
@@ -16,7 +16,7 @@ fn every_kind_of_engine_gives_correct_figures() {
     {
         let engine = FakeEngine::start(kind);
         let ids: Vec<String> =
-            (0..12).map(|n| engine.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+            (0..12).map(|n| engine.add(FakeContainer::new(&format!("c{n}"), "shop"))).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let begin = OffsetDateTime::now_utc();
         let mut source = DockerSource::new(engine.host());
@@ -48,7 +48,7 @@ fn every_kind_of_engine_gives_correct_figures() {
 #[test]
 fn a_recorded_sample_is_converted_correctly() {
     let engine = FakeEngine::start(Kind::Direct);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let mut source = DockerSource::new(engine.host());
     let inspected = |r: &Result<Reading, String>| {
         r.as_ref().is_ok_and(|r| r.row(&id).cpu_limit.is_some() && r.cpu(&id).is_some())
@@ -74,7 +74,7 @@ fn a_recorded_sample_is_converted_correctly() {
 fn the_first_sample_has_no_cpu_usage() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
-        let id = engine.add(Fake::new("web", "shop"));
+        let id = engine.add(FakeContainer::new("web", "shop"));
         let mut source = DockerSource::new(engine.host());
         let sampled =
             |r: &Result<Reading, String>| r.as_ref().is_ok_and(|r| !r.container_stats.is_empty());
@@ -91,12 +91,18 @@ fn the_first_sample_has_no_cpu_usage() {
 fn only_running_containers_of_the_interest_are_sampled() {
     for (kind, call) in [(Kind::Direct, "oneshot"), (Kind::Stream, "stream")] {
         let engine = FakeEngine::start(kind);
-        let web = engine.add(Fake::new("web", "shop"));
-        let paused = engine.add(Fake { state: "paused".to_owned(), ..Fake::new("idle", "shop") });
-        let exited = engine.add(Fake { state: "exited".to_owned(), ..Fake::new("job", "shop") });
-        let not_running = ["created", "dead", "removing", "restarting"]
-            .map(|state| engine.add(Fake { state: state.to_owned(), ..Fake::new(state, "shop") }));
-        let other = engine.add(Fake::new("web", "blog"));
+        let web = engine.add(FakeContainer::new("web", "shop"));
+        let paused = engine.add(FakeContainer {
+            state: "paused".to_owned(),
+            ..FakeContainer::new("idle", "shop")
+        });
+        let exited = engine
+            .add(FakeContainer { state: "exited".to_owned(), ..FakeContainer::new("job", "shop") });
+        let not_running = ["created", "dead", "removing", "restarting"].map(|state| {
+            engine
+                .add(FakeContainer { state: state.to_owned(), ..FakeContainer::new(state, "shop") })
+        });
+        let other = engine.add(FakeContainer::new("web", "blog"));
         let mut source = DockerSource::new(engine.host());
         let interest = Interest::only(["shop"]);
         let start = Instant::now();
@@ -123,10 +129,10 @@ fn only_running_containers_of_the_interest_are_sampled() {
 fn new_containers_are_sampled_and_exited_ones_are_not() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
-        let old = engine.add(Fake::new("old", "shop"));
+        let old = engine.add(FakeContainer::new("old", "shop"));
         let mut source = DockerSource::new(engine.host());
         until_cpu(&engine, &mut source, &[&old]);
-        let new = engine.add(Fake::new("new", "shop"));
+        let new = engine.add(FakeContainer::new("new", "shop"));
         engine.event(&new, "create", &[]);
         engine.event(&new, "start", &[]);
         assert!(is_quarter(until_cpu(&engine, &mut source, &[&old, &new]).cpu(&new)));
@@ -145,7 +151,7 @@ fn new_containers_are_sampled_and_exited_ones_are_not() {
 fn a_container_restart_sets_a_new_baseline_without_a_spike() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
-        let id = engine.add(Fake::new("web", "shop"));
+        let id = engine.add(FakeContainer::new("web", "shop"));
         let mut source = DockerSource::new(engine.host());
         until_cpu(&engine, &mut source, &[&id]);
         engine.reset(&id);
@@ -165,7 +171,7 @@ fn a_container_restart_sets_a_new_baseline_without_a_spike() {
 fn a_paused_source_makes_no_calls() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
-        let id = engine.add(Fake::new("web", "shop"));
+        let id = engine.add(FakeContainer::new("web", "shop"));
         let mut source = DockerSource::new(engine.host());
         assert_eq!(engine.total_calls(), 0, "no calls before the first reading");
         until_cpu(&engine, &mut source, &[&id]);
@@ -200,10 +206,13 @@ fn a_health_check_makes_one_ping() {
 #[test]
 fn a_shared_network_is_counted_once() {
     let engine = FakeEngine::start(Kind::Direct);
-    let owner = engine.add(Fake::new("vpn", "shop"));
+    let owner = engine.add(FakeContainer::new("vpn", "shop"));
     let network_mode = format!("container:{owner}");
-    let guest = engine.add(Fake { network_mode, ..Fake::new("app", "shop") });
-    let host = engine.add(Fake { network_mode: "host".to_owned(), ..Fake::new("dns", "shop") });
+    let guest = engine.add(FakeContainer { network_mode, ..FakeContainer::new("app", "shop") });
+    let host = engine.add(FakeContainer {
+        network_mode: "host".to_owned(),
+        ..FakeContainer::new("dns", "shop")
+    });
     let mut source = DockerSource::new(engine.host());
     let reading = until_cpu(&engine, &mut source, &[&owner, &guest, &host]);
     let received = reading.row(&owner).network_rx;

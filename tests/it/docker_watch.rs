@@ -8,7 +8,7 @@ use kentros::DockerSource;
 use serde_json::Value;
 
 use crate::harness::docker::serve_engine;
-use crate::harness::fake_engine::{Fake, FakeEngine, Fault, Kind};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Fault, Kind};
 use crate::harness::real_engine::{RealEngine, unique};
 use crate::harness::{GUARD, Served, Ws};
 
@@ -24,9 +24,9 @@ fn states(list: &Value) -> Vec<String> {
 #[test]
 fn the_first_list_has_stopped_containers_and_is_updated_with_start_times() {
     let engine = FakeEngine::start(Kind::Direct);
-    engine.add(Fake::new("web", "shop"));
-    engine.add(Fake { state: "exited".to_owned(), ..Fake::new("job", "shop") });
-    engine.add(Fake { project: None, ..Fake::new("lone", "") });
+    engine.add(FakeContainer::new("web", "shop"));
+    engine.add(FakeContainer { state: "exited".to_owned(), ..FakeContainer::new("job", "shop") });
+    engine.add(FakeContainer { project: None, ..FakeContainer::new("lone", "") });
     let served = serve_engine(engine.host());
     let mut client = served.client();
     let list = client.find("project_list");
@@ -47,7 +47,7 @@ fn the_first_list_has_stopped_containers_and_is_updated_with_start_times() {
 #[test]
 fn events_arrive_without_another_snapshot() {
     let engine = FakeEngine::start(Kind::Stream);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let served = Served::new();
     let (tick, ticks) = bounded(1);
     served.handle().start_stats_streamer(ticks, DockerSource::new(engine.host())).unwrap();
@@ -84,7 +84,7 @@ fn events_arrive_without_another_snapshot() {
 #[test]
 fn events_do_not_wait_for_lists() {
     let engine = FakeEngine::start(Kind::Stream);
-    engine.add(Fake::new("web", "shop"));
+    engine.add(FakeContainer::new("web", "shop"));
     let served = serve_engine(engine.host());
     let mut client = served.client();
     client.find_where("project_list", |list| {
@@ -95,7 +95,7 @@ fn events_do_not_wait_for_lists() {
         engine.fault("list", Fault::Wait);
         let before = engine.calls("list");
         let name = format!("new{attempt}");
-        let id = engine.add(Fake::new(&name, "shop"));
+        let id = engine.add(FakeContainer::new(&name, "shop"));
         engine.event(&id, "create", &[]);
         client.find_where("project_status", |event| event["payload"]["container"]["id"] == id);
         engine.wait_for_calls("list", before + 1);
@@ -112,7 +112,7 @@ fn events_do_not_wait_for_lists() {
 #[test]
 fn events_and_lists_are_rate_limited() {
     let engine = FakeEngine::start(Kind::Direct);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let served = serve_engine(engine.host());
     let mut client = served.client();
     client.find("project_list");
@@ -121,7 +121,7 @@ fn events_and_lists_are_rate_limited() {
         engine.event(&id, "die", &[("exitCode", "1")]);
         engine.event(&id, "start", &[]);
     }
-    let last = engine.add(Fake::new("last", "shop"));
+    let last = engine.add(FakeContainer::new("last", "shop"));
     engine.event(&last, "start", &[]);
     let (mut lists, mut events) = (0, 0);
     loop {
@@ -149,7 +149,7 @@ fn events_and_lists_are_rate_limited() {
 #[test]
 fn a_late_list_is_not_followed_by_another_at_once() {
     let engine = FakeEngine::start(Kind::Stream);
-    engine.add(Fake::new("web", "shop"));
+    engine.add(FakeContainer::new("web", "shop"));
     let served = serve_engine(engine.host());
     let mut client = served.client();
     client.find_where("project_list", |list| {
@@ -159,7 +159,7 @@ fn a_late_list_is_not_followed_by_another_at_once() {
         |name: &'static str| move |list: &Value| states(list).iter().any(|s| s.contains(name));
     engine.fault("list", Fault::Wait);
     let listed = engine.calls("list");
-    let second = engine.add(Fake::new("second", "shop"));
+    let second = engine.add(FakeContainer::new("second", "shop"));
     engine.event(&second, "create", &[]);
     engine.wait_for_calls("list", listed + 1);
     // Longer than 500 ms.
@@ -167,7 +167,7 @@ fn a_late_list_is_not_followed_by_another_at_once() {
     let before = Instant::now();
     engine.heal("list");
     client.find_where("project_list", has("second"));
-    let third = engine.add(Fake::new("third", "shop"));
+    let third = engine.add(FakeContainer::new("third", "shop"));
     engine.event(&third, "create", &[]);
     client.find_where("project_list", has("third"));
     assert!(before.elapsed() >= Duration::from_millis(500));
@@ -176,7 +176,7 @@ fn a_late_list_is_not_followed_by_another_at_once() {
 #[test]
 fn an_unchanged_list_is_not_sent_again() {
     let engine = FakeEngine::start(Kind::Direct);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let served = serve_engine(engine.host());
     let mut client = served.client();
     client.find_where("project_list", |list| {
@@ -188,7 +188,7 @@ fn an_unchanged_list_is_not_sent_again() {
     engine.wait_for_calls("list", listed + 1);
     engine.event(&id, "oom", &[]);
     engine.wait_for_calls("list", listed + 2);
-    let new = engine.add(Fake::new("zweb", "shop"));
+    let new = engine.add(FakeContainer::new("zweb", "shop"));
     engine.event(&new, "create", &[]);
     let list = client.find("project_list");
     assert_eq!(states(&list).len(), 2, "the next list has the new container");
@@ -197,7 +197,7 @@ fn an_unchanged_list_is_not_sent_again() {
 #[test]
 fn a_returning_client_gets_the_list_again() {
     let engine = FakeEngine::start(Kind::Direct);
-    engine.add(Fake::new("web", "shop"));
+    engine.add(FakeContainer::new("web", "shop"));
     let served = serve_engine(engine.host());
     for _ in 0..3 {
         let mut client = served.client();
@@ -211,7 +211,7 @@ fn a_returning_client_gets_the_list_again() {
 #[test]
 fn the_engine_status_changes_with_the_engine() {
     let mut engine = FakeEngine::absent(Kind::Stream);
-    engine.add(Fake::new("web", "shop"));
+    engine.add(FakeContainer::new("web", "shop"));
     let served = serve_engine(engine.host());
     let mut client = served.client();
     let status = client.find("engine_status");

@@ -9,8 +9,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
-use crate::harness::{Ws, dial, say_skipped, until};
-use crate::raw::{Answer, ask, get, handshake, handshake_with, masked, read_frame, read_head};
+use crate::harness::raw::{
+    Answer, ask, get, handshake, handshake_with, masked, read_frame, read_head,
+};
+use crate::harness::{Ws, dial, report_skipped, until};
 
 /// A running example. It is killed when the test ends.
 struct Example {
@@ -38,7 +40,7 @@ impl Example {
         let folder = Path::new(env!("CARGO_BIN_EXE_kentros")).with_file_name("examples");
         let path = folder.join(name);
         if !path.exists() {
-            say_skipped(name, "the example is not built");
+            report_skipped(name, "the example is not built");
             return None;
         }
         let mut command = Command::new(path);

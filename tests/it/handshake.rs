@@ -11,7 +11,7 @@ use tungstenite::Message as Frame;
 use crate::harness::raw::{
     Answer, handshake, handshake_with, masked, read_close, read_frame, read_head,
 };
-use crate::harness::{GUARD, Served, dial, is_pause, numbered};
+use crate::harness::{GUARD, Served, dial, is_timeout, numbered};
 
 #[test]
 fn a_handshake_is_accepted_as_in_the_rfc() {
@@ -206,7 +206,7 @@ impl Dripper {
     fn read(&mut self) -> bool {
         match self.stream.read_to_end(&mut self.got) {
             Ok(_) => true,
-            Err(error) if is_pause(&error) => false,
+            Err(error) if is_timeout(&error) => false,
             Err(error) => panic!("expected a response, got {error}"),
         }
     }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::binary::{Running, kentros, run};
-use crate::harness::nowhere;
+use crate::harness::unused_addr;
 
 #[test]
 fn healthcheck_finds_the_server_through_the_same_settings() {
@@ -27,7 +27,7 @@ fn healthcheck_finds_the_server_through_the_same_settings() {
 
 #[test]
 fn healthcheck_fails_if_the_port_is_closed_or_is_not_http() {
-    let (_socket, addr) = nowhere();
+    let (_socket, addr) = unused_addr();
     let (status, _, stderr) = run(kentros(&["healthcheck", "--addr", &addr.to_string()]));
     assert_eq!(status, 1);
     assert!(stderr.contains(&addr.to_string()), "{stderr}");

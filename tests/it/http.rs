@@ -6,8 +6,8 @@ use kentros::{Container, Hub, HubConfig, Interest, Message, Project, Server, Ser
 use serde_json::Value;
 
 use crate::demo::DemoSource;
+use crate::harness::raw::{Answer, ask, get, handshake};
 use crate::harness::{Served, dial, keys, one_each};
-use crate::raw::{Answer, ask, get, handshake};
 use crate::source::{Call, Reading, Script};
 
 #[track_caller]

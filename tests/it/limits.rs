@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::access::TOKEN;
 use crate::binary::{Running, demo_with_128_descriptors, kentros};
-use crate::harness::{Served, Warnings, Ws, alone, dial, until};
-use crate::raw::{Answer, ask, handshake_with, read_close, read_head};
+use crate::harness::raw::{Answer, ask, handshake_with, read_close, read_head};
+use crate::harness::{Served, Warnings, Ws, dial, in_own_process, until};
 
 /// A server that trusts the client addresses of a proxy on loopback.
 fn trusting(max_per_address: usize) -> Served {
@@ -27,9 +27,9 @@ fn connect_from(served: &Served, address: &str) -> (std::net::TcpStream, Option<
     let fields = format!("X-Forwarded-For: {address}");
     stream.write_all(handshake_with(&fields).as_bytes()).unwrap();
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
-    let subscribe = crate::raw::masked(0x81, br#"{"type":"subscribe","payload":"shop"}"#);
+    let subscribe = crate::harness::raw::masked(0x81, br#"{"type":"subscribe","payload":"shop"}"#);
     stream.write_all(&subscribe).unwrap();
-    let (first, payload) = crate::raw::read_frame(&mut stream).unwrap();
+    let (first, payload) = crate::harness::raw::read_frame(&mut stream).unwrap();
     let code = (first == 0x88).then(|| u16::from_be_bytes([payload[0], payload[1]]));
     (stream, code)
 }
@@ -113,7 +113,7 @@ fn a_burst_of_twice_the_rate_is_accepted_and_no_more() {
     };
     let served = Served::with(HubConfig::default(), config.websocket("/ws/echo", echo));
     let mut client = served.client_at("/ws/echo");
-    client.stream().write_all(&crate::raw::masked(0x81, b"7").repeat(3)).unwrap();
+    client.stream().write_all(&crate::harness::raw::masked(0x81, b"7").repeat(3)).unwrap();
     assert_eq!((client.next(), client.next()), (json!(7), json!(7)));
     assert_eq!(client.closed(), (1008, "too many messages".into()));
 }
@@ -153,7 +153,7 @@ fn each_limit_is_logged_once_however_often_it_is_hit() {
     let late = dial(addr);
     assert_eq!(Answer::read(late).status, 408);
     for mut client in clients {
-        let message = crate::raw::masked(0x81, br#"{"type":"unsubscribe","payload":"a"}"#);
+        let message = crate::harness::raw::masked(0x81, br#"{"type":"unsubscribe","payload":"a"}"#);
         client.stream().write_all(&message.repeat(60)).unwrap();
         assert_eq!(client.closed().0, 1008);
     }
@@ -177,7 +177,7 @@ fn each_limit_is_logged_once_however_often_it_is_hit() {
 #[test]
 fn each_limit_of_a_single_client_is_logged_once() {
     const HITS: u64 = 3;
-    if !alone("limits::each_limit_of_a_single_client_is_logged_once", &[]) {
+    if !in_own_process("limits::each_limit_of_a_single_client_is_logged_once", &[]) {
         return;
     }
     let warnings = Warnings::of_this_process();
@@ -185,7 +185,7 @@ fn each_limit_of_a_single_client_is_logged_once() {
     let served = Served::new();
     for _ in 0..HITS {
         let mut stream = served.raw_client();
-        stream.write_all(&crate::raw::masked(0x81, &[b' '; 4097])).unwrap();
+        stream.write_all(&crate::harness::raw::masked(0x81, &[b' '; 4097])).unwrap();
         assert_eq!(read_close(&mut stream), 1009);
     }
 

@@ -8,8 +8,8 @@ use kentros::{Hub, HubConfig, HubHandle, Interest, Listener, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::harness::members::{Members, NOTHING, said, summary_of};
 use crate::harness::{GUARD, until};
-use crate::members::{Members, NOTHING, said, summary_of};
 
 fn spawn(config: HubConfig) -> (Hub, HubHandle) {
     let hub = Hub::spawn(config).unwrap();

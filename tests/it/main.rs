@@ -60,5 +60,3 @@ mod subscribe;
 mod tls;
 mod top;
 mod violations;
-
-use harness::{devtools, fake_engine, members, raw, real_engine};

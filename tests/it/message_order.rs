@@ -7,8 +7,8 @@ use crossbeam_channel::bounded;
 use kentros::{HubConfig, Message, ServerConfig};
 use serde_json::{Value, json};
 
+use crate::harness::members::Members;
 use crate::harness::{Served, Ws};
-use crate::members::Members;
 
 const PRODUCERS: usize = 4;
 const EACH: u64 = 500;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::demo::DemoSource;
+use crate::harness::real_engine::{RealEngine, unique};
 use crate::harness::{Served, Ws, until};
-use crate::real_engine::{RealEngine, unique};
 
 /// Parses the exposition text on standard input and prints the families as JSON.
 const PARSE: &str = "
@@ -73,7 +73,7 @@ fn find_python(test: &str) -> Option<&'static str> {
     if found.is_none() {
         let required = std::env::var("KENTROS_TEST_PROMETHEUS").is_ok_and(|v| v == "require");
         assert!(!required, "{test} needs Python's package prometheus-client");
-        crate::harness::say_skipped(test, "no Python with the package prometheus-client");
+        crate::harness::report_skipped(test, "no Python with the package prometheus-client");
     }
     found
 }

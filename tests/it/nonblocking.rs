@@ -10,8 +10,8 @@ use kentros::{
 use serde_json::json;
 use tungstenite::Message as Frame;
 
+use crate::harness::members::Members;
 use crate::harness::{GUARD, Served, Ws, dial_narrow, until};
-use crate::members::Members;
 
 const KIB: usize = 1024;
 /// More than the kernel buffers for a connection whose peer does not read.
@@ -87,7 +87,7 @@ fn a_stalled_member_of_a_room_delays_neither_the_speaker_nor_the_others() {
         .with_queue_bytes(usize::MAX)
         // A speaker that waits for the stalled member would exceed the guard.
         .with_write_deadline(4 * GUARD);
-    let served = Served::of_hub(config, |hub| {
+    let served = Served::with_handle(config, |hub| {
         let hub = hub.clone();
         ServerConfig::bare().with_max_rate(None).sessions("/ws/chat/*", move |request| {
             Ok(Speaker { hub: hub.clone(), room: request.tail().to_owned(), said: 0 })

@@ -8,7 +8,7 @@ use kentros::{ContainerStats, DockerSource, Interest};
 
 use crate::harness::parity::{HALF, IDLE, WHOLE, agrees, compare_cpu, read, ready};
 use crate::harness::real_engine::{DockerStats, RealEngine, unique};
-use crate::harness::{GUARD, say_skipped, until};
+use crate::harness::{GUARD, report_skipped, until};
 
 /// A bridge network, removed on drop.
 struct Bridge<'a> {
@@ -48,7 +48,7 @@ fn every_figure_matches_docker_stats() {
     let network = match engine.run(&["network", "create", &bridge.name]) {
         Ok(_) => bridge.name.as_str(),
         Err(why) => {
-            say_skipped("the network part of every_figure_matches_docker_stats", &why);
+            report_skipped("the network part of every_figure_matches_docker_stats", &why);
             "none"
         }
     };

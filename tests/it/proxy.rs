@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use kentros::DockerSource;
 
-use crate::fake_engine::{Fake, FakeEngine, Kind};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
+use crate::harness::real_engine::{RealEngine, unique};
 use crate::harness::{Served, Ws};
-use crate::real_engine::{RealEngine, unique};
 
 /// Every Engine API call of kentros, as the README lists them. `{id}` is a container id.
 const PROMISED: [&str; 6] = [
@@ -226,7 +226,7 @@ fn sampling_works_behind_a_strict_socket_proxy() {
 fn every_sampling_mode_works_behind_a_strict_socket_proxy() {
     for kind in [Kind::Direct, Kind::Stream] {
         let engine = FakeEngine::start(kind);
-        let id = engine.add(Fake::new("web", "shop"));
+        let id = engine.add(FakeContainer::new("web", "shop"));
         let proxy = Proxy::start(&engine.host().to_string());
         let served = Served::new();
         served.handle().start_stats_streamer(Duration::from_secs(1), proxy.source()).unwrap();
@@ -240,14 +240,14 @@ fn every_sampling_mode_works_behind_a_strict_socket_proxy() {
 fn every_engine_call_is_a_get_from_the_documented_list() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let mut engine = FakeEngine::start(kind);
-        let id = engine.add(Fake::new("web", "shop"));
+        let id = engine.add(FakeContainer::new("web", "shop"));
         let served = Served::new();
         let source = DockerSource::new(engine.host());
         let interval = Duration::from_millis(100);
         served.handle().start_stats_streamer(interval, source).unwrap();
         let mut client = served.client();
         wait_for_cpu(&mut client, &id);
-        let second = engine.add(Fake::new("db", "shop"));
+        let second = engine.add(FakeContainer::new("db", "shop"));
         engine.event(&second, "start", &[]);
         wait_for_cpu(&mut client, &second);
         engine.stop();

@@ -13,8 +13,8 @@ use kentros::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{GUARD, Served, Warnings, alone, dial, until};
-use crate::members::{Member, Members, NOTHING, lobby, said, summary, summary_of};
+use crate::harness::members::{Member, Members, NOTHING, lobby, said, summary, summary_of};
+use crate::harness::{GUARD, Served, Warnings, dial, in_own_process, until};
 
 /// A short interval: the tests wait for messages, not for time to pass.
 const OFTEN: Duration = Duration::from_millis(1);
@@ -96,7 +96,10 @@ fn error_responses_without_an_engine_mention_no_engine_and_no_flag() {
 
 #[test]
 fn an_error_of_the_closure_is_logged_and_later_values_are_published() {
-    if !alone("publish::an_error_of_the_closure_is_logged_and_later_values_are_published", &[]) {
+    if !in_own_process(
+        "publish::an_error_of_the_closure_is_logged_and_later_values_are_published",
+        &[],
+    ) {
         return;
     }
     let warnings = Warnings::of_this_process();

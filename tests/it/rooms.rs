@@ -9,7 +9,7 @@ use kentros::{ErrorKind, HubConfig, HubHandle, Interest, Message};
 use serde_json::Value;
 
 use crate::harness::GUARD;
-use crate::members::{Member, Members, NOTHING, said};
+use crate::harness::members::{Member, Members, NOTHING, said};
 
 /// A configuration that evicts no client, even on a busy machine.
 fn large_queues() -> HubConfig {

@@ -12,8 +12,8 @@ use kentros::{
 use serde_json::{Value, json};
 
 use crate::access::TOKEN;
+use crate::harness::raw::{Answer, ask, handshake_with, read_head};
 use crate::harness::{GUARD, Served, dial};
-use crate::raw::{Answer, ask, handshake_with, read_head};
 
 fn serve(config: ServerConfig) -> Served {
     Served::with(HubConfig::default(), config)

@@ -8,9 +8,11 @@ use kentros::{Client, CloseReason, HubConfig, Incoming, Request, Response, Serve
 use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
+use crate::harness::raw::{
+    Answer, handshake, handshake_with, masked, read_close, read_frame, read_head,
+};
 use crate::harness::shutdown::{Way, end};
 use crate::harness::{GUARD, Served, Ws, dial, numbered, until};
-use crate::raw::{Answer, handshake, handshake_with, masked, read_close, read_frame, read_head};
 
 /// A server with this configuration.
 fn serve(config: ServerConfig) -> Served {

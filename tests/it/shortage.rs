@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use crate::binary::{Running, demo, kentros};
 use crate::harness::raw::{get, read_frame};
-use crate::harness::{Ws, dial, nowhere, until};
+use crate::harness::{Ws, dial, until, unused_addr};
 
 impl Running {
     /// Sets the soft limit of a resource; `None` for unlimited.
@@ -121,7 +121,7 @@ enum Log {
 
 fn serves_without(log: Log, format: &str) {
     // There is no log line with the port.
-    let (_reserved, addr) = nowhere();
+    let (_reserved, addr) = unused_addr();
     let (text, args) = (addr.to_string(), ["--log-level", "trace", "--log-format", format]);
     let mut command =
         kentros(&[&["--demo", "3", "--interval", "100ms", "--addr", &text], &args[..]].concat());

@@ -19,8 +19,8 @@ use tungstenite::{Error as Fault, Message as Frame};
 use crate::harness::raw::{get, handshake, masked, read_close};
 use crate::harness::shutdown::{WAYS, Way, end, within_guard};
 use crate::harness::{
-    GUARD, Served, Ws, alone, belongings, dial, dial_narrow, is_pause, numbered, one_each,
-    thread_names, uninterrupted, until,
+    GUARD, Served, Ws, descriptors_and_threads, dial, dial_narrow, in_own_process, is_timeout,
+    numbered, one_each, retry_interrupted, thread_names, until,
 };
 
 /// The configuration of a hub whose clients may take longer than the guard to read a message.
@@ -262,12 +262,12 @@ fn publishing_and_connecting_during_the_shutdown_fail_without_hanging() {
                         let _ = stream.write_all(handshake().as_bytes());
                         let mut bytes = [0; 512];
                         loop {
-                            match uninterrupted(|| stream.read(&mut bytes)) {
+                            match retry_interrupted(|| stream.read(&mut bytes)) {
                                 Ok(0) => break,
                                 Ok(_) => {}
                                 Err(error) => {
                                     assert!(
-                                        !crate::harness::is_pause(&error),
+                                        !crate::harness::is_timeout(&error),
                                         "the connection hangs"
                                     );
                                     break;
@@ -315,7 +315,7 @@ fn connect_repeatedly(addr: SocketAddr, first: usize, begun: &Sender<()>) {
                     break;
                 }
                 Ok(_) => {}
-                Err(Fault::Io(error)) if is_pause(&error) => panic!("the connection hangs"),
+                Err(Fault::Io(error)) if is_timeout(&error) => panic!("the connection hangs"),
                 Err(_) => break,
             }
         }
@@ -328,10 +328,10 @@ fn connect_repeatedly(addr: SocketAddr, first: usize, begun: &Sender<()>) {
 #[test]
 fn shutdown_completes_during_connects_subscriptions_and_publishes() {
     let name = "shutdown_completes_during_connects_subscriptions_and_publishes";
-    if !alone(&format!("shutdown::{name}"), &[]) {
+    if !in_own_process(&format!("shutdown::{name}"), &[]) {
         return;
     }
-    let before = belongings();
+    let before = descriptors_and_threads();
     for (n, way) in WAYS.into_iter().cycle().take(40).enumerate() {
         let served = Served::new();
         let addr = served.addr();
@@ -365,7 +365,7 @@ fn shutdown_completes_during_connects_subscriptions_and_publishes() {
             }
             end(way, served);
         });
-        until("all threads and descriptors to be released", || belongings() == before);
+        until("all threads and descriptors to be released", || descriptors_and_threads() == before);
     }
 }
 
@@ -386,10 +386,10 @@ fn a_server_whose_hub_has_stopped_closes_new_clients_and_releases_its_port() {
 
 #[test]
 fn shutdown_releases_all_threads_and_descriptors() {
-    if !alone("shutdown::shutdown_releases_all_threads_and_descriptors", &[]) {
+    if !in_own_process("shutdown::shutdown_releases_all_threads_and_descriptors", &[]) {
         return;
     }
-    let before = belongings();
+    let before = descriptors_and_threads();
     for way in WAYS {
         let served = Served::new();
         let handle = served.handle();
@@ -408,6 +408,6 @@ fn shutdown_releases_all_threads_and_descriptors() {
         drop((clients, handle));
         end(way, served);
         // A joined thread may stay in /proc for a moment.
-        until("all threads and descriptors to be released", || belongings() == before);
+        until("all threads and descriptors to be released", || descriptors_and_threads() == before);
     }
 }

@@ -9,8 +9,8 @@ use kentros::{HubConfig, Interest, Message, ServerConfig, Snapshot, SourceError,
 use serde_json::{Value, json};
 
 use crate::harness::{
-    GUARD, Served, Ws, alone, dial_narrow, is_pause, memory, numbered, row, snapshot,
-    uninterrupted, until,
+    GUARD, Served, Ws, dial_narrow, in_own_process, is_timeout, memory, numbered,
+    retry_interrupted, row, snapshot, until,
 };
 
 const KIB: usize = 1024;
@@ -294,10 +294,10 @@ fn a_client_that_reads_too_slowly_is_evicted_at_the_deadline() {
         let mut buffer = vec![0; 30 * KIB];
         let (mut reads, mut bytes) = (0, 0);
         while stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
-            match uninterrupted(|| slow.stream().read(&mut buffer)) {
+            match retry_interrupted(|| slow.stream().read(&mut buffer)) {
                 Ok(0) => break,
                 Ok(n) => (reads, bytes) = (reads + 1, bytes + n),
-                Err(error) if is_pause(&error) => {}
+                Err(error) if is_timeout(&error) => {}
                 Err(_) => break,
             }
         }
@@ -331,7 +331,7 @@ fn a_client_that_reads_a_byte_a_second_is_evicted_after_ten_seconds() {
             assert_eq!((counters.evicted_deadline, counters.evicted_slow), (1, 0));
             break;
         }
-        read += uninterrupted(|| slow.stream().read(&mut [0])).unwrap();
+        read += retry_interrupted(|| slow.stream().read(&mut [0])).unwrap();
         assert!(begun.elapsed() < GUARD, "each byte extends the deadline");
     }
     let after = begun.elapsed();
@@ -341,7 +341,7 @@ fn a_client_that_reads_a_byte_a_second_is_evicted_after_ten_seconds() {
 
 #[test]
 fn the_memory_for_clients_that_never_read_is_bounded() {
-    if !alone("slow::the_memory_for_clients_that_never_read_is_bounded", &[]) {
+    if !in_own_process("slow::the_memory_for_clients_that_never_read_is_bounded", &[]) {
         return;
     }
     // Clients must not be evicted for their slowness or silence.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::binary::{Running, kentros, run};
-use crate::fake_engine::{Fake, FakeEngine, Kind};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
+use crate::harness::real_engine::{RealEngine, unique};
 use crate::harness::until;
-use crate::real_engine::{RealEngine, unique};
 
 /// The rows of one run with `--once --json`.
 fn once(args: &[&str]) -> Value {
@@ -22,10 +22,10 @@ fn once_prints_every_container_with_its_cpu_rate() {
     for kind in [Kind::Direct, Kind::Stream, Kind::Podman] {
         let engine = FakeEngine::start(kind);
         let ids: Vec<String> =
-            ["web", "db", "job"].map(|name| engine.add(Fake::new(name, "shop"))).into();
+            ["web", "db", "job"].map(|name| engine.add(FakeContainer::new(name, "shop"))).into();
         // An older engine samples once a second. The probe uses up one sample, so the first reading
         // finds none.
-        engine.keeps_pace(Duration::from_secs(1));
+        engine.set_period(Duration::from_secs(1));
         engine.wait_for_passes(1);
         let rows = once(&["--docker-host", &engine.host().to_string()]);
         for id in &ids {
@@ -37,8 +37,8 @@ fn once_prints_every_container_with_its_cpu_rate() {
 #[test]
 fn a_hub_and_an_engine_give_the_same_rows_and_project_filters_them() {
     let engine = FakeEngine::start(Kind::Direct);
-    let web = engine.add(Fake::new("web", "shop"));
-    let post = engine.add(Fake::new("post", "blog"));
+    let web = engine.add(FakeContainer::new("web", "shop"));
+    let post = engine.add(FakeContainer::new("post", "blog"));
     let host = engine.host().to_string();
     let hub = Running::start(kentros(&["--addr", "127.0.0.1:0", "--docker-host", &host]));
     let url = format!("ws://{}/ws/stats", hub.addr());
@@ -56,7 +56,7 @@ fn a_hub_and_an_engine_give_the_same_rows_and_project_filters_them() {
 #[test]
 fn it_runs_until_its_output_is_closed() {
     let engine = FakeEngine::start(Kind::Direct);
-    let web = engine.add(Fake::new("web", "shop"));
+    let web = engine.add(FakeContainer::new("web", "shop"));
     let host = engine.host().to_string();
     let mut command = kentros(&["stats", "--json", "--interval", "100ms", "--docker-host", &host]);
     let mut child = command.spawn().unwrap();

@@ -9,8 +9,8 @@ use kentros::{Message, STANDALONE};
 use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
+use crate::harness::raw::{masked, read_frame};
 use crate::harness::{Served, Ws, keys, one_each, row, snapshot};
-use crate::raw::{masked, read_frame};
 use crate::source::{Call, Reading, Script};
 
 #[test]

@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use kentros::{DockerHost, DockerSource, Mode, StatsSource};
 
-use crate::fake_engine::{Fake, FakeEngine, Kind};
 use crate::harness::docker::{is_quarter, read, until_cpu};
-use crate::harness::say_skipped;
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
+use crate::harness::report_skipped;
 
 /// A folder of certificates. It is removed on drop.
 struct Certificates(PathBuf);
@@ -88,7 +88,7 @@ fn have_tools() -> bool {
     });
     if !have {
         assert!(std::env::var_os("KENTROS_TEST_TLS").is_none_or(|v| v != "require"));
-        say_skipped("the engine behind TLS", "needs both socat and openssl");
+        report_skipped("the engine behind TLS", "needs both socat and openssl");
     }
     have
 }
@@ -100,7 +100,7 @@ fn an_engine_behind_tls_is_read_with_the_files_of_docker_cert_path() {
     }
     let certificates = Certificates::new("good");
     let engine = FakeEngine::start(Kind::Direct);
-    let id = engine.add(Fake::new("web", "shop"));
+    let id = engine.add(FakeContainer::new("web", "shop"));
     let proxy = TlsProxy::start(&certificates.0, engine.path());
 
     let host = proxy.host.clone().with_tls(&certificates.0).unwrap();
@@ -110,7 +110,7 @@ fn an_engine_behind_tls_is_read_with_the_files_of_docker_cert_path() {
     // The streams of an older engine use separate connections.
     let older = FakeEngine::start(Kind::Stream);
     let ids: Vec<String> =
-        (0..20).map(|n| older.add(Fake::new(&format!("c{n}"), "shop"))).collect();
+        (0..20).map(|n| older.add(FakeContainer::new(&format!("c{n}"), "shop"))).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let stream_proxy = TlsProxy::start(&certificates.0, older.path());
     let host = stream_proxy.host.clone().with_tls(&certificates.0).unwrap();

@@ -15,9 +15,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use crate::fake_engine::{Fake, FakeEngine, Kind};
-use crate::harness::{GUARD, Served, nowhere, one_each, until};
-use crate::real_engine::{RealEngine, unique};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
+use crate::harness::real_engine::{RealEngine, unique};
+use crate::harness::{GUARD, Served, one_each, until, unused_addr};
 
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
@@ -83,7 +83,7 @@ impl Terminal {
         Self { child, outer, inner, chunks, output: Vec::new() }
     }
 
-    fn of_hub(addr: SocketAddr) -> Self {
+    fn with_handle(addr: SocketAddr) -> Self {
         Self::top(&["--url", &format!("ws://{addr}/ws/stats")], &[])
     }
 
@@ -169,7 +169,7 @@ fn hub() -> Served {
 #[test]
 fn top_shows_the_hubs_stats_and_obeys_keys_until_q() {
     let served = hub();
-    let mut top = Terminal::of_hub(served.addr());
+    let mut top = Terminal::with_handle(served.addr());
     let screen = top.shows_text("2 containers in 2 projects");
     assert_eq!(screen.len(), 24, "{screen:#?}");
     assert!(screen[0].contains("kentros top") && screen[2].contains("CPU %↓"), "{screen:#?}");
@@ -201,7 +201,7 @@ fn top_shows_the_hubs_stats_and_obeys_keys_until_q() {
 fn ctrl_c_and_signals_end_top_and_restore_the_terminal() {
     let served = hub();
     for signal in [None, Some(Signal::TERM), Some(Signal::INT), Some(Signal::HUP)] {
-        let mut top = Terminal::of_hub(served.addr());
+        let mut top = Terminal::with_handle(served.addr());
         top.shows_text("2 containers");
         match signal {
             Some(signal) => top.signal(signal),
@@ -233,7 +233,7 @@ fn no_color_disables_colors() {
 fn a_lost_hub_is_reported_and_reconnected_when_it_returns() {
     let Served { server, hub } = hub();
     let addr = server.local_addr();
-    let mut top = Terminal::of_hub(addr);
+    let mut top = Terminal::with_handle(addr);
     top.shows_text("2 containers");
     server.shutdown();
     hub.shutdown();
@@ -257,9 +257,9 @@ fn a_lost_hub_is_reported_and_reconnected_when_it_returns() {
 
 #[test]
 fn top_that_cannot_start_prints_why_and_leaves_the_screen_alone() {
-    let (_socket, addr) = nowhere();
+    let (_socket, addr) = unused_addr();
     let url = format!("ws://{addr}/ws/stats");
-    let (status, output) = Terminal::of_hub(addr).ended();
+    let (status, output) = Terminal::with_handle(addr).ended();
     assert_eq!(status.code(), Some(1), "{output:?}");
     assert!(output.contains(&url) && !output.contains(ENTER), "{output:?}");
 
@@ -277,7 +277,7 @@ fn top_that_cannot_start_prints_why_and_leaves_the_screen_alone() {
 #[test]
 fn top_reads_an_engine_directly_and_waits_for_one_that_is_down() {
     let engine = FakeEngine::start(Kind::Direct);
-    engine.add(Fake::new("web", "shop"));
+    engine.add(FakeContainer::new("web", "shop"));
     let host = engine.host().to_string();
     let mut top = Terminal::top(&["--docker-host", &host, "--interval", "100ms"], &[]);
     top.shows_text("1 container in 1 project");

@@ -8,8 +8,8 @@ use kentros::{HubConfig, ServerConfig};
 use serde_json::json;
 use tungstenite::Message as Frame;
 
+use crate::harness::raw::{handshake, masked, read_close, read_frame, read_head};
 use crate::harness::{Served, dial, numbered};
-use crate::raw::{handshake, masked, read_close, read_frame, read_head};
 
 /// Repetitions of each violation: a Close that is lost to a reset is lost only now and then.
 const TIMES: usize = 20;

@@ -123,6 +123,27 @@ fn status_messages_have_health_and_oom_kills() {
     assert_eq!(message.container.exit_code, None);
 }
 
+/// Podman's lists have no health. Its event has the action `health_status` without a detail.
+#[test]
+fn podmans_health_comes_from_events_and_inspections() {
+    let health = |inventory: &Inventory| inventory.projects()[0].containers[0].health.clone();
+    let up = || ContainerSummary { status: "Up 5 seconds".to_owned(), ..one("a", "running") };
+    let mut inventory = Inventory::default();
+    inventory.apply_full_list(vec![up()]);
+    assert_eq!(health(&inventory), None);
+    let inspect = r#"{"State":{"Health":{"Status":"starting"}}}"#;
+    inventory.apply_inspection("a", Some(&serde_json::from_str(inspect).unwrap()));
+    assert_eq!(health(&inventory).as_deref(), Some("starting"));
+    let event =
+        r#"{"Action":"health_status","HealthStatus":"healthy","timeNano":2,"Actor":{"ID":"a"}}"#;
+    let (_, message) = inventory.apply(&serde_json::from_str(event).unwrap()).unwrap();
+    assert_eq!(message.container.health.as_deref(), Some("healthy"));
+    inventory.apply_list(&["a".to_owned()], vec![up()]);
+    assert_eq!(health(&inventory).as_deref(), Some("healthy"), "a list keeps it");
+    inventory.apply_list(&["a".to_owned()], vec![one("a", "exited")]);
+    assert_eq!(health(&inventory), None, "not running");
+}
+
 #[test]
 fn other_events_are_ignored() {
     let mut inventory = Inventory::default();

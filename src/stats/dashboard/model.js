@@ -132,7 +132,7 @@ function applyEvent(project, { status, container: { id, state, health, exit_code
   if (container) Object.assign(container, { state, health, status: '' });
 }
 
-export const isOff = ({ state }) => ['exited', 'created', 'dead', 'removing'].includes(state);
+export const isOff = ({ state }) => ['exited', 'stopped', 'created', 'dead', 'removing'].includes(state);
 
 /** The health of a running container with a health check, otherwise the state. */
 export function stateOf(container) {

@@ -17,7 +17,7 @@ use tungstenite::client::client_with_config;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Message as Frame, WebSocket};
 
-use super::{GUARD, Steady, dial, until};
+use super::{GUARD, RetryInterrupted, dial, until};
 
 /// The names of Chromium in distributions.
 const PROGRAMS: [&str; 4] =
@@ -69,7 +69,7 @@ impl Browser {
             Err(why) => {
                 let required = std::env::var("KENTROS_TEST_BROWSER").is_ok_and(|v| v == "require");
                 assert!(!required, "{test} needs a browser: {why}");
-                super::say_skipped(test, &format!("no browser: {why}"));
+                super::report_skipped(test, &format!("no browser: {why}"));
                 None
             }
         }
@@ -113,7 +113,8 @@ impl Browser {
         // Longer than `Page::until` waits.
         stream.set_read_timeout(Some(2 * GUARD)).unwrap();
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let (socket, _) = client_with_config(&self.url, Steady(stream), Some(config)).unwrap();
+        let (socket, _) =
+            client_with_config(&self.url, RetryInterrupted(stream), Some(config)).unwrap();
         let mut page = Page { socket, session: None, calls: 0, events: Vec::new() };
         let context = page.call("Target.createBrowserContext", json!({"disposeOnDetach": true}));
         let context = &context["browserContextId"];
@@ -138,7 +139,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 /// A window and its events. It closes on drop.
 #[derive(Debug)]
 pub(crate) struct Page {
-    socket: WebSocket<Steady>,
+    socket: WebSocket<RetryInterrupted>,
     session: Option<String>,
     calls: u64,
     events: Vec<Value>,

@@ -22,8 +22,12 @@ pub(crate) mod shutdown;
 mod ws;
 
 pub(crate) use messages::{keys, numbered, one_each, row, snapshot};
-pub(crate) use net::{Steady, dial, dial_narrow, is_pause, nowhere, tcp_socket, uninterrupted};
-pub(crate) use process::{Warnings, alone, belongings, memory, say_skipped, thread_names};
+pub(crate) use net::{
+    RetryInterrupted, dial, dial_narrow, is_timeout, retry_interrupted, tcp_socket, unused_addr,
+};
+pub(crate) use process::{
+    Warnings, descriptors_and_threads, in_own_process, memory, report_skipped, thread_names,
+};
 pub(crate) use served::Served;
 pub(crate) use ws::Ws;
 

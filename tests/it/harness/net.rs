@@ -26,7 +26,7 @@ pub(crate) fn dial_narrow(addr: SocketAddr) -> TcpStream {
 ///
 /// Closing a listener to free its port is not enough: a child process that another test spawns at
 /// that moment holds a copy of the listener until it calls `exec`, and connections are reset.
-pub(crate) fn nowhere() -> (OwnedFd, SocketAddr) {
+pub(crate) fn unused_addr() -> (OwnedFd, SocketAddr) {
     let socket = tcp_socket();
     sockopt::set_socket_reuseaddr(&socket, true).unwrap();
     rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -51,17 +51,17 @@ fn with_timeouts(stream: TcpStream) -> TcpStream {
 /// A connection that retries calls interrupted by a signal. Tests that spawn processes cause
 /// `SIGCHLD`.
 #[derive(Debug)]
-pub(crate) struct Steady(pub(crate) TcpStream);
+pub(crate) struct RetryInterrupted(pub(crate) TcpStream);
 
-impl Read for Steady {
+impl Read for RetryInterrupted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| self.0.read(buffer))
+        retry_interrupted(|| self.0.read(buffer))
     }
 }
 
-impl Write for Steady {
+impl Write for RetryInterrupted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        uninterrupted(|| self.0.write(bytes))
+        retry_interrupted(|| self.0.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -69,7 +69,7 @@ impl Write for Steady {
     }
 }
 
-pub(crate) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+pub(crate) fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -79,6 +79,6 @@ pub(crate) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::
 }
 
 /// Whether a read or write timed out.
-pub(crate) fn is_pause(error: &io::Error) -> bool {
+pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, unbounded};
 
 use super::real_engine::{bytes, pack, unique};
-use super::{GUARD, pause, say_skipped, until};
+use super::{GUARD, pause, report_skipped, until};
 
 /// A Podman service with its own storage, removed on drop.
 pub(crate) struct Podman {
@@ -29,7 +29,7 @@ impl Podman {
             Err(why) => {
                 let required = std::env::var("KENTROS_TEST_PODMAN").is_ok_and(|v| v == "require");
                 assert!(!required, "{test} needs Podman: {why}");
-                say_skipped(test, &format!("no Podman: {why}"));
+                report_skipped(test, &format!("no Podman: {why}"));
                 None
             }
         }

@@ -10,17 +10,17 @@ use super::served::raise_descriptor_limit;
 
 /// Reports that a test, or a part of one, is skipped. It bypasses `println!`, whose output cargo
 /// shows only for failed tests.
-pub(crate) fn say_skipped(test: &str, why: &str) {
+pub(crate) fn report_skipped(test: &str, why: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED {test}: {why}");
 }
 
-/// Set in the process that [`alone`] starts.
+/// Set in the process that [`in_own_process`] starts.
 const ALONE: &str = "KENTROS_IT_ALONE";
 
 /// Runs the named test in a process of its own, for tests that measure or change the whole
 /// process. `under` is a command to run it under, or empty. Returns whether this is that process.
 #[track_caller]
-pub(crate) fn alone(name: &str, under: &[&str]) -> bool {
+pub(crate) fn in_own_process(name: &str, under: &[&str]) -> bool {
     if std::env::var_os(ALONE).is_some() {
         raise_descriptor_limit();
         return true;
@@ -70,7 +70,7 @@ impl log::Log for Warnings {
 }
 
 /// The numbers of open descriptors and threads of this process.
-pub(crate) fn belongings() -> (usize, usize) {
+pub(crate) fn descriptors_and_threads() -> (usize, usize) {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
     (descriptors, fs::read_dir("/proc/self/task").unwrap().count())
 }

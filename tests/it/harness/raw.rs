@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::{Served, dial, uninterrupted};
+use super::{Served, dial, retry_interrupted};
 
 /// An HTTP response.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ pub(crate) fn read_head(stream: &mut impl Read) -> String {
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         assert_eq!(
-            uninterrupted(|| stream.read(&mut byte)).unwrap(),
+            retry_interrupted(|| stream.read(&mut byte)).unwrap(),
             1,
             "the stream ended after {head:?}"
         );
@@ -133,7 +133,7 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 #[track_caller]
 pub(crate) fn read_frame(stream: &mut impl Read) -> Option<(u8, Vec<u8>)> {
     let mut header = [0; 2];
-    if uninterrupted(|| stream.read(&mut header[..1])).expect("a frame or a clean end") == 0 {
+    if retry_interrupted(|| stream.read(&mut header[..1])).expect("a frame or a clean end") == 0 {
         return None;
     }
     stream.read_exact(&mut header[1..]).unwrap();

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kentros::DockerHost;
 
-use super::say_skipped;
+use super::report_skipped;
 
 /// The image of all test containers, with nothing but busybox.
 const IMAGE: &str = "kentros-busybox:test";
@@ -167,7 +167,7 @@ impl RealEngine {
 pub(crate) fn skip(test: &str, lacking: &str, why: &str) {
     let required = std::env::var("KENTROS_TEST_ENGINE").is_ok_and(|v| v == "require");
     assert!(!required, "{test} needs a {lacking}: {why}");
-    say_skipped(test, &format!("no {lacking}: {why}"));
+    report_skipped(test, &format!("no {lacking}: {why}"));
 }
 
 /// A row of `docker stats`.

@@ -21,11 +21,14 @@ impl Served {
     }
 
     pub(crate) fn with(hub: HubConfig, server: ServerConfig) -> Self {
-        Self::of_hub(hub, |_| server)
+        Self::with_handle(hub, |_| server)
     }
 
     /// A server whose configuration needs a handle of the hub.
-    pub(crate) fn of_hub(hub: HubConfig, server: impl FnOnce(&HubHandle) -> ServerConfig) -> Self {
+    pub(crate) fn with_handle(
+        hub: HubConfig,
+        server: impl FnOnce(&HubHandle) -> ServerConfig,
+    ) -> Self {
         raise_descriptor_limit();
         let hub = Hub::spawn(hub).unwrap();
         let config = server(&hub.handle());

@@ -8,18 +8,18 @@ use tungstenite::client::client_with_config;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error as Fault, Message as Frame, WebSocket};
 
-use super::{GUARD, Steady};
+use super::{GUARD, RetryInterrupted};
 
 /// A tungstenite client that reads JSON messages.
 #[derive(Debug)]
-pub(crate) struct Ws(WebSocket<Steady>);
+pub(crate) struct Ws(WebSocket<RetryInterrupted>);
 
 impl Ws {
     pub(crate) fn over(stream: TcpStream, addr: SocketAddr, path: &str) -> Self {
         let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
         let config = config.max_message_size(None).max_frame_size(None);
         let url = format!("ws://{addr}{path}");
-        let (socket, _) = client_with_config(&url, Steady(stream), Some(config)).unwrap();
+        let (socket, _) = client_with_config(&url, RetryInterrupted(stream), Some(config)).unwrap();
         Self(socket)
     }
 

@@ -9,7 +9,7 @@ use tungstenite::{Error as Fault, Message};
 
 use super::GUARD;
 use super::record::{Log, View};
-use super::socket::{connect, dial, is_pause, kind, send};
+use super::socket::{connect, dial, is_timeout, kind, send};
 
 /// Shared by the clients that stay until the round ends.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +80,7 @@ pub(crate) fn listen(
             Ok(Message::Binary(_)) => return Err("a binary message".to_owned()),
             Ok(_) => {}
             Err(Fault::ConnectionClosed) if leaving.is_some() => return Ok(log),
-            Err(Fault::Io(error)) if is_pause(&error) => {}
+            Err(Fault::Io(error)) if is_timeout(&error) => {}
             Err(error) if leaving.is_none() => return Err(format!("connection lost: {error}")),
             Err(error) => {
                 return Err(format!("connection lost before the reply to its Close: {error}"));

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use kentros::DockerHost;
 
 use super::pause;
-use crate::harness::fake_engine::{Fake, FakeEngine, Kind};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
 
 /// The most containers at a time.
 const CONTAINERS: usize = 48;
@@ -74,7 +74,7 @@ impl Engine {
     fn add(&mut self) {
         self.number += 1;
         let project = format!("p{}", self.number % 4);
-        let id = self.fake.add(Fake::new(&format!("c{}", self.number), &project));
+        let id = self.fake.add(FakeContainer::new(&format!("c{}", self.number), &project));
         self.fake.event(&id, "create", &[]);
         self.fake.event(&id, "start", &[]);
         self.containers.push(id);

@@ -11,7 +11,7 @@ use tungstenite::{Error as Fault, Message};
 
 use super::crowd::Place;
 use super::socket::{
-    HEAD, catches_up, connect, dial, dial_narrow, find, is_pause, read_response, send, websocket,
+    HEAD, catches_up, connect, dial, dial_narrow, find, is_timeout, read_response, send, websocket,
 };
 use super::{GUARD, pause};
 
@@ -139,7 +139,7 @@ impl Place {
             match stream.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(error) if is_pause(&error) => {}
+                Err(error) if is_timeout(&error) => {}
                 Err(_) => return,
             }
         }

@@ -134,7 +134,7 @@ pub(super) fn find(
                 return Err(format!("closed while waiting for {kind}: {close:?}"));
             }
             Ok(_) => {}
-            Err(Fault::Io(error)) if is_pause(&error) => {}
+            Err(Fault::Io(error)) if is_timeout(&error) => {}
             Err(error) => return Err(format!("connection lost while waiting for {kind}: {error}")),
         }
         if begun.elapsed() > GUARD {
@@ -165,7 +165,7 @@ pub(super) fn catches_up(socket: &mut Ws) -> Result<bool, String> {
             }
             Ok(Message::Close(close)) if !caught_up => return Err(format!("closed: {close:?}")),
             Ok(_) => {}
-            Err(Fault::Io(error)) if is_pause(&error) => {}
+            Err(Fault::Io(error)) if is_timeout(&error) => {}
             Err(_) => return Ok(!caught_up),
         }
         if since.elapsed() > GUARD {
@@ -174,7 +174,7 @@ pub(super) fn catches_up(socket: &mut Ws) -> Result<bool, String> {
     }
 }
 
-pub(super) fn is_pause(error: &io::Error) -> bool {
+pub(super) fn is_timeout(error: &io::Error) -> bool {
     use ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }

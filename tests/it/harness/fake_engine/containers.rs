@@ -11,7 +11,7 @@ use super::Kind;
 
 /// A container to add.
 #[derive(Clone, Debug)]
-pub(crate) struct Fake {
+pub(crate) struct FakeContainer {
     pub(crate) name: String,
     pub(crate) project: Option<String>,
     pub(crate) state: String,
@@ -20,7 +20,7 @@ pub(crate) struct Fake {
     pub(crate) network_mode: String,
 }
 
-impl Fake {
+impl FakeContainer {
     pub(crate) fn new(name: &str, project: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -42,7 +42,7 @@ impl Fake {
 
 #[derive(Clone, Debug)]
 pub(super) struct Container {
-    pub(super) fake: Fake,
+    pub(super) fake: FakeContainer,
     /// When its counters were zero.
     pub(super) started: OffsetDateTime,
     pub(super) created: i64,
@@ -89,7 +89,7 @@ static LISTED: LazyLock<Template> = LazyLock::new(|| {
     Template::new(&entry)
 });
 
-pub(super) fn listed(id: &str, fake: &Fake, created: i64, kind: Kind) -> String {
+pub(super) fn listed(id: &str, fake: &FakeContainer, created: i64, kind: Kind) -> String {
     let host = match kind {
         // Podman does not list the host configuration.
         Kind::Podman => Value::Null,

@@ -26,7 +26,7 @@ use kentros::DockerHost;
 use serde_json::json;
 use time::OffsetDateTime;
 
-pub(crate) use containers::Fake;
+pub(crate) use containers::FakeContainer;
 use containers::{Container, listed};
 pub(crate) use faults::Fault;
 use state::{Shared, State, lock};
@@ -154,7 +154,7 @@ impl FakeEngine {
     }
 
     /// Sets the time from one pass of the collector to the next.
-    pub(crate) fn keeps_pace(&self, period: Duration) {
+    pub(crate) fn set_period(&self, period: Duration) {
         self.change(|state| state.period = period);
     }
 
@@ -169,7 +169,7 @@ impl FakeEngine {
     }
 
     /// Adds a container and returns its id.
-    pub(crate) fn add(&self, fake: Fake) -> String {
+    pub(crate) fn add(&self, fake: FakeContainer) -> String {
         self.change(|state| {
             state.added += 1;
             let id = format!("{:064x}", state.added);
@@ -186,7 +186,7 @@ impl FakeEngine {
     }
 
     /// Changes a container, without an event.
-    pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut Fake)) {
+    pub(crate) fn edit(&self, id: &str, change: impl FnOnce(&mut FakeContainer)) {
         self.change(|state| {
             let container = state.containers.get_mut(id).unwrap();
             change(&mut container.fake);
