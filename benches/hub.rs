@@ -1,8 +1,8 @@
-//! The hot parts in process, one line each: `cargo bench`. The modules are taken in as they are,
-//! so that nothing has to be public for this alone.
+//! Micro-benchmarks of the hot paths: `cargo bench`. Includes private modules by path, so that
+//! nothing has to be public for the benchmarks.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
-// What the modules have for others: their tests, and the rest of the crate.
+// The included modules contain items that only their tests and other modules use.
 #![allow(dead_code, missing_docs, unreachable_pub, unused_imports)]
 
 use std::collections::HashMap;
@@ -41,9 +41,9 @@ use queue::{Queue, QueueBounds};
 use registry::Registry;
 
 const BOUNDS: QueueBounds = QueueBounds { messages: 256, bytes: 1 << 20 };
-/// How often each is timed; the median is told.
+/// The number of samples per benchmark. The median is printed.
 const SAMPLES: usize = 15;
-/// How long one sample takes, about.
+/// The approximate duration of one sample.
 const SAMPLE: Duration = Duration::from_millis(20);
 
 fn main() {
@@ -73,10 +73,10 @@ fn main() {
     churn();
 }
 
-/// A delivery without the network: the sockets take everything and keep nothing. What is left of
-/// it beside the bare `send` is ours.
+/// A delivery without the network: the sockets accept and discard everything. The difference to the
+/// bare `send` is the cost of kentros.
 fn fan_out(frame: &Frame) {
-    // Datagrams to a socket that never reads are dropped, and the sender is not told.
+    // Datagrams to a socket that never reads are dropped without an error.
     let sink = UdpSocket::bind("127.0.0.1:0").unwrap();
     let null = || {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -134,7 +134,7 @@ fn churn() {
     }
 }
 
-/// Times `work`, which does `each` of what it is called after, and prints the median.
+/// Times `work`, which does `each` operations per call, and prints the median per operation.
 fn time<T>(what: &str, each: u32, mut work: impl FnMut() -> T) {
     let mut sample = |rounds: u32| {
         let begun = Instant::now();

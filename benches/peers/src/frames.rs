@@ -1,16 +1,16 @@
-//! The little of RFC 6455 that a load needs: a server's unmasked frames in, masked ones out.
+//! The parts of RFC 6455 that a load needs: reading unmasked frames and writing masked ones.
 
-/// One frame of a server.
+/// A frame from a server.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Section 5.2: 1 text, 2 binary, 8 close, 9 ping, 10 pong.
+    /// RFC 6455, section 5.2: 1 is text, 2 binary, 8 close, 9 ping, 10 pong.
     pub opcode: u8,
     pub payload: &'a [u8],
-    /// Bytes of it all, header included.
+    /// The length of the whole frame in bytes, with its header.
     pub length: usize,
 }
 
-/// The first frame of `bytes`; `None` where it is not whole yet.
+/// The first frame in `bytes`; `None` if it is incomplete.
 pub fn first(bytes: &[u8]) -> Option<Frame<'_>> {
     let (&[head, size], rest) = bytes.split_first_chunk()?;
     let (header, size) = match size & 0x7f {
@@ -23,7 +23,7 @@ pub fn first(bytes: &[u8]) -> Option<Frame<'_>> {
     Some(Frame { opcode: head & 0x0f, payload, length })
 }
 
-/// A whole frame of a client. The mask is zero: nobody but this machine sees it.
+/// An encoded frame of a client. The mask is zero: on one machine it protects nothing.
 pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
@@ -38,7 +38,7 @@ pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A whole text frame of a server, for the bare loop.
+/// An encoded text frame of a server, for the bare loop.
 pub fn text(payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x81];
     match payload.len() {

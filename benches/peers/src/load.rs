@@ -1,4 +1,4 @@
-//! The load: many WebSocket clients on one thread, by readiness, and a record of what they get.
+//! The load: many WebSocket clients on one thread, and a record of what they receive.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -14,18 +14,18 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::{frames, stamp};
 
-/// Source addresses the clients are spread over: one has 28,000 ports, fewer after a run.
+/// The source addresses of the clients: one has 28,000 ports, and fewer after a run.
 const ADDRESSES: usize = 8;
-/// Handshakes under way at a time.
+/// The most handshakes at a time.
 const WINDOW: usize = 256;
-/// Bytes read at a time.
+/// The size of the read buffer.
 const BUFFER: usize = 256 * 1024;
-/// The most a message's answer to the handshake may be.
+/// The largest response to a handshake.
 const HEAD: usize = 4096;
-/// How long the connecting may stand still.
+/// The longest time without progress while connecting.
 const STALL: Duration = Duration::from_secs(15);
 
-/// Clients of one server.
+/// The clients of one server.
 pub struct Load {
     target: Target,
     epoll: OwnedFd,
@@ -34,7 +34,7 @@ pub struct Load {
     pub record: Record,
 }
 
-/// Where the server is.
+/// The server's address.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub addr: SocketAddr,
@@ -45,9 +45,9 @@ pub struct Target {
 struct Client {
     socket: Option<TcpStream>,
     stage: Stage,
-    /// What has come of a frame, or of the answer to the handshake.
+    /// The bytes of an incomplete frame or handshake response.
     pending: Vec<u8>,
-    /// The number that the next message must bear.
+    /// The expected number of the next message.
     next: u64,
 }
 
@@ -56,33 +56,33 @@ enum Stage {
     Connecting,
     Handshake,
     Open,
-    /// Open, and never read from.
+    /// Open, but never read.
     Stopped,
 }
 
-/// What the clients got.
+/// What the clients received.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// Microseconds of each delivery of a stamped message.
+    /// The latency of each stamped message, in microseconds.
     pub latencies: Vec<u32>,
-    /// By the message's number.
+    /// By the number of the message.
     pub messages: Vec<Arrival>,
-    /// Every text or binary message, and its bytes.
+    /// The number of text and binary messages, and their bytes.
     pub deliveries: u64,
     pub bytes: u64,
-    /// Messages that were skipped, and such that came again or late.
+    /// The messages that were skipped, and those that were repeated or late.
     pub gaps: u64,
     pub duplicates: u64,
     pub pings: u64,
-    /// How connections ended: `1013`, `503`, `reset`; how often.
+    /// How connections ended (`1013`, `503`, `reset`) and how often.
     pub ends: BTreeMap<String, u64>,
-    /// When the last delivery came.
+    /// When the last message arrived.
     pub last: u64,
-    /// Handshakes that have no answer yet.
+    /// The handshakes without a response yet.
     under_way: usize,
 }
 
-/// When a message arrived.
+/// The arrivals of a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arrival {
     pub stamp: u64,
@@ -101,8 +101,8 @@ impl Load {
         })
     }
 
-    /// Connects `count` more clients, a window at a time. Those that are turned away count as
-    /// done; the record says how. Tells how long it took.
+    /// Connects `count` more clients. Rejected ones count as done and are recorded. Returns how long
+    /// that took.
     pub fn connect(&mut self, count: usize) -> io::Result<Duration> {
         let begun = Instant::now();
         let first = self.clients.len();
@@ -151,22 +151,22 @@ impl Load {
         Ok(())
     }
 
-    /// How many clients are connected.
+    /// The number of connected clients.
     pub fn open(&self) -> usize {
         self.clients.iter().filter(|c| c.socket.is_some() && c.stage == Stage::Open).count()
     }
 
-    /// Sends a text message from every client; `text` is told the client's number.
+    /// Sends a text message from each client. `text` gets the number of the client.
     pub fn say(&mut self, text: impl Fn(usize) -> String) {
         for (number, client) in self.clients.iter().enumerate() {
             if let Some(mut socket) = client.socket.as_ref() {
-                // Small, and the first: it fits.
+                // The first message, and small: it fits into the socket's buffer.
                 let _ = socket.write(&frames::masked(1, text(number).as_bytes()));
             }
         }
     }
 
-    /// The last `count` clients read no more.
+    /// Stops reading the last `count` clients.
     pub fn stop_reading(&mut self, count: usize) -> io::Result<()> {
         for client in self.clients.iter_mut().rev().take(count) {
             if let Some(socket) = &client.socket {
@@ -178,7 +178,7 @@ impl Load {
         Ok(())
     }
 
-    /// Reads until `done` says so, or until `deadline`.
+    /// Reads until `done` returns true, or until `deadline`.
     pub fn run(&mut self, deadline: Instant, done: impl Fn(&Record) -> bool) -> io::Result<()> {
         while !done(&self.record) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -190,7 +190,7 @@ impl Load {
         Ok(())
     }
 
-    /// Waits once for readiness and does what it allows.
+    /// Waits once for ready sockets and reads them.
     fn turn(&mut self, timeout: Duration) -> io::Result<()> {
         let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
         let mut events = [MaybeUninit::<Event>::uninit(); 512];
@@ -238,7 +238,7 @@ fn name(error: &io::Error) -> String {
 }
 
 impl Record {
-    /// Forgets what was delivered, to begin a measurement.
+    /// Clears the record, to start a measurement.
     pub fn clear(&mut self) {
         let ends = std::mem::take(&mut self.ends);
         *self = Self { ends, under_way: self.under_way, ..Self::default() };
@@ -284,7 +284,7 @@ impl Record {
         }
     }
 
-    /// Takes every whole frame; tells how many bytes they are.
+    /// Handles all complete frames. Returns their length in bytes.
     fn frames(&mut self, client: &mut Client, bytes: &[u8]) -> usize {
         let now = stamp::now();
         let mut used = 0;

@@ -1,9 +1,9 @@
-//! kentros beside its peers, in one run on one machine; and a load for any WebSocket server.
+//! Compares kentros with other servers on one machine. Can also load any WebSocket server.
 //!
-//! Each server is a process of its own. One thread here plays all clients and one publishes: a
-//! message bears its number and the moment it was made, so that each delivery's latency, gaps and
-//! repetitions show. What a server costs is asked of the kernel. The servers take turns, round by
-//! round, and ratios are made within a round, so that a busy machine disturbs them alike.
+//! Each server is a process. One thread here runs all clients and one publishes. A message contains
+//! its number and the time it was made, which shows the latency, gaps and repetitions of each
+//! delivery. The kernel reports the cost of a server. The servers take turns, and ratios are computed
+//! within a round, so that a busy machine affects all of them alike.
 
 mod frames;
 mod load;
@@ -28,19 +28,19 @@ use peer::Peer;
 use scenario::{Choice, Scenario};
 
 const HELP: &str = "\
-kentros beside its peers on this machine, and a load for any WebSocket server
+Compares kentros with other servers on this machine, or loads any WebSocket server
 
 cargo run --release -- [options]
-  --quick             two scenarios, within two minutes
-  --list              name the scenarios and the peers, and what is not installed
-  --scenario NAME     only this one; may come again
-  --peer NAME         only this one; may come again
-  --rounds N          turns of each server, of which medians are told (5; quick: 3)
+  --quick             only two scenarios, within two minutes
+  --list              list the scenarios and the servers, and what is not installed
+  --scenario NAME     only this one; can be repeated
+  --peer NAME         only this one; can be repeated
+  --rounds N          rounds, of which the medians are printed (5; with --quick 3)
   --clients N --size B --rate R --seconds S
-                      one scenario of your own: N clients, R messages a second of B bytes
+                      one scenario of your own: N clients, R messages of B bytes per second
 
   --url ws://host:port/path [--clients N] [--seconds S] [--say TEXT]
-                      a load on a server that runs: what its clients get, each second;
+                      a load on a running server: prints what its clients receive each second;
                       each client sends TEXT first
 ";
 
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    // Both ends of each connection may need it: the servers inherit it.
+    // Both ends of a connection may need it. The servers inherit the limit.
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)?;
@@ -101,7 +101,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     if let Some(name) = names.iter().find(|name| scenarios.iter().all(|s| s.name != **name)) {
-        return Err(format!("there is no scenario {name:?}: --list names them").into());
+        return Err(format!("unknown scenario {name:?}: see --list").into());
     }
     if !names.is_empty() {
         scenarios.retain(|scenario| names.iter().any(|name| name == scenario.name));
@@ -114,10 +114,10 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 fn peer(name: &str) -> Result<Peer, String> {
     let found = Peer::ALL.into_iter().find(|peer| peer.name() == name);
-    found.ok_or_else(|| format!("there is no peer {name:?}"))
+    found.ok_or_else(|| format!("unknown server {name:?}: see --list"))
 }
 
-/// Those that can run; tells how to install the others.
+/// Prints the servers that can run, and how to install the others.
 fn there(mut peers: Vec<Peer>) -> Vec<Peer> {
     peers.retain(|peer| match peer.missing() {
         None => {
@@ -125,20 +125,20 @@ fn there(mut peers: Vec<Peer>) -> Vec<Peer> {
             true
         }
         Some(how) => {
-            println!("{:<10} not here: {how}", peer.name());
+            println!("{:<10} not installed: {how}", peer.name());
             false
         }
     });
     peers
 }
 
-/// Runs a scenario, the servers in turns, and prints its table.
+/// Runs a scenario with the servers in turns, and prints its table.
 fn play(scenario: &Scenario, rounds: usize) {
     let begun = Instant::now();
     let count = scenario.runs.len();
     let mut outcomes: table::Outcomes = vec![Vec::new(); count];
     for round in 0..rounds {
-        // Nobody is always first.
+        // Each round starts with another server.
         for i in (0..count).map(|i| (i + round) % count) {
             let run = &scenario.runs[i];
             let outcome = measure::measure(run.peer, &run.spec);

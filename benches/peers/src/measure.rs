@@ -1,4 +1,4 @@
-//! One measurement: a server, its clients, what is published, and what comes of it.
+//! One measurement of a server with its clients.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,49 +8,49 @@ use crate::peer::Peer;
 use crate::publish::{self, Plan};
 use crate::stamp;
 
-/// What a server has to do after the last client is connected and before anything is measured.
+/// The time for the server to settle after the last client has connected.
 const SETTLE: Duration = Duration::from_millis(500);
-/// Deliveries that have not come after as long a silence are lost.
+/// After this time without a delivery, missing messages are lost.
 const SILENCE: Duration = Duration::from_secs(2);
 const NANOS_PER_MS: f64 = 1e6;
 
-/// What is done to a server.
+/// The load on a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// Clients that read.
+    /// The clients that read.
     pub clients: usize,
-    /// Clients that connect and never read.
+    /// The clients that connect and never read.
     pub stopped: usize,
-    /// How long nothing is published.
+    /// The time without publishing.
     pub idle: Duration,
     pub plan: Plan,
-    /// Connections beyond, tried while all clients are connected.
+    /// Further connections, tried while all clients are connected.
     pub attempts: usize,
 }
 
-/// What came of it. A figure that a run does not have is not a number.
+/// The results. Those that a run does not have are NaN.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub connect_s: f64,
-    /// Memory, threads and descriptors of the server for one client that is connected.
+    /// The server's memory, threads and descriptors per connected client.
     pub rss_kib: f64,
     pub threads: f64,
     pub descriptors: f64,
-    /// Of one core, while nothing is published.
+    /// The CPU usage while nothing is published, percent of one core.
     pub idle_percent: f64,
-    /// Processor time of the server for one delivery.
+    /// The server's CPU time per delivery.
     pub cpu_us: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
-    /// From a message's stamp until the last client has it: the median of the messages.
+    /// From the stamp of a message to its last delivery: the median of all messages.
     pub last_ms: f64,
-    /// Deliveries a second, from the first stamp of a burst to its last delivery.
+    /// Deliveries per second, from the first stamp of a burst to its last delivery.
     pub rate: f64,
     pub lost: f64,
     pub duplicates: f64,
-    /// What the server's memory grew by, from the connecting to the end.
+    /// The growth of the server's memory, from the first connection to the end.
     pub growth_mib: f64,
-    /// Of the attempts beyond: told 1013, answered 503, let in, and anything else.
+    /// The further connections: rejected with 1013, with 503, accepted, and others.
     pub code_1013: f64,
     pub status_503: f64,
     pub broken: f64,
@@ -97,7 +97,7 @@ pub fn measure(peer: Peer, spec: &Spec) -> io::Result<Outcome> {
             record.latencies.len() as u64 >= expected || (publisher.is_finished() && silent)
         };
         load.run(Instant::now() + spec.plan.interval * 10_000 + Duration::from_secs(60), done)?;
-        // Its end would be the server's.
+        // The end of its input would end the server.
         server.sink = Some(publisher.join().map_err(|_| io::Error::other("it panicked"))??);
     }
     let cpu = process.cpu() - cpu;
@@ -151,13 +151,13 @@ fn percentile(sorted: &[u32], part: f64) -> f64 {
     sorted.get(index.min(sorted.len().saturating_sub(1))).map_or(f64::NAN, |&us| f64::from(us))
 }
 
-/// The median, of the messages that all clients got.
+/// The median of the messages that all clients received.
 fn last_ms(record: &Record, clients: u64) -> f64 {
     let whole = record.messages.iter().filter(|message| message.clients == clients);
     median(whole.map(|message| (message.last - message.stamp) as f64 / NANOS_PER_MS).collect())
 }
 
-/// The median over the bursts.
+/// The median of the bursts.
 fn rate(record: &Record, burst: usize) -> f64 {
     let of = |messages: &[crate::load::Arrival]| {
         let deliveries: u64 = messages.iter().map(|message| message.clients).sum();
@@ -168,7 +168,7 @@ fn rate(record: &Record, burst: usize) -> f64 {
     median(record.messages.chunks(burst.max(1)).map(of).collect())
 }
 
-/// The middle one; not a number where there is none.
+/// The median; NaN without values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.retain(|value| value.is_finite());
     values.sort_unstable_by(f64::total_cmp);

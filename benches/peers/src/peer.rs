@@ -1,4 +1,4 @@
-//! The servers: how each is found, started and ended.
+//! The servers: how to find, start and end each.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -18,12 +18,12 @@ use crate::serve;
 /// How long a server may take to listen, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server that can be measured.
+/// A server to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// The bare loop of `write`, with so many threads: what the kernel's part costs.
+    /// A bare loop of `write` with this many threads: the cost of the kernel's part.
     Floor(usize),
-    /// With so many shards, or by default with one per core.
+    /// kentros with this many shards, or with the default of one per core.
     Kentros(Option<usize>),
     Tokio,
     Gorilla,
@@ -56,7 +56,7 @@ impl Peer {
         }
     }
 
-    /// What it is, for the legend.
+    /// The description in the list of servers.
     pub fn about(self) -> &'static str {
         match self {
             Self::Floor(1) => "a bare loop of write(2) over the sockets, one thread",
@@ -70,7 +70,7 @@ impl Peer {
         }
     }
 
-    /// How to install it, where it is not there.
+    /// How to install it, if it is missing.
     pub fn missing(self) -> Option<&'static str> {
         match self {
             Self::Gorilla if gorilla().is_err() => {
@@ -87,7 +87,7 @@ impl Peer {
     }
 
     pub fn start(self) -> io::Result<Server> {
-        // Whoever takes this port between here and the server's bind makes one run fail.
+        // If another program takes this port before the server binds it, one run fails.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = self.command(port)?;
@@ -149,11 +149,11 @@ impl Peer {
     }
 }
 
-/// A server that runs, until it is dropped.
+/// A running server. It is stopped on drop.
 pub struct Server {
     child: Child,
     pub target: Target,
-    /// Lent to the publisher.
+    /// Taken by the publisher.
     pub sink: Option<Sink>,
 }
 
@@ -162,7 +162,7 @@ impl Server {
         Process(self.child.id())
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
@@ -170,7 +170,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Not SIGKILL at first: nginx must end its workers.
+        // Not SIGKILL at first, because nginx must end its workers.
         let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
         let begun = Instant::now();
         while self.runs() {
@@ -188,7 +188,7 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder for what the peers need at run time.
+/// The folder for files that the servers need.
 fn scratch() -> io::Result<PathBuf> {
     let folder = here().join("target/peers");
     fs::create_dir_all(&folder)?;
@@ -201,7 +201,7 @@ fn gorilla() -> io::Result<PathBuf> {
     let source = here().join("gorilla/main.go");
     let modified = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     if modified(&binary) < modified(&source) {
-        // Debian puts the sources of its Go packages there.
+        // Debian installs the sources of its Go packages there.
         let built = Command::new("go")
             .env("GO111MODULE", "off")
             .env("GOPATH", "/usr/share/gocode")

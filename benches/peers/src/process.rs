@@ -1,4 +1,4 @@
-//! What a server costs, asked of the kernel: processor time, memory, threads, descriptors.
+//! The cost of a server as the kernel reports it: CPU time, memory, threads, descriptors.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-/// A server's processes: the one that was started and its children.
+/// The processes of a server: the one that was started and its children.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub u32);
 
-/// What it holds at one moment.
+/// What they use at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Held {
     pub rss_kib: u64,
@@ -20,7 +20,7 @@ pub struct Held {
 }
 
 impl Process {
-    /// Processor time used so far by all its threads, those that have ended included.
+    /// The CPU time used so far by all threads, also by those that have ended.
     pub fn cpu(self) -> Duration {
         self.pids().into_iter().filter_map(cpu).sum()
     }

@@ -1,5 +1,5 @@
-//! The publisher: a thread that hands each server the same messages at the same pace, each with
-//! its number and the moment.
+//! The publisher: a thread that sends each server the same messages at the same rate, each with its
+//! number and time.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use crate::stamp;
 
-/// The bytes that a snapshot adds to the text in a row, for whoever receives one project.
+/// The bytes that a snapshot adds to the text in a row, for a client of one project.
 pub const SNAPSHOT_ENVELOPE: usize = r#"{"type":"container_stats","payload":{"p0000":{"a":"","project_id":"p0000"}},"timestamp":1700000000}"#.len();
 
-/// What is published.
+/// What to publish.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Bytes of a message on the wire, without the frame's header.
+    /// The bytes of a message on the wire, without the frame header.
     pub size: usize,
     pub ticks: u64,
     pub interval: Duration,
-    /// Messages at each tick, one behind the other.
+    /// The messages per tick, one right after the other.
     pub burst: u64,
-    /// Projects that each get every message, under the same number; 0: all clients get it.
+    /// The projects that each get every message, with the same number. 0: all clients get it.
     pub projects: usize,
-    /// The projects' messages come as the rows of one snapshot.
+    /// The messages of all projects are the rows of one snapshot.
     pub snapshot: bool,
 }
 
@@ -33,15 +33,15 @@ impl Plan {
     }
 }
 
-/// How a server takes messages.
+/// How a server accepts messages.
 pub enum Sink {
-    /// A line each, on its standard input; it adds this many bytes of its own.
+    /// As lines on its standard input. It adds this many bytes of its own.
     Lines(ChildStdin, usize),
-    /// A POST each.
+    /// As POST requests.
     Http(TcpStream),
 }
 
-/// Publishes on a thread of its own; gives the sink back at the end.
+/// Publishes on a new thread, which returns the sink at the end.
 pub fn spawn(mut sink: Sink, plan: Plan) -> JoinHandle<io::Result<Sink>> {
     std::thread::spawn(move || {
         let begun = Instant::now();
@@ -61,7 +61,7 @@ pub fn spawn(mut sink: Sink, plan: Plan) -> JoinHandle<io::Result<Sink>> {
     })
 }
 
-/// The name of a project, as long as any other's.
+/// The name of a project. All names have the same length.
 pub fn project(number: usize) -> String {
     format!("p{number:04}")
 }
@@ -95,7 +95,7 @@ impl Sink {
         match self {
             Self::Lines(input, _) => input.write_all(bytes),
             Self::Http(socket) => {
-                // The answers are read meanwhile, or both sides would wait for each other.
+                // The responses are read meanwhile, otherwise both sides could block.
                 let mut answers = socket.try_clone()?;
                 let reader = std::thread::spawn(move || read_answers(&mut answers, messages));
                 socket.write_all(bytes)?;
@@ -105,7 +105,7 @@ impl Sink {
     }
 }
 
-/// Reads until as many answers have come: each begins with its status line.
+/// Reads this many responses. Each begins with its status line.
 fn read_answers(socket: &mut TcpStream, mut left: u64) -> io::Result<()> {
     let mut buffer = [0; 16 * 1024];
     let mut kept = 0;
@@ -116,7 +116,7 @@ fn read_answers(socket: &mut TcpStream, mut left: u64) -> io::Result<()> {
         }
         let have = &buffer[..kept + n];
         left = left.saturating_sub(have.windows(9).filter(|w| w == b"HTTP/1.1 ").count() as u64);
-        // What may be the beginning of the next one stays.
+        // The end may be the beginning of the next one.
         let tail = have.len().min(8);
         buffer.copy_within(kept + n - tail..kept + n, 0);
         kept = tail;

@@ -1,4 +1,4 @@
-//! What is measured, and which columns tell it.
+//! The scenarios, and the columns of their tables.
 
 use std::time::Duration;
 
@@ -27,11 +27,11 @@ pub struct Column {
     pub title: &'static str,
     pub value: fn(&Outcome) -> f64,
     pub decimals: usize,
-    /// The row by whose value of the same round this one's is divided.
+    /// The row of the same round that this one is divided by.
     pub over: Option<&'static str>,
 }
 
-/// What the command line changes.
+/// The choices on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     pub quick: bool,
@@ -41,7 +41,7 @@ pub struct Choice {
     pub seconds: Option<f64>,
 }
 
-/// Every scenario, the quick ones first.
+/// All scenarios, the quick ones first.
 pub fn all(peers: &[Peer], choice: &Choice) -> Vec<Scenario> {
     if choice.clients.or(choice.size).is_some() || choice.rate.or(choice.seconds).is_some() {
         let clients = choice.clients.unwrap_or(1000);
@@ -148,7 +148,7 @@ fn burst(peers: &[Peer], bursts: u64) -> Scenario {
 }
 
 fn sustained(peers: &[Peer]) -> Scenario {
-    // The others cannot: they would be measured at what they lose.
+    // The others cannot do this: the result would show what they lose.
     let able = only(peers, &[Peer::Kentros(None), Peer::Kentros(Some(1)), Peer::Bun]);
     let mut columns = vec![
         column("CPU µs", 2, |o| o.cpu_us),
@@ -195,7 +195,7 @@ fn projects(peers: &[Peer]) -> Scenario {
 
 fn idle(peers: &[Peer]) -> Scenario {
     let mut spec = spec(10_000, plan(200, 1.0, 0.0));
-    // Two pings for each client: they come every 25 s.
+    // Two pings per client: one every 25 s.
     spec.idle = 50 * SECOND;
     Scenario {
         name: "idle",

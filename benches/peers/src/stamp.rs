@@ -1,27 +1,27 @@
-//! The message that is measured: its number and the moment it was made, then filler.
+//! The measured message: its number and time, then filler.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What begins the stamp in a payload, wherever a server's envelope puts it.
+/// The start of the stamp in a payload, wherever the server's envelope has it.
 const MARK: u8 = b'@';
-/// The mark, the number and the moment, as 16 hexadecimal digits each.
+/// The mark, the number and the time, the latter as 16 hexadecimal digits each.
 const LENGTH: usize = 1 + 16 + 16;
-/// How far into a payload the mark may be.
+/// The largest position of the mark in a payload.
 const WITHIN: usize = 64;
 
-/// Nanoseconds of the clock that all processes of this machine share.
+/// Nanoseconds of a clock that all processes of this machine share.
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// A message of `size` bytes, no less than the stamp takes.
+/// A message of `size` bytes, but at least as long as the stamp.
 pub fn message(number: u64, stamp: u64, size: usize) -> String {
     let filler = size.saturating_sub(LENGTH);
     format!("@{number:016x}{stamp:016x}{:x<filler$}", "")
 }
 
-/// The number and the moment in a payload.
+/// The number and time in a payload.
 pub fn read(payload: &[u8]) -> Option<(u64, u64)> {
     let at = payload.iter().take(WITHIN).position(|&b| b == MARK)? + 1;
     let digits = |from: usize| hex(payload.get(from..from + 16)?);

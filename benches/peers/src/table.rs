@@ -1,9 +1,9 @@
-//! The medians of a scenario as text.
+//! Formats the medians of a scenario.
 
 use crate::measure::{Outcome, median};
 use crate::scenario::{Column, Scenario};
 
-/// The outcomes of each run of the scenario, by round; `None` where a round failed.
+/// The results of each run of the scenario, by round; `None` if a round failed.
 pub type Outcomes = Vec<Vec<Option<Outcome>>>;
 
 pub fn print(scenario: &Scenario, outcomes: &Outcomes) {
@@ -29,7 +29,7 @@ pub fn print(scenario: &Scenario, outcomes: &Outcomes) {
     }
 }
 
-/// The median of a column over the rounds; of the ratios, where it is one.
+/// The median of a column over the rounds, or of its ratios.
 fn cell(
     scenario: &Scenario,
     column: &Column,

@@ -1,4 +1,4 @@
-//! A load on any server that runs already: how many messages its clients get, and how they end.
+//! A load on a running server: how many messages its clients receive, and how they end.
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -17,7 +17,7 @@ pub fn target(url: &str) -> Result<Target, String> {
     Ok(Target { addr, host: host.to_owned(), path: path.to_owned() })
 }
 
-/// Connects `clients` and tells each second what comes, for `seconds`.
+/// Connects `clients` and prints for `seconds` what they receive in each second.
 pub fn watch(target: Target, clients: usize, say: Option<&str>, seconds: f64) -> io::Result<()> {
     let mut load = Load::new(target)?;
     let took = load.connect(clients)?;

@@ -1,5 +1,5 @@
-//! The floor: a loop of `write(2)` over the sockets and nothing else. No server that sends to
-//! each client by a system call can cost less.
+//! The lower bound: a loop of `write(2)` over the sockets. A server that sends to each client with a
+//! system call cannot cost less.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -50,7 +50,7 @@ fn lock(sockets: &Sockets) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
     sockets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Good enough for the load generator: its request comes in one piece.
+/// Good enough for the load generator, whose request arrives in one read.
 fn handshake(mut socket: TcpStream) -> io::Result<TcpStream> {
     socket.set_nodelay(true)?;
     let mut head = [0; 2048];

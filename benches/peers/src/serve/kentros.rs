@@ -1,4 +1,4 @@
-//! kentros through its public API, with every default but the number of shards where one is given.
+//! kentros through its public API, with all defaults except the number of shards, if given.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,8 +14,8 @@ use crate::publish::project;
 /// The bytes that the envelope adds to a message.
 pub const ENVELOPE: usize = r#"{"type":"t","payload":"","timestamp":1700000000}"#.len();
 
-/// A line `#project text` goes to the project's subscribers, `*N text` as a snapshot of N
-/// projects to theirs, any other to everyone.
+/// A line `#project text` is sent to the project's subscribers, `*N text` as a snapshot of N
+/// projects to theirs, any other to all clients.
 pub fn run(port: u16, shards: Option<usize>) -> Result<(), Box<dyn Error>> {
     let mut config = HubConfig::default();
     if let Some(shards) = shards.and_then(NonZeroUsize::new) {

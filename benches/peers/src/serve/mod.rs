@@ -1,5 +1,5 @@
-//! The servers that are part of this program, each run as a process of its own: what comes as a
-//! line on the standard input goes to every client.
+//! The servers that are part of this program, each run as a process. A line on standard input is
+//! sent to every client.
 
 mod floor;
 pub mod kentros;
@@ -8,11 +8,11 @@ mod tokio;
 use std::error::Error;
 use std::io::{self, BufRead};
 
-/// Connections that may wait to be accepted, as at the peers: std's 128 overflow when a thousand
-/// connect at once, and whoever is dropped tries again a second later.
+/// The length of the listen queue, as in the other servers: the 128 of the standard library overflow
+/// when a thousand clients connect at once, and a dropped one tries again only a second later.
 const BACKLOG: i32 = 4096;
 
-/// Runs the server of this name on a port of the loopback, until its input ends.
+/// Runs the server of this name on a loopback port until its input ends.
 pub fn run(name: &str, port: u16) -> Result<(), Box<dyn Error>> {
     match name {
         "floor-1" => Ok(floor::run(port, 1)?),
@@ -24,7 +24,7 @@ pub fn run(name: &str, port: u16) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Hands each line of the standard input to `take`.
+/// Passes each line of standard input to `take`.
 fn lines(mut take: impl FnMut(String)) -> io::Result<()> {
     let mut input = io::BufReader::with_capacity(1 << 20, io::stdin());
     loop {

@@ -1,4 +1,4 @@
-//! tokio-tungstenite as its users write a hub: a broadcast channel, and a task for each client.
+//! tokio-tungstenite as its users write a hub: a broadcast channel and a task per client.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -30,7 +30,7 @@ pub fn run(port: u16) -> io::Result<()> {
 
 async fn serve(socket: TcpStream, mut messages: Receiver<Utf8Bytes>) {
     let _ = socket.set_nodelay(true);
-    // By default each client has 128 KiB.
+    // By default each client has a buffer of 128 KiB.
     let config = WebSocketConfig::default().read_buffer_size(4096);
     let socket = tokio_tungstenite::accept_async_with_config(socket, Some(config)).await;
     let Ok(socket) = socket else { return };
