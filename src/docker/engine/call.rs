@@ -1,6 +1,6 @@
 //! The Engine API calls kentros makes. All are GET requests.
 
-use std::fmt::Write as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// An Engine API call. A socket proxy must allow these and nothing else.
 #[derive(Clone, Copy, Debug)]
@@ -62,13 +62,19 @@ impl EngineCall<'_> {
                         format!(r#"{{"type":["container"],"event":{}}}"#, json_list(EVENT_ACTIONS))
                     }
                 };
-                format!("/v{version}/events?since={since}&filters={}", encoded(&filters))
+                format!(
+                    "/v{version}/events?since={since}&filters={}",
+                    utf8_percent_encode(&filters, NON_ALPHANUMERIC)
+                )
             }
             EngineCall::List { all: false } => format!("/v{version}/containers/json"),
             EngineCall::List { all: true } => format!("/v{version}/containers/json?all=1"),
             EngineCall::ListOnly(ids) => {
                 let filters = format!(r#"{{"id":{}}}"#, json_list(ids));
-                format!("/v{version}/containers/json?all=1&filters={}", encoded(&filters))
+                format!(
+                    "/v{version}/containers/json?all=1&filters={}",
+                    utf8_percent_encode(&filters, NON_ALPHANUMERIC)
+                )
             }
             EngineCall::OneShot(id) => {
                 format!("/v{version}/containers/{id}/stats?stream=false&one-shot=true")
@@ -113,19 +119,6 @@ pub(crate) fn is_plain_id(id: &str) -> bool {
 fn json_list(words: &[impl AsRef<str>]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.as_ref())).collect();
     format!("[{}]", quoted.join(","))
-}
-
-/// Percent-encodes all but letters and digits (RFC 3986, section 2.1).
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 #[cfg(test)]
