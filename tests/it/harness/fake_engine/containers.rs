@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -101,10 +102,14 @@ pub(super) fn listed(id: &str, fake: &FakeContainer, created: i64, kind: Kind) -
     LISTED.with(&[created.into(), host, id.into(), labels, names, state])
 }
 
+/// The number of CPUs in the recorded sample.
+const ONLINE_CPUS: u64 = 2;
+
 /// Samples with and without networks, and each with and without an id and a name.
 static SAMPLES: LazyLock<[[Template; 2]; 2]> = LazyLock::new(|| {
     let mut sample = recorded(include_str!("../../../fixtures/docker-20.10-sample.json"));
     sample["cpu_stats"]["cpu_usage"]["total_usage"] = "@@".into();
+    sample["cpu_stats"]["system_cpu_usage"] = "@@".into();
     for member in ["read", "id", "name"] {
         sample[member] = "@@".into();
     }
@@ -122,17 +127,20 @@ static SAMPLES: LazyLock<[[Template; 2]; 2]> = LazyLock::new(|| {
 });
 
 pub(super) fn sample(id: &str, container: &Container, named: bool) -> String {
+    // From this clock kentros sees that samples which a busy machine delays are right.
+    static BOOT: LazyLock<Instant> = LazyLock::new(Instant::now);
     let fake = &container.fake;
     if !matches!(fake.state.as_str(), "running" | "paused") {
         return include_str!("../../../fixtures/docker-20.10-sample-stopped.json")
             .replace('\n', "");
     }
+    let host = u64::try_from(BOOT.elapsed().as_nanos()).unwrap() * ONLINE_CPUS;
     let now = OffsetDateTime::now_utc();
     let (cpu, read) = (cpu_time(container, now).into(), now.format(&Rfc3339).unwrap().into());
     let [with_name, nameless] = &SAMPLES[usize::from(fake.network_mode == "host")];
     if named {
-        with_name.with(&[cpu, id.into(), format!("/{}", fake.name).into(), read])
+        with_name.with(&[cpu, host.into(), id.into(), format!("/{}", fake.name).into(), read])
     } else {
-        nameless.with(&[cpu, read])
+        nameless.with(&[cpu, host.into(), read])
     }
 }
