@@ -24,6 +24,7 @@ use std::time::Instant;
 use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError, StatsSource};
 use engine::client::{CALL_LIMIT, CallCounters};
 use engine::negotiate::negotiate;
+use inventory::event_history::{SharedEventHistory, lock_history};
 use sampling::probe::ReadMode;
 use session::EngineSession;
 
@@ -49,6 +50,8 @@ pub struct DockerSource {
     session: Option<EngineSession>,
     /// The latest information about the engine. Kept while it cannot be reached.
     info: EngineInfo,
+    /// The events of all sessions.
+    event_history: SharedEventHistory,
     /// The calls of all sessions.
     counters: Arc<CallCounters>,
     /// The read mode of the session that `pause` ended, so that the engine need not be probed again.
@@ -63,24 +66,53 @@ impl DockerSource {
             hub: None,
             session: None,
             info: EngineInfo::default(),
+            event_history: SharedEventHistory::default(),
             counters: Arc::default(),
             known_mode: None,
         }
     }
 
+    /// Calls `use_session` with the current session, or with a new one, once it has its first list.
+    /// After an error the session is dropped, unless it is still connecting.
+    fn with_session<T>(
+        &mut self,
+        use_session: impl FnOnce(&mut EngineSession) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        let result = self.session().and_then(|session| {
+            session.wait_for_list()?;
+            use_session(session)
+        });
+        match &self.session {
+            Some(session) if result.is_ok() || session.info.connecting => {
+                self.info = session.info.clone();
+            }
+            _ => {
+                self.session = None;
+                (self.info.interval, self.info.connecting) = (None, false);
+            }
+        }
+        result
+    }
+
     /// The current session, or a new one.
     fn session(&mut self) -> Result<&mut EngineSession, SourceError> {
         // It may have failed between two readings. Try once more before reporting an error.
-        if let Some(why) = self.session.as_ref().and_then(EngineSession::lost) {
-            log::info!("engine: {why}");
+        let lost = self.session.as_ref().filter(|session| !session.info.connecting);
+        if let Some(why) = lost.and_then(EngineSession::lost) {
+            log::info!("reconnecting to the engine: {why}");
             self.session = None;
         }
         match &mut self.session {
             Some(session) => Ok(session),
             none => {
                 let known = self.known_mode.take();
-                let (host, hub) = (&self.host, self.hub.as_ref());
-                Ok(none.insert(EngineSession::open(host, hub, known.as_ref(), &self.counters)?))
+                Ok(none.insert(EngineSession::open(
+                    &self.host,
+                    self.hub.as_ref(),
+                    &self.event_history,
+                    known.as_ref(),
+                    &self.counters,
+                )?))
             }
         }
     }
@@ -88,21 +120,7 @@ impl DockerSource {
 
 impl StatsSource for DockerSource {
     fn collect(&mut self, interest: &Interest) -> Result<Snapshot, SourceError> {
-        let collected = self.session().and_then(|session| {
-            let snapshot = session.collect(interest)?;
-            Ok((snapshot, session.info.clone()))
-        });
-        match collected {
-            Ok((snapshot, info)) => {
-                self.info = info;
-                Ok(snapshot)
-            }
-            Err(error) => {
-                self.session = None;
-                self.info.interval = None;
-                Err(error)
-            }
-        }
+        self.with_session(|session| session.collect(interest))
     }
 
     fn start(&mut self, hub: &HubHandle) -> Result<(), SourceError> {
@@ -112,14 +130,14 @@ impl StatsSource for DockerSource {
         } else if let Some(session) = &self.session {
             session.republish();
         }
-        self.info = self.session()?.info.clone();
-        Ok(())
+        self.with_session(|_| Ok(()))
     }
 
     fn pause(&mut self) {
         if let Some(session) = self.session.take() {
             self.known_mode = session.read_mode().map(|mode| (session.identity(), mode));
         }
+        lock_history(&self.event_history).pause();
         self.hub = None;
     }
 

@@ -8,12 +8,12 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::engine::call::{EngineCall, EventFilter};
+use super::engine::call::EventFilter;
 use super::engine::client::{CallCounters, EngineClient};
 use super::engine::error::EngineError;
 use super::engine::host::DockerHost;
-use super::engine::json::ContainerList;
 use super::engine::negotiate::{negotiate, parse_version};
+use super::inventory::event_history::SharedEventHistory;
 use super::inventory::watch::{InventoryWatch, SharedInventory, lock};
 use super::inventory::{Inventory, Target};
 use super::sampling::direct::DirectSampler;
@@ -46,6 +46,8 @@ pub(super) struct EngineSession {
     /// The number of the container to probe next, and the number of probes that timed out.
     next_probe: usize,
     timed_out_probes: usize,
+    /// Until when readings wait for the first list. Later ones return at once.
+    list_wait_ends: Instant,
     /// When a sample arrived last, or there was no container to sample.
     last_sample: Instant,
     pub(super) info: EngineInfo,
@@ -65,22 +67,22 @@ enum Sampler {
 
 impl EngineSession {
     /// Connects to the engine at `host` and starts to watch its containers. `known` is the read
-    /// mode of an earlier session; it is used if the engine is still the same.
+    /// mode of an earlier session; it is used if the engine is still the same. Until
+    /// [`wait_for_list`](Self::wait_for_list) succeeds, no container is known.
     pub(super) fn open(
         host: &DockerHost,
         hub: Option<&HubHandle>,
+        history: &SharedEventHistory,
         known: Option<&(EngineInfo, ReadMode)>,
         counters: &Arc<CallCounters>,
     ) -> Result<Self, SourceError> {
         let deadline = Instant::now() + READING_LIMIT;
-        let (client, info) = negotiate(host, deadline, counters)?;
+        let (client, mut info) = negotiate(host, deadline, counters)?;
+        info.connecting = true;
         let is_podman = info.mode == Some(Mode::Podman);
         let filter = if is_podman { EventFilter::ByType } else { EventFilter::ByAction };
-        let running: ContainerList = client.get(EngineCall::List { all: false }, deadline)?;
-        let mut inventory = Inventory::default();
-        inventory.apply_full_list(running.containers);
-        let inventory: SharedInventory = Arc::new(Mutex::new(inventory));
-        let watch = InventoryWatch::start(&client, filter, &inventory, hub)?;
+        let inventory: SharedInventory = Arc::new(Mutex::new(Inventory::default()));
+        let watch = InventoryWatch::start(&client, filter, &inventory, history, hub)?;
         let mut session = Self {
             client,
             inventory,
@@ -88,6 +90,7 @@ impl EngineSession {
             sampler: Sampler::Unknown,
             next_probe: 0,
             timed_out_probes: 0,
+            list_wait_ends: deadline,
             last_sample: Instant::now(),
             info,
             watch,
@@ -102,7 +105,23 @@ impl EngineSession {
 
     /// The engine's name and versions, without the fields about sampling.
     pub(super) fn identity(&self) -> EngineInfo {
-        EngineInfo { mode: None, interval: None, ..self.info.clone() }
+        EngineInfo { mode: None, interval: None, connecting: false, ..self.info.clone() }
+    }
+
+    /// Waits for the list of running containers. With many containers or busy disks an engine needs
+    /// seconds for it.
+    ///
+    /// # Errors
+    /// It has not arrived: `info.connecting` is still true. Or it has failed.
+    pub(super) fn wait_for_list(&mut self) -> Result<(), SourceError> {
+        if !self.info.connecting {
+            return Ok(());
+        }
+        if !self.watch.wait_for_list(self.list_wait_ends) {
+            return Err("waiting for the engine's list of containers".into());
+        }
+        self.info.connecting = false;
+        self.lost().map_or(Ok(()), |why| Err(why.into()))
     }
 
     /// The read mode, if it was probed.

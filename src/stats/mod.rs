@@ -116,6 +116,9 @@ pub struct EngineInfo {
     pub mode: Option<Mode>,
     /// The actual time between snapshots, if longer than the streamer's interval.
     pub interval: Option<Duration>,
+    /// Whether the source is still connecting. An error is then reported as
+    /// [`EngineState::Connecting`](crate::EngineState::Connecting).
+    pub connecting: bool,
     /// Total calls to the engine.
     pub calls: u64,
     /// Failed calls.

@@ -338,7 +338,7 @@ pub struct EngineStatus {
     pub mode: Option<Mode>,
     /// The time between two snapshots, milliseconds.
     pub interval_ms: u64,
-    /// Why the engine is unreachable.
+    /// Why the engine is unreachable, or what it takes to connect.
     pub error: Option<String>,
     /// When the engine entered this state, Unix seconds.
     pub since: u64,
@@ -374,7 +374,10 @@ impl EngineStatus {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EngineState {
+    /// The engine answers, but has not listed its containers yet.
+    Connecting,
     /// The last collection succeeded.
     Connected,
     /// The last collection failed.

@@ -69,11 +69,9 @@ impl<S: StatsSource> PeriodicTask for StatsTask<S> {
         (self.listening, self.started) = (true, true);
         let started = threads::guarded("the stats source", || self.source.start(&self.hub));
         match started {
-            Some(Err(error)) => self.report(EngineState::Unreachable, Some(error.to_string())),
+            Some(Err(error)) => self.report(Some(error.to_string())),
             // Without an engine name, the state is known only after the first snapshot.
-            Some(Ok(())) if self.engine_info().engine.is_some() => {
-                self.report(EngineState::Connected, None);
-            }
+            Some(Ok(())) if self.engine_info().engine.is_some() => self.report(None),
             Some(Ok(())) | None => {}
         }
     }
@@ -83,10 +81,10 @@ impl<S: StatsSource> PeriodicTask for StatsTask<S> {
             Err(error) => {
                 self.hub.invalidate(INVALIDATED_ON_ERROR, error.to_string());
                 self.hold_until = None;
-                self.report(EngineState::Unreachable, Some(error.to_string()));
+                self.report(Some(error.to_string()));
             }
             Ok(snapshot) => {
-                self.report(EngineState::Connected, None);
+                self.report(None);
                 self.publish(snapshot);
             }
         }
@@ -150,9 +148,14 @@ impl<S: StatsSource> StatsTask<S> {
         responder(result);
     }
 
-    /// Logs and broadcasts the engine's status if it has changed.
-    fn report(&mut self, state: EngineState, error: Option<String>) {
+    /// Logs and broadcasts the engine's status if it has changed. `error` is that of the last call.
+    fn report(&mut self, error: Option<String>) {
         let info = self.engine_info();
+        let state = match &error {
+            None => EngineState::Connected,
+            Some(_) if info.connecting => EngineState::Connecting,
+            Some(_) => EngineState::Unreachable,
+        };
         self.state.set_engine(state == EngineState::Connected, info.calls, info.errors);
         let interval = info.interval.unwrap_or(self.interval);
         let last = self.status.as_ref();
@@ -177,6 +180,7 @@ impl<S: StatsSource> StatsTask<S> {
             status.since = unix_seconds();
         }
         match &status.error {
+            Some(error) if info.connecting => log::info!("connecting: {error}"),
             Some(error) => log::warn!("cannot collect stats: {error}"),
             None if changed => log::info!(
                 "collecting stats from {} {}",

@@ -21,6 +21,7 @@ mod dead;
 #[path = "../../src/bin/kentros/demo/mod.rs"]
 mod demo;
 mod docker_connections;
+mod docker_events;
 mod docker_faults;
 mod docker_real;
 mod docker_scale;

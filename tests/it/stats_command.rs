@@ -1,12 +1,13 @@
 //! `kentros stats`, run as a command.
 
 use std::io::{BufRead, BufReader};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::binary::{Running, kentros, run};
-use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
+use crate::harness::fake_engine::{FakeContainer, FakeEngine, Fault, Kind};
 use crate::harness::real_engine::{RealEngine, unique};
 use crate::harness::until;
 
@@ -50,6 +51,30 @@ fn a_hub_and_an_engine_give_the_same_rows_and_project_filters_them() {
         assert!(rows.len() == 1 && rows[&web]["name"] == "web", "{rows:?}");
         let none = once(&[&from[..], &["--project", "nowhere"]].concat());
         assert_eq!(none, serde_json::json!({}));
+    }
+}
+
+/// Longer than the grace of four seconds for an engine that does not respond.
+#[test]
+fn once_waits_for_an_engine_that_is_slow_to_list_its_containers() {
+    let engine = FakeEngine::start(Kind::Direct);
+    let web = engine.add(FakeContainer::new("web", "shop"));
+    let host = engine.host().to_string();
+    let hub = Running::start(kentros(&["--addr", "127.0.0.1:0", "--docker-host", &host]));
+    let url = format!("ws://{}/ws/stats", hub.addr());
+    for from in [["--docker-host", &host], ["--url", &url]] {
+        engine.fault("list", Fault::Wait);
+        let listed = engine.calls("list");
+        let waiting = thread::spawn({
+            let from = from.map(str::to_owned);
+            move || once(&[&from[0], &from[1]])
+        });
+        engine.wait_for_calls("list", listed + 1);
+        engine.wait_for_passes(14);
+        assert_eq!(engine.calls("list"), listed + 1, "{from:?}");
+        engine.heal("list");
+        let rows = waiting.join().unwrap();
+        assert!(rows[&web]["cpu_percent"].is_f64(), "{from:?}: {rows}");
     }
 }
 

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kentros::{
-    ContainerStats, DockerHost, DockerSource, EngineStatus, Interest, ProjectTotals,
-    StatsSource as _, Token,
+    ContainerStats, DockerHost, DockerSource, EngineInfo, EngineState, EngineStatus, Interest,
+    ProjectTotals, StatsSource as _, Token,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -45,8 +45,7 @@ pub(crate) type StatsByContainer = BTreeMap<String, ContainerStats>;
 /// Totals by project id.
 pub(crate) type TotalsByProject = BTreeMap<String, ProjectTotals>;
 
-/// The parts of the stats that changed. An engine sample sets stats and totals, a message of a hub
-/// one field.
+/// The parts of the stats that changed. An engine sample sets all, a message of a hub one.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct StatsUpdate {
     pub(crate) container_stats: Option<StatsByContainer>,
@@ -102,8 +101,13 @@ impl StatsFeed {
             Self::Engine { source, interest, interval, next } => {
                 thread::sleep(next.saturating_duration_since(Instant::now()));
                 *next = (*next + *interval).max(Instant::now());
-                let snapshot = source.collect(interest).map_err(|error| error.to_string())?;
-                Ok(Some(serde_json::from_str(&snapshot.to_json())?))
+                let mut update: StatsUpdate = match source.collect(interest) {
+                    Ok(snapshot) => serde_json::from_str(&snapshot.to_json())?,
+                    Err(_) if source.engine_info().connecting => StatsUpdate::default(),
+                    Err(error) => return Err(error.to_string().into()),
+                };
+                update.engine_status = Some(engine_status(&source.engine_info(), *interval));
+                Ok(Some(update))
             }
             Self::Hub(socket) => loop {
                 let Some(text) = read_text(socket, deadline)? else { return Ok(None) };
@@ -113,6 +117,17 @@ impl StatsFeed {
             },
         }
     }
+}
+
+/// The status of an engine that answers.
+fn engine_status(info: &EngineInfo, interval: Duration) -> EngineStatus {
+    let state = if info.connecting { EngineState::Connecting } else { EngineState::Connected };
+    let mut status = EngineStatus::new(state);
+    status.engine.clone_from(&info.engine);
+    status.version.clone_from(&info.version);
+    let interval = info.interval.unwrap_or(interval);
+    status.interval_ms = interval.as_millis().try_into().unwrap_or(u64::MAX);
+    status
 }
 
 fn connect_hub(

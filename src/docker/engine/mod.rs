@@ -1,5 +1,6 @@
 //! The Engine API over HTTP: addresses, transports, the allowed calls and their JSON.
 
+pub(crate) mod backoff;
 pub(crate) mod call;
 pub(crate) mod client;
 pub(crate) mod connection;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 use ureq::http::HeaderMap;
 
 use super::call::EngineCall;
@@ -11,6 +13,7 @@ use super::error::EngineError;
 use super::host::DockerHost;
 use super::json::EngineVersion;
 use crate::EngineInfo;
+use crate::message::unix_seconds;
 use crate::stats::payload::Mode;
 
 /// The newest API version whose responses kentros knows.
@@ -69,6 +72,34 @@ pub(crate) fn negotiate(
     Ok((client.with_version(api_version), info))
 }
 
+/// The response to a ping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pong {
+    /// Unix seconds, from the header `Date`; this machine's time without one.
+    pub(crate) engine_time: u64,
+    server: Option<String>,
+    api_version: Option<String>,
+}
+
+impl Pong {
+    pub(crate) fn new(headers: &HeaderMap) -> Self {
+        let date = header(headers, "date").and_then(|date| {
+            let date = OffsetDateTime::parse(date, &Rfc2822).ok()?;
+            u64::try_from(date.unix_timestamp()).ok()
+        });
+        Self {
+            engine_time: date.unwrap_or_else(unix_seconds),
+            server: header(headers, "server").map(str::to_owned),
+            api_version: header(headers, "api-version").map(str::to_owned),
+        }
+    }
+
+    /// Whether both come from an engine of the same version.
+    pub(crate) fn is_same_engine(&self, other: &Self) -> bool {
+        (&self.server, &self.api_version) == (&other.server, &other.api_version)
+    }
+}
+
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -91,6 +122,7 @@ fn format_version((major, minor): (u32, u32)) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -101,6 +133,20 @@ mod tests {
         for invalid in ["", "1", "1.x", "v1.41"] {
             assert_eq!(parse_version(invalid), None, "{invalid}");
         }
+    }
+
+    #[test]
+    fn a_pong_has_the_time_of_the_engine() {
+        let mut headers = HeaderMap::new();
+        headers.insert("server", "Docker/28.5.2 (linux)".parse().unwrap());
+        let undated = Pong::new(&headers);
+        assert!(undated.engine_time > 1_790_000_000);
+        headers.insert("date", "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+        let dated = Pong::new(&headers);
+        assert_eq!(dated.engine_time, 784_111_777, "the example of RFC 9110, section 5.6.7");
+        assert!(dated.is_same_engine(&undated));
+        headers.insert("server", "Docker/29.0.0 (linux)".parse().unwrap());
+        assert!(!Pong::new(&headers).is_same_engine(&dated));
     }
 
     #[test]

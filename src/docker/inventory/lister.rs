@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, Sender, select};
 use serde_json::value::to_raw_value;
 
 use super::watch::{SharedInventory, lock};
@@ -52,9 +52,21 @@ impl Lister {
         Self { client, inventory, hub, may_inspect: true, published: None, hasher, skipped_warning }
     }
 
-    /// Runs until the sender of `stopped` is dropped. `changed` wakes it after an event.
-    pub(super) fn run(mut self, stopped: &Receiver<()>, changed: &Receiver<()>) {
-        // Wait for the event stream, so that no change is missed between the first list and it.
+    /// Runs until the sender of `stopped` is dropped or the engine is lost. Drops `list_pending` after
+    /// the first list. `changed` wakes it after an event.
+    pub(super) fn run(
+        mut self,
+        list_pending: Sender<()>,
+        stopped: &Receiver<()>,
+        changed: &Receiver<()>,
+    ) {
+        // Sampling can start with the running containers, whose list takes a fraction of the time.
+        let running = self.list_running();
+        drop(list_pending);
+        if running.is_err() {
+            return;
+        }
+        // Wait for the event stream, so that no change is missed between it and the full list.
         select! {
             recv(stopped) -> _ => return,
             recv(changed) -> _ => {}
@@ -90,6 +102,23 @@ impl Lister {
                 recv(stopped) -> _ => return,
                 recv(changed) -> _ => {}
                 recv(crossbeam_channel::at(next_list)) -> _ => {}
+            }
+        }
+    }
+
+    fn list_running(&self) -> Result<(), ()> {
+        let changed = lock(&self.inventory).begin_list();
+        let list = self.list(EngineCall::List { all: false });
+        let mut inventory = lock(&self.inventory);
+        match list {
+            Ok(list) => {
+                inventory.apply_full_list(list);
+                Ok(())
+            }
+            Err(error) => {
+                inventory.abort_list(changed);
+                inventory.lost.get_or_insert(error.to_string());
+                Err(())
             }
         }
     }
@@ -133,8 +162,8 @@ impl Lister {
         log::debug!("cannot list containers: {error}");
         let mut inventory = lock(&self.inventory);
         inventory.abort_list(changed);
-        if !error.is_response() && inventory.lost.is_none() {
-            inventory.lost = Some(error.to_string());
+        if !error.is_response() {
+            inventory.lost.get_or_insert(error.to_string());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The known containers: lists replace them, events update them between lists. No I/O.
 
+pub(crate) mod event_history;
 mod events;
 mod lister;
 mod project_list;

@@ -1,17 +1,19 @@
 //! Keeps the inventory up to date with two threads while there are listeners.
 //!
 //! `kentros-events` blocks on the event stream, applies each event and publishes `project_status`
-//! at once. `kentros-list` does what takes longer: it lists the containers that events have
-//! changed, inspects new ones and publishes `project_list`. Neither thread reconnects: when the
-//! event stream ends, the next reading opens a new session.
+//! at once. `kentros-list` does what takes longer: it lists all containers, then those that events
+//! have changed, inspects new ones and publishes `project_list`. When the engine is lost both
+//! threads end, and the next reading opens a new session.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::Inventory;
+use super::event_history::SharedEventHistory;
 use super::events::EventReader;
 use super::lister::Lister;
 use crate::docker::engine::call::EventFilter;
@@ -34,8 +36,10 @@ pub(crate) struct InventoryWatch {
     event_client: EngineClient,
     inventory: SharedInventory,
     wake_lister: Sender<()>,
-    /// Dropped to end `kentros-list`.
-    stop_lister: Option<Sender<()>>,
+    /// Disconnected once the running containers are listed, or the list has failed.
+    first_list: Receiver<()>,
+    /// Dropped to end both threads.
+    stop: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -45,24 +49,42 @@ impl InventoryWatch {
         client: &EngineClient,
         filter: EventFilter,
         inventory: &SharedInventory,
+        history: &SharedEventHistory,
         hub: Option<&HubHandle>,
     ) -> io::Result<Self> {
-        let (stop_lister, stopped) = bounded(0);
+        let (stop, stopped) = bounded(0);
+        let (list_pending, first_list) = bounded(0);
         let (wake_lister, changed) = bounded(1);
         let mut watch = Self {
             client: client.clone(),
             event_client: client.with_own_connections(),
             inventory: Arc::clone(inventory),
             wake_lister: wake_lister.clone(),
-            stop_lister: Some(stop_lister),
+            first_list,
+            stop: Some(stop),
             threads: Vec::new(),
         };
         let (events, hub) = (watch.event_client.clone(), hub.cloned());
-        let reader = EventReader::new(events, Arc::clone(inventory), hub.clone(), wake_lister);
+        let reader = EventReader::new(
+            events,
+            filter,
+            Arc::clone(inventory),
+            Arc::clone(history),
+            hub.clone(),
+            wake_lister,
+        );
         let lister = Lister::new(client.clone(), Arc::clone(inventory), hub);
-        watch.threads.push(threads::spawn("kentros-events", move || reader.run(filter))?);
-        watch.threads.push(threads::spawn("kentros-list", move || lister.run(&stopped, &changed))?);
+        let events_stopped = stopped.clone();
+        let list = move || lister.run(list_pending, &stopped, &changed);
+        watch.threads.push(threads::spawn("kentros-list", list)?);
+        watch.threads.push(threads::spawn("kentros-events", move || reader.run(&events_stopped))?);
         Ok(watch)
+    }
+
+    /// Waits until the running containers are listed or the list has failed. Returns `false` at the
+    /// deadline.
+    pub(crate) fn wait_for_list(&self, deadline: Instant) -> bool {
+        self.first_list.recv_deadline(deadline) != Err(RecvTimeoutError::Timeout)
     }
 
     /// Publishes the list even if it has not changed, because the hub no longer has it.
@@ -81,7 +103,7 @@ pub(super) fn wake(lister: &Sender<()>) {
 
 impl Drop for InventoryWatch {
     fn drop(&mut self) {
-        self.stop_lister = None;
+        self.stop = None;
         self.client.shutdown();
         self.event_client.shutdown();
         for thread in self.threads.drain(..) {

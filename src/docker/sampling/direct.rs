@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::backoff::Backoff;
 use super::interval::SweepInterval;
 use super::readings::ContainerReadings;
 use super::sample::Sample;
+use crate::docker::engine::backoff::Backoff;
 use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient};
 use crate::docker::engine::error::EngineError;

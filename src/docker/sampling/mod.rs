@@ -1,6 +1,5 @@
 //! Samples of containers, in one of three modes: direct, stream or Podman.
 
-mod backoff;
 #[cfg(test)]
 mod case_tests;
 pub(crate) mod direct;

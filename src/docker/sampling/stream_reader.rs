@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 
-use super::backoff::Backoff;
 use super::latest_samples::LatestSamples;
 use super::sample::Sample;
+use crate::docker::engine::backoff::Backoff;
 use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient, parse};
 use crate::docker::engine::connection::{EngineConnection, StreamConnector};

@@ -102,16 +102,17 @@ const setText = (id, text) => write($(id).firstChild ?? $(id).appendChild(blank(
 /** Updates the top bar, and the message shown if there are no rows. */
 function paintStatus() {
   const { engine } = model;
-  const unreachable = engine?.state === 'unreachable';
+  const down = engine && engine.state !== 'connected';
   const name = engine?.engine || 'Engine';
+  const gone = `${name} ${engine?.state}`;
   const since = engine?.since ? `since ${timeOfDay(engine.since * 1000)}` : '';
   const stale = staleSince();
   const offline = connection.phase !== 'live';
   const demo = engine?.mode === 'demo';
   const hasContainers = model.containers.size > 0;
   const noRows = view.shown === 0;
-  const [text, mood] = connectionText(stale, unreachable);
-  const problem = !hasContainers ? '' : unreachable ? `${name} unreachable: ${engine.error || 'unknown error'}`
+  const [text, mood] = connectionText(stale, down);
+  const problem = !hasContainers ? '' : down ? `${gone}: ${engine.error || 'unknown error'}`
     : !model.snapshotAt && !offline ? 'Waiting for the first sample' : '';
   const late = stale && offline ? `stale since ${timeOfDay(stale)}` : '';
   const join = (...parts) => parts.filter(Boolean).join(', ');
@@ -119,28 +120,28 @@ function paintStatus() {
   for (const [id, content] of Object.entries({
     'link-text': text,
     late,
-    spoken: offline ? (connection.wasLive ? 'Connection lost, reconnecting' : '') : unreachable ? `${name} unreachable` : 'Connected',
-    engine: !engine ? '' : unreachable ? `${name} unreachable` : [engine.engine, engine.version].filter(Boolean).join(' '),
-    pace: engine && !unreachable ? join(!demo && engine.mode, `every ${significant(interval() / 1000, 3)} s`, since) : since,
+    spoken: offline ? (connection.wasLive ? 'Connection lost, reconnecting' : '') : down ? gone : 'Connected',
+    engine: !engine ? '' : down ? gone : [engine.engine, engine.version].filter(Boolean).join(' '),
+    pace: engine && !down ? join(!demo && engine.mode, `every ${significant(interval() / 1000, 3)} s`, since) : since,
     count: choices.q || choices.state || choices.project ? `${view.shown} of ${model.containers.size}` : '',
     trouble: problem,
     // The panel covers the top bar.
-    'detail-trouble': join(mood === 'alarm' && text, late, unreachable && problem),
+    'detail-trouble': join(mood === 'alarm' && text, late, down && problem),
   })) setText(id, content);
   for (const [id, hidden] of Object.entries({
     demo: !demo, trouble: !problem, summary: noRows || !model.totals.size || problem, tools: !hasContainers, table: noRows, empty: !noRows, unfilter: !hasContainers,
   })) $(id).hidden = hidden;
   writeAttribute($('link'), 'data-mood', mood);
   writeAttribute($('link'), 'title', connection.reason);
-  $('trouble').classList.toggle('alarm', unreachable);
-  document.body.classList.toggle('stale', Boolean(stale) || (hasContainers && (offline || unreachable)));
+  $('trouble').classList.toggle('alarm', down);
+  document.body.classList.toggle('stale', Boolean(stale) || (hasContainers && (offline || down)));
   const title = demo ? 'kentros (demo)' : 'kentros';
   if (document.title !== title) document.title = title;
 
   // While the page loads, show no message.
-  if (!noRows || (!unreachable && !model.listed && now() < 500)) return;
+  if (!noRows || (!down && !model.listed && now() < 500)) return;
   const [heading, details] = hasContainers ? ['No matching containers', `None of the ${model.containers.size} containers match the filters.`]
-    : unreachable ? [`${name} unreachable`, [engine.error, since].filter(Boolean).join('\n')]
+    : down ? [gone, [engine.error, since].filter(Boolean).join('\n')]
       : offline ? [connection.failures ? 'Cannot connect to the server' : 'Connecting…', connection.reason]
         : model.listed ? ['No containers', 'New containers appear here automatically.']
           : ['Waiting for the first sample', ''];
@@ -148,13 +149,13 @@ function paintStatus() {
   setText('empty-text', details);
 }
 
-function connectionText(stale, unreachable) {
+function connectionText(stale, down) {
   if (connection.phase === 'waiting') {
     return [`Reconnecting in ${Math.max(1, Math.ceil((connection.retryAt - now()) / 1000))} s`, 'alarm'];
   }
   if (connection.phase === 'connecting') return connection.wasLive ? ['Reconnecting…', 'alarm'] : ['Connecting…', 'wait'];
   if (stale) return [`Stale since ${timeOfDay(stale)}`, 'alarm'];
-  return unreachable ? ['Connected', 'wait'] : ['Live', 'good'];
+  return down ? ['Connected', 'wait'] : ['Live', 'good'];
 }
 
 /** The button in the table that the Tab key reaches; arrow keys move between the rows. */

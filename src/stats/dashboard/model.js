@@ -244,6 +244,6 @@ export const interval = () => model.engine?.interval_ms || 1000;
 export function staleSince() {
   const { engine, snapshotAt, snapshotTime } = model;
   // A page opened later still receives the last snapshot.
-  if (snapshotAt && engine?.state === 'unreachable') return Math.min(snapshotTime, engine.since * 1000 || snapshotTime);
+  if (snapshotAt && engine && engine.state !== 'connected') return Math.min(snapshotTime, engine.since * 1000 || snapshotTime);
   return now() - snapshotAt > Math.max(3000, 3 * interval()) ? snapshotTime : 0;
 }

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use kentros::DockerHost;
@@ -17,6 +17,8 @@ pub(crate) enum Breakage {
     CloseOnReuse,
     /// Sends only half of the first response to a request with `stream=false`.
     CutFirstSample,
+    /// Cuts event streams at each call of [`BreakingProxy::cut`].
+    CutEvents,
     /// Sends `100 Continue` and `103 Early Hints` before each response.
     Informational,
 }
@@ -27,6 +29,7 @@ pub(crate) struct BreakingProxy {
     path: PathBuf,
     /// The number of connections or responses broken so far.
     broken: Arc<AtomicUsize>,
+    event_streams: Arc<Mutex<Vec<UnixStream>>>,
 }
 
 impl BreakingProxy {
@@ -38,6 +41,8 @@ impl BreakingProxy {
         let listener = UnixListener::bind(&path).unwrap();
         let broken = Arc::new(AtomicUsize::new(0));
         let (engine, counter, own) = (engine.to_owned(), Arc::clone(&broken), path.clone());
+        let event_streams = Arc::<Mutex<Vec<UnixStream>>>::default();
+        let cuttable = Arc::clone(&event_streams);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, Ok(engine)) = (client.unwrap(), UnixStream::connect(&engine)) else {
@@ -46,14 +51,22 @@ impl BreakingProxy {
                 if !own.exists() {
                     return;
                 }
-                serve(client, engine, breakage, &counter);
+                serve(client, engine, breakage, &counter, &cuttable);
             }
         });
-        Self { path, broken }
+        Self { path, broken, event_streams }
     }
 
     pub(crate) fn host(&self) -> DockerHost {
         format!("unix://{}", self.path.display()).parse().unwrap()
+    }
+
+    /// Cuts the event streams.
+    pub(crate) fn cut(&self) {
+        for stream in self.event_streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+            self.broken.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     pub(crate) fn broken(&self) -> usize {
@@ -68,8 +81,14 @@ impl Drop for BreakingProxy {
 }
 
 /// Handles one connection on threads of its own, which end with the connection.
-fn serve(client: UnixStream, engine: UnixStream, breakage: Breakage, broken: &Arc<AtomicUsize>) {
-    let broken = Arc::clone(broken);
+fn serve(
+    client: UnixStream,
+    engine: UnixStream,
+    breakage: Breakage,
+    broken: &Arc<AtomicUsize>,
+    event_streams: &Arc<Mutex<Vec<UnixStream>>>,
+) {
+    let (broken, event_streams) = (Arc::clone(broken), Arc::clone(event_streams));
     thread::spawn(move || {
         // Requests have no body, so each read of the client is one request.
         let mut request = vec![0; 64 << 10];
@@ -91,6 +110,9 @@ fn serve(client: UnixStream, engine: UnixStream, breakage: Breakage, broken: &Ar
                     let length = (&engine).read(&mut response).unwrap();
                     let _ = (&client).write_all(&response[..length / 2]);
                     break;
+                }
+                Breakage::CutEvents if text.contains("/events") => {
+                    event_streams.lock().unwrap().push(client.try_clone().unwrap());
                 }
                 Breakage::Informational => {
                     let early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n";

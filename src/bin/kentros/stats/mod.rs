@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use kentros::{ContainerStats, Unavailable};
+use kentros::{ContainerStats, EngineState, Unavailable};
 use serde_json::json;
 
 use crate::stats_feed::{FeedTarget, StatsByContainer, StatsFeed, StatsUpdate};
@@ -29,6 +29,8 @@ pub(crate) struct StatsOptions {
 /// How long `--once` waits for the values that are still missing. A hub reports a container
 /// without a sample as unavailable after five seconds.
 const ONCE_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long `--once` waits for an engine that is connecting: a list may take 15 seconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long an engine error of a hub is tolerated. The status that a hub sends first may be old,
 /// and the hub retries at once.
 const ENGINE_ERROR_GRACE: Duration = Duration::from_secs(4);
@@ -40,8 +42,9 @@ const ENGINE_ERROR_GRACE: Duration = Duration::from_secs(4);
 pub(crate) fn run(options: &StatsOptions) -> Result<(), Box<dyn Error>> {
     let StatsOptions { target, interval, project, once, .. } = options;
     let mut feed = StatsFeed::open(target, project.as_deref(), *interval)?;
-    let once_deadline = once.then(|| Instant::now() + ONCE_TIMEOUT);
+    let mut once_deadline = once.then(|| Instant::now() + ONCE_TIMEOUT);
     let mut stats = LatestStats::default();
+    let mut was_connecting = false;
     let mut engine_error: Option<(Instant, String)> = None;
     loop {
         let deadline = engine_error.as_ref().map(|(until, _)| *until).or(once_deadline);
@@ -50,7 +53,8 @@ pub(crate) fn run(options: &StatsOptions) -> Result<(), Box<dyn Error>> {
                 (Some((_, error)), _) => Err(error.into()),
                 (None, Some(rows)) => options.print(&rows).map(drop),
                 (None, None) => {
-                    let seconds = ONCE_TIMEOUT.as_secs();
+                    let limit = if was_connecting { CONNECT_TIMEOUT } else { ONCE_TIMEOUT };
+                    let seconds = limit.as_secs();
                     Err(format!(
                         "{target} sent no stats within {seconds} s. Check the log of that server"
                     )
@@ -59,9 +63,15 @@ pub(crate) fn run(options: &StatsOptions) -> Result<(), Box<dyn Error>> {
             };
         };
         if let Some(status) = &update.engine_status {
-            engine_error = status.error.as_ref().map(|error| {
+            let error = status.error.as_ref().filter(|_| status.state == EngineState::Unreachable);
+            engine_error = error.map(|error| {
                 (Instant::now() + ENGINE_ERROR_GRACE, format!("{target} has no stats: {error}"))
             });
+            if was_connecting || status.state == EngineState::Connecting {
+                was_connecting = status.state == EngineState::Connecting;
+                let limit = if was_connecting { CONNECT_TIMEOUT } else { ONCE_TIMEOUT };
+                once_deadline = once.then(|| Instant::now() + limit);
+            }
         }
         let has_new_rows = update.container_stats.is_some();
         stats.apply(update);

@@ -118,9 +118,12 @@ impl TopState {
     pub(super) fn stale_reason(&self) -> Option<String> {
         let engine_error = || {
             let engine = self.engine.as_ref()?;
-            let error =
-                || engine.error.as_deref().unwrap_or("the engine is unreachable").to_owned();
-            (engine.state == EngineState::Unreachable).then(error)
+            let reason = match engine.state {
+                EngineState::Connected => return None,
+                EngineState::Connecting => "connecting to the engine",
+                _ => engine.error.as_deref().unwrap_or("the engine is unreachable"),
+            };
+            Some(reason.to_owned())
         };
         self.feed_error.clone().or_else(engine_error).or_else(|| self.overdue())
     }

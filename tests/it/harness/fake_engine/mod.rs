@@ -204,7 +204,7 @@ impl FakeEngine {
     /// Sends an event of a container.
     pub(crate) fn event(&self, id: &str, action: &str, attributes: &[(&str, &str)]) {
         self.change(|state| {
-            let now = OffsetDateTime::now_utc();
+            let now = OffsetDateTime::now_utc() + state.clock_ahead;
             let mut about = match state.containers.get(id) {
                 Some(container) => {
                     let mut about: BTreeMap<String, String> = container.fake.labels();
@@ -227,6 +227,16 @@ impl FakeEngine {
     /// Sends a line as an event.
     pub(crate) fn raw_event(&self, line: &str) {
         self.change(|state| state.events.push(line.to_owned()));
+    }
+
+    /// Closes the connections of all event streams.
+    pub(crate) fn cut_events(&self) {
+        self.change(|state| state.event_cuts += 1);
+    }
+
+    /// Sets the engine's clock ahead of this machine's.
+    pub(crate) fn set_clock_ahead(&self, ahead: time::Duration) {
+        self.change(|state| state.clock_ahead = ahead);
     }
 
     /// Makes a call fail: `list`, or `oneshot ID` for one container only.

@@ -8,6 +8,8 @@ use std::thread;
 use std::time::Instant;
 
 use rustix::net::{RecvFlags, recv};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 use super::state::{Shared, State, lock};
 use super::{Fault, GUARD, Kind};
@@ -111,7 +113,7 @@ impl Connection<'_> {
         match (call, id) {
             ("ping", _) => self.json(200, "OK"),
             ("version", _) => self.version(),
-            ("events", _) => self.events(),
+            ("events", _) => self.events(query),
             ("list", _) => self.list(query),
             ("inspect", Some(id)) => self.inspect(id),
             ("oneshot", Some(id)) => self.one_shot(id),
@@ -141,14 +143,16 @@ impl Connection<'_> {
     }
 
     pub(super) fn head(&self, status: u16, more: &str) -> io::Result<()> {
-        let (api, podman) = {
+        let (api, podman, now) = {
             let state = lock(self.shared);
-            (state.api, state.kind == Kind::Podman)
+            (state.api, state.kind == Kind::Podman, OffsetDateTime::now_utc() + state.clock_ahead)
         };
+        let date = now.format(&Rfc2822).unwrap().replace("+0000", "GMT");
         let server = if podman { "Libpod/4.3.1 (linux)" } else { "Docker/20.10.24 (linux)" };
         let libpod = if podman { "Libpod-Api-Version: 4.3.1\r\n" } else { "" };
         let head = format!(
-            "HTTP/1.1 {status} X\r\nApi-Version: {api}\r\nServer: {server}\r\n{libpod}{more}\r\n"
+            "HTTP/1.1 {status} X\r\nApi-Version: {api}\r\nDate: {date}\r\nServer: {server}\r\n\
+             {libpod}{more}\r\n"
         );
         let mut stream = &**self.stream;
         stream.write_all(head.as_bytes())

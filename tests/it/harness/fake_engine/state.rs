@@ -25,6 +25,10 @@ pub(super) struct State {
     /// All requests, without query, version and ids.
     pub(super) requests: BTreeSet<String>,
     pub(super) events: Vec<String>,
+    /// The number of times that the event streams were cut.
+    pub(super) event_cuts: u64,
+    /// How far the engine's clock is ahead of this machine's.
+    pub(super) clock_ahead: time::Duration,
     /// The number of passes that the collector has made.
     pub(super) pass: u64,
     /// The time between two passes.
@@ -53,6 +57,8 @@ impl State {
             calls: HashMap::new(),
             requests: BTreeSet::new(),
             events: Vec::new(),
+            event_cuts: 0,
+            clock_ahead: time::Duration::ZERO,
             pass: 0,
             period: PERIOD,
             latency: Duration::ZERO,

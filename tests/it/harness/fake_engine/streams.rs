@@ -114,6 +114,14 @@ pub(super) fn endless(mut stream: &UnixStream) -> io::Result<()> {
     }
 }
 
+/// Whether an event happened before the time `since` in the query. Events that are no JSON did.
+fn is_older(event: &str, query: &str) -> bool {
+    let since = query.split('&').find_map(|field| field.strip_prefix("since="));
+    let since: i64 = since.unwrap().parse().unwrap();
+    let event: Value = serde_json::from_str(event).unwrap_or_default();
+    event["time"].as_i64().is_none_or(|time| time < since)
+}
+
 impl Connection<'_> {
     /// Starts a stream of one container's samples, which the collector sends.
     pub(super) fn stream(&self, id: &str) -> io::Result<()> {
@@ -151,11 +159,21 @@ impl Connection<'_> {
         }
     }
 
-    pub(super) fn events(&self) -> io::Result<()> {
+    /// Streams events, from the time `since` in the query on, until the stream is cut.
+    pub(super) fn events(&self, query: &str) -> io::Result<()> {
         self.head(200, "Transfer-Encoding: chunked\r\n")?;
-        let mut sent = lock(self.shared).events.len();
+        let (mut sent, cuts) = {
+            let state = lock(self.shared);
+            let is_older = |event: &String| is_older(event, query);
+            (state.events.iter().take_while(|event| is_older(event)).count(), state.event_cuts)
+        };
         loop {
-            let state = self.wait(|state| state.events.len() > sent && !state.hung)?;
+            let state = self.wait(|state| {
+                state.event_cuts > cuts || state.events.len() > sent && !state.hung
+            })?;
+            if state.event_cuts > cuts {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             let lines: Vec<String> = state.events[sent..].to_vec();
             sent = state.events.len();
             drop(state);

@@ -4,34 +4,34 @@ use std::time::Duration;
 
 /// A delay that doubles at each failure, up to a limit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     delay: Duration,
 }
 
 impl Backoff {
-    pub(super) const fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, delay: first }
     }
 
     /// The current delay.
-    pub(super) fn delay(&self) -> Duration {
+    pub(crate) fn delay(&self) -> Duration {
         self.delay
     }
 
     /// The current delay as a multiple of the first one.
-    pub(super) fn factor(&self) -> f64 {
+    pub(crate) fn factor(&self) -> f64 {
         self.delay.div_duration_f64(self.first)
     }
 
     /// Doubles the delay.
-    pub(super) fn increase(&mut self) {
+    pub(crate) fn increase(&mut self) {
         self.delay = (self.delay * 2).min(self.longest);
     }
 
     /// Goes back to the first delay.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.delay = self.first;
     }
 }
