@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kentros::{DockerSource, Interest, Mode, StatsSource};
 
 use crate::harness::GUARD;
-use crate::harness::docker::{Reading, is_quarter, serve_engine};
+use crate::harness::docker::{Reading, is_quarter, serve_engine, source_in};
 use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
 
 /// The most containers that kentros lists, as documented.
@@ -43,22 +43,6 @@ fn until_all(engine: &FakeEngine, source: &mut DockerSource, running: usize) {
     let sums = collect(source).project_stats;
     assert_eq!(listed, running);
     assert_eq!(sums.values().map(|sums| sums.running as usize).sum::<usize>(), running);
-}
-
-/// A source that has detected this mode. On a busy machine a direct engine may be slow enough to be
-/// taken for one that streams.
-fn source_in(mode: Mode, engine: &FakeEngine) -> DockerSource {
-    let start = Instant::now();
-    loop {
-        let mut source = DockerSource::new(engine.host());
-        while source.engine_info().mode.is_none() {
-            collect(&mut source);
-        }
-        if source.engine_info().mode == Some(mode) {
-            return source;
-        }
-        assert!(start.elapsed() < GUARD, "mode {mode:?} not detected");
-    }
 }
 
 fn sample_thousand(kind: Kind, mode: Mode) {

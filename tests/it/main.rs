@@ -23,6 +23,7 @@ mod demo;
 mod docker_connections;
 mod docker_events;
 mod docker_faults;
+mod docker_limits;
 mod docker_real;
 mod docker_scale;
 mod docker_source;

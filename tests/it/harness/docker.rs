@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kentros::{ContainerStats, DockerHost, DockerSource, Interest, ProjectTotals, StatsSource};
+use kentros::{
+    ContainerStats, DockerHost, DockerSource, Interest, Mode, ProjectTotals, StatsSource,
+};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -71,6 +73,22 @@ pub(crate) fn until_cpu(engine: &FakeEngine, source: &mut DockerSource, ids: &[&
         r.as_ref().is_ok_and(|r| ids.iter().all(|id| r.cpu(id).is_some()))
     };
     until(engine, source, "the CPU usage of each container", all).unwrap()
+}
+
+/// A source that has detected this mode. On a busy machine a direct engine may be slow enough to be
+/// taken for one that streams.
+pub(crate) fn source_in(mode: Mode, engine: &FakeEngine) -> DockerSource {
+    let start = Instant::now();
+    loop {
+        let mut source = DockerSource::new(engine.host());
+        while source.engine_info().mode.is_none() {
+            read(&mut source).unwrap();
+        }
+        if source.engine_info().mode == Some(mode) {
+            return source;
+        }
+        assert!(start.elapsed() < GUARD, "mode {mode:?} not detected");
+    }
 }
 
 /// Whether this is the CPU usage of a container that uses a quarter of a core.

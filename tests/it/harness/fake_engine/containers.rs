@@ -19,6 +19,8 @@ pub(crate) struct FakeContainer {
     /// The CPU cores that it uses.
     pub(crate) cores: f64,
     pub(crate) network_mode: String,
+    /// The size of a sample in bytes, with as many block devices as that takes.
+    pub(crate) sample_size: Option<usize>,
 }
 
 impl FakeContainer {
@@ -29,6 +31,7 @@ impl FakeContainer {
             state: "running".to_owned(),
             cores: 0.25,
             network_mode: "default".to_owned(),
+            sample_size: None,
         }
     }
 
@@ -138,9 +141,25 @@ pub(super) fn sample(id: &str, container: &Container, named: bool) -> String {
     let now = OffsetDateTime::now_utc();
     let (cpu, read) = (cpu_time(container, now).into(), now.format(&Rfc3339).unwrap().into());
     let [with_name, nameless] = &SAMPLES[usize::from(fake.network_mode == "host")];
-    if named {
+    let sample = if named {
         with_name.with(&[cpu, host.into(), id.into(), format!("/{}", fake.name).into(), read])
     } else {
         nameless.with(&[cpu, host.into(), read])
+    };
+    match fake.sample_size {
+        Some(size) => grow(&sample, size),
+        None => sample,
     }
+}
+
+/// Fills a sample up to this size with counters of block devices. The last one has read 7 bytes, the
+/// others nothing. They are long because a test build parses many short ones slowly.
+fn grow(sample: &str, size: usize) -> String {
+    const BEGIN: &str = "\"io_service_bytes_recursive\":[";
+    const LAST: &str = r#"{"major":8,"minor":0,"op":"Read","value":7}"#;
+    let empty = format!(r#"{{"major":8,"minor":0,"op":"Read","value":0{:1000}}},"#, "");
+    let at = sample.find(BEGIN).unwrap() + BEGIN.len();
+    let missing = size - sample.len() - LAST.len();
+    let (empty, spaces) = (empty.repeat(missing / empty.len()), missing % empty.len());
+    [&sample[..at], &empty, LAST, &" ".repeat(spaces), &sample[at..]].concat()
 }
