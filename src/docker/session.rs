@@ -20,6 +20,7 @@ use super::sampling::direct::DirectSampler;
 use super::sampling::podman::PodmanSampler;
 use super::sampling::probe::{ProbeOutcome, ReadMode, probe};
 use super::sampling::readings::ContainerReadings;
+use super::sampling::sample::SampleDialect;
 use super::sampling::streams::StreamSampler;
 use crate::stats::payload::Mode;
 use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError};
@@ -40,6 +41,7 @@ const PROBES: usize = 3;
 #[derive(Debug)]
 pub(super) struct EngineSession {
     client: EngineClient,
+    is_podman: bool,
     inventory: SharedInventory,
     readings: ContainerReadings,
     sampler: Sampler,
@@ -85,6 +87,7 @@ impl EngineSession {
         let watch = InventoryWatch::start(&client, filter, &inventory, history, hub)?;
         let mut session = Self {
             client,
+            is_podman,
             inventory,
             readings: ContainerReadings::default(),
             sampler: Sampler::Unknown,
@@ -185,6 +188,10 @@ impl EngineSession {
             deadline = start + READING_LIMIT;
         }
         match &self.sampler {
+            Sampler::Podman(podman) if podman.is_refused() => {
+                // Podman answers a call for one sample at once.
+                self.start_sampler(ReadMode::Direct)?;
+            }
             Sampler::Podman(podman) if podman.has_ended() => {
                 self.sampler = Sampler::Podman(self.start_podman()?);
             }
@@ -203,9 +210,16 @@ impl EngineSession {
     }
 
     fn start_podman(&self) -> io::Result<PodmanSampler> {
+        let swapped = self.dialect() == SampleDialect::Podman { swapped: true };
+        PodmanSampler::start(&self.client, swapped)
+    }
+
+    fn dialect(&self) -> SampleDialect {
+        if !self.is_podman {
+            return SampleDialect::Docker;
+        }
         let version = self.info.version.as_deref().and_then(parse_version);
-        let is_swapped = version.is_some_and(|version| version < UNSWAPPED_PODMAN);
-        PodmanSampler::start(&self.client, is_swapped)
+        SampleDialect::Podman { swapped: version.is_some_and(|v| v < UNSWAPPED_PODMAN) }
     }
 
     /// Probes one container after the other, because a container may be gone, have no sample, or
@@ -231,7 +245,11 @@ impl EngineSession {
     fn start_sampler(&mut self, mode: ReadMode) -> Result<(), SourceError> {
         (self.sampler, self.info.mode) = match mode {
             ReadMode::Direct => (
-                Sampler::Direct(DirectSampler::start(&self.client, Instant::now())?),
+                Sampler::Direct(DirectSampler::start(
+                    &self.client,
+                    self.dialect(),
+                    Instant::now(),
+                )?),
                 Some(Mode::Direct),
             ),
             ReadMode::Stream => {

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::harness::docker::{Reading, is_quarter, read, until, until_cpu};
 use crate::harness::fake_engine::{FakeContainer, FakeEngine, Fault, Kind};
-use crate::harness::unused_addr;
+use crate::harness::{Warnings, in_own_process, unused_addr};
 
 const KINDS: [Kind; 3] = [Kind::Direct, Kind::Stream, Kind::Podman];
 
@@ -283,6 +283,42 @@ fn podman_is_detected_by_its_ping_if_the_version_call_hangs() {
     let mut source = DockerSource::new(engine.host());
     assert!(is_quarter(until_cpu(&engine, &mut source, &[&id]).cpu(&id)));
     assert_eq!(source.engine_info().version.as_deref(), Some("4.3.1"));
+}
+
+#[test]
+fn podmans_stats_that_a_proxy_does_not_serve_are_replaced_by_calls_for_each_container() {
+    let name = "docker_faults::podmans_stats_that_a_proxy_does_not_serve_are_replaced_by_calls_for_each_container";
+    if !in_own_process(name, &[]) {
+        return;
+    }
+    let warnings = Warnings::of_this_process();
+    let engine = FakeEngine::start(Kind::Podman);
+    let id = engine.add(FakeContainer::new("web", "shop"));
+    for status in [401, 403, 404, 405, 501] {
+        engine.fault("podman", Fault::Status(status));
+        let mut source = DockerSource::new(engine.host());
+        let reading = until_cpu(&engine, &mut source, &[&id]);
+        assert!(is_quarter(reading.cpu(&id)), "{status}");
+        // The fake engine is Podman 4.3, which swaps what it received and sent.
+        let row = reading.row(&id);
+        assert_eq!((row.network_rx, row.network_tx), (Some(0), Some(952)), "{status}");
+        assert_eq!(source.engine_info().mode, Some(Mode::Direct), "{status}");
+        let lines = std::mem::take(&mut *warnings.lines());
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in ["/libpod/containers/stats", &status.to_string(), "Allow"] {
+            assert!(lines[0].contains(part), "{lines:?}");
+        }
+    }
+    // Other errors do not last.
+    engine.fault("podman", Fault::Status(500));
+    let mut source = DockerSource::new(engine.host());
+    let calls = engine.calls("podman");
+    let repeated = |_: &Result<Reading, String>| engine.calls("podman") > calls + 2;
+    until(&engine, &mut source, "more calls", repeated).unwrap();
+    engine.heal("podman");
+    until_cpu(&engine, &mut source, &[&id]);
+    assert_eq!(source.engine_info().mode, Some(Mode::Podman));
+    assert_eq!(*warnings.lines(), Vec::<String>::new());
 }
 
 #[test]

@@ -34,6 +34,11 @@ impl EngineError {
         matches!(self, Self::Status(401 | 403 | 405, _))
     }
 
+    /// The engine or a proxy does not serve this call.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        self.is_denied() || matches!(self, Self::Status(404 | 501, _))
+    }
+
     /// The engine responded, so it is reachable.
     pub(crate) fn is_response(&self) -> bool {
         matches!(self, Self::Status(..) | Self::InvalidResponse(_))

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::interval::SweepInterval;
 use super::readings::ContainerReadings;
-use super::sample::Sample;
+use super::sample::{Sample, SampleDialect};
 use crate::docker::engine::backoff::Backoff;
 use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient};
@@ -62,7 +62,11 @@ struct SampleResult {
 
 impl DirectSampler {
     /// Starts the workers.
-    pub(crate) fn start(client: &EngineClient, now: Instant) -> io::Result<Self> {
+    pub(crate) fn start(
+        client: &EngineClient,
+        dialect: SampleDialect,
+        now: Instant,
+    ) -> io::Result<Self> {
         let (calls, received_calls) = unbounded::<String>();
         let (results, received_results) = unbounded();
         let mut sampler = Self {
@@ -80,7 +84,7 @@ impl DirectSampler {
         for n in 1..=WORKERS {
             let (client, calls, results) =
                 (client.clone(), received_calls.clone(), results.clone());
-            let worker = move || make_calls(&client, &calls, &results);
+            let worker = move || make_calls(&client, dialect, &calls, &results);
             sampler.threads.push(threads::spawn(format!("kentros-call-{n}"), worker)?);
         }
         Ok(sampler)
@@ -209,11 +213,16 @@ impl Drop for DirectSampler {
 }
 
 /// Makes calls until the sender of `calls` is dropped.
-fn make_calls(client: &EngineClient, calls: &Receiver<String>, results: &Sender<SampleResult>) {
+fn make_calls(
+    client: &EngineClient,
+    dialect: SampleDialect,
+    calls: &Receiver<String>,
+    results: &Sender<SampleResult>,
+) {
     for id in calls {
         let sample: Result<Sample, _> =
             client.get(EngineCall::OneShot(&id), Instant::now() + CALL_LIMIT);
-        let sample = sample.map(|sample| sample.reading());
+        let sample = sample.map(|sample| sample.reading_in(dialect));
         if results.send(SampleResult { id, at: Instant::now(), sample }).is_err() {
             return;
         }

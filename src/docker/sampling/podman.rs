@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ pub(crate) struct PodmanSampler {
     client: EngineClient,
     thread: Option<JoinHandle<()>>,
     samples: Arc<LatestSamples>,
+    is_refused: Arc<AtomicBool>,
     /// The ids of the containers with a slot in `samples`.
     containers: HashSet<String>,
 }
@@ -30,14 +32,27 @@ impl PodmanSampler {
     pub(crate) fn start(client: &EngineClient, swapped: bool) -> io::Result<Self> {
         let client = client.with_own_connections();
         let samples = Arc::new(LatestSamples::default());
+        let is_refused = Arc::new(AtomicBool::new(false));
         let (stream_client, shared) = (client.clone(), Arc::clone(&samples));
+        let refused = Arc::clone(&is_refused);
         let thread = threads::spawn("kentros-podman", move || {
-            if let Err(error) = read(&stream_client, &shared, swapped) {
-                log::debug!("Podman's stats stream: {error}");
+            match read(&stream_client, &shared, swapped) {
+                Err(error) if error.is_unsupported() => {
+                    warn_refused(&error);
+                    refused.store(true, Ordering::Release);
+                }
+                Err(error) => log::debug!("Podman's stats stream: {error}"),
+                Ok(()) => {}
             }
             shared.close();
         })?;
-        Ok(Self { client, thread: Some(thread), samples, containers: HashSet::new() })
+        let containers = HashSet::new();
+        Ok(Self { client, thread: Some(thread), samples, is_refused, containers })
+    }
+
+    /// Whether the call is refused, so that another sampler must be used.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Acquire)
     }
 
     /// Whether the stream has ended.
@@ -81,6 +96,19 @@ impl Drop for PodmanSampler {
             let _ = thread.join();
         }
     }
+}
+
+fn warn_refused(error: &EngineError) {
+    let path = EngineCall::PodmanStats.path("");
+    let path = path.split('?').next().unwrap_or_default();
+    let status = match error {
+        EngineError::Status(status, message) => format!("status {status}: {message}"),
+        error => error.to_string(),
+    };
+    log::warn!(
+        "GET {path} is refused ({status}); calling Podman for each container instead, which costs it \
+         more. Allow this path in the socket proxy"
+    );
 }
 
 fn read(client: &EngineClient, samples: &LatestSamples, swapped: bool) -> Result<(), EngineError> {

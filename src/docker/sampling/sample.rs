@@ -33,6 +33,16 @@ pub(crate) struct Sample {
     pids_stats: PidsStats,
 }
 
+/// Which engine a [`Sample`] is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SampleDialect {
+    Docker,
+    /// `swapped`: this version swaps bytes received and sent.
+    Podman {
+        swapped: bool,
+    },
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct CpuStats {
@@ -110,6 +120,19 @@ impl Sample {
         let at = parse_timestamp(&self.read)?;
         // Set on Windows only.
         Some(if self.num_procs > 0 { self.windows(at) } else { self.linux(at) })
+    }
+
+    /// The reading of a sample from this engine.
+    pub(crate) fn reading_in(&self, dialect: SampleDialect) -> Option<Reading> {
+        let mut reading = self.reading()?;
+        if let SampleDialect::Podman { swapped } = dialect {
+            // Podman's `system_cpu_usage` counts busy time only.
+            reading.host_clock = None;
+            if swapped {
+                reading.network = reading.network.map(|(rx, tx)| (tx, rx));
+            }
+        }
+        Some(reading)
     }
 
     fn linux(&self, at: OffsetDateTime) -> Reading {

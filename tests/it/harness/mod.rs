@@ -19,6 +19,7 @@ pub(crate) mod raw;
 pub(crate) mod real_engine;
 mod served;
 pub(crate) mod shutdown;
+pub(crate) mod strict_proxy;
 mod ws;
 
 pub(crate) use messages::{keys, numbered, one_each, row, snapshot};

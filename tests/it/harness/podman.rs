@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
+use kentros::DockerHost;
 
 use super::real_engine::{bytes, pack, unique};
 use super::{GUARD, pause, report_skipped, until};
@@ -50,6 +51,10 @@ impl Podman {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.root.join("podman.sock")
+    }
+
+    pub(crate) fn host(&self) -> DockerHost {
+        format!("unix://{}", self.socket().display()).parse().unwrap()
     }
 
     fn command(&self) -> Command {

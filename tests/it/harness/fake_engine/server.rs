@@ -49,7 +49,7 @@ fn serve(stream: &Arc<UnixStream>, shared: &Shared, run: u64) -> io::Result<()> 
             return Ok(());
         }
         let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        lock(shared).requests.insert(crate::proxy::judge(&line).0);
+        lock(shared).requests.insert(crate::harness::strict_proxy::judge(&line).0);
         assert!(line.starts_with("GET "), "not a GET: {line}");
         while line != "\r\n" {
             line.clear();
