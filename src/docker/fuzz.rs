@@ -8,9 +8,8 @@ use serde::de::IgnoredAny;
 
 use crate::docker::engine::call::is_plain_id;
 use crate::docker::engine::client::parse;
-use crate::docker::engine::json::{
-    ContainerInspect, ContainerList, ContainerSummary, EngineEvent, EngineVersion,
-};
+use crate::docker::engine::json::{ContainerInspect, ContainerSummary, EngineEvent, EngineVersion};
+use crate::docker::engine::list::ContainerList;
 use crate::docker::engine::stream_response::StreamResponse;
 use crate::docker::inventory::{Inventory, Target};
 use crate::docker::sampling::readings::ContainerReadings;

@@ -5,7 +5,8 @@
 use serde_json::Value;
 
 use super::engine::client::parse;
-use super::engine::json::{ContainerInspect, ContainerList, EngineEvent, EngineVersion};
+use super::engine::json::{ContainerInspect, EngineEvent, EngineVersion};
+use super::engine::list::ContainerList;
 use super::sampling::sample::{PodmanFrame, Sample};
 use crate::stats::reading::Reading;
 

@@ -3,9 +3,12 @@
 use kentros::{Mode, Unavailable};
 use time::OffsetDateTime;
 
-use crate::harness::docker::{Reading, is_quarter, source_in, until, until_cpu};
+use crate::harness::docker::{Reading, is_quarter, serve_engine, source_in, until, until_cpu};
 use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
+use crate::harness::{in_own_process, memory, peak_memory, reset_peak_memory};
 
+/// The length of a hostile list. kentros accepts 64 MiB, which a test build parses too slowly.
+const LIST: usize = 8 << 20;
 /// The largest sample that kentros accepts.
 const MAX_SAMPLE: usize = 4 << 20;
 
@@ -42,5 +45,40 @@ fn a_sample_of_up_to_4_mib_is_read_and_a_larger_one_costs_only_that_container() 
             assert!(sums.running == 3 && sums.sampled < 3, "{mode:?}: {sums:?}");
             since = OffsetDateTime::now_utc();
         }
+    }
+}
+
+/// Lists with many elements, or with an element of many or long parts. Everything that kentros keeps
+/// of them is bounded; the response itself is in memory while it is parsed.
+#[test]
+fn a_hostile_list_takes_little_memory() {
+    if !in_own_process("docker_limits::a_hostile_list_takes_little_memory", &[]) {
+        return;
+    }
+    let containers = |fields: &str| -> String {
+        (0..1_000).map(|n| format!(r#"{{"Id":"{n:040x}"{fields}}},"#)).collect()
+    };
+    let ports = |port: &str| -> String {
+        format!(r#"{{"Id":"a","State":"running","Ports":[{}{{}}]}},"#, port.repeat(2 << 20))
+    };
+    let name = format!(r#"{{"Id":"a","State":"running","Names":["{}"]}},"#, "x".repeat(4 << 20));
+    for (what, elements) in [
+        ("nothing", "{},".repeat(1_000)),
+        ("running", containers(r#","State":"running""#)),
+        ("stopped", containers("")),
+        ("ports", ports("{},")),
+        ("name", name),
+    ] {
+        let engine = FakeEngine::start(Kind::Direct);
+        engine.set_list(&elements, LIST / elements.len());
+        drop(elements);
+        let before = memory();
+        reset_peak_memory();
+        let served = serve_engine(engine.host());
+        served.client().find("project_list");
+        let used = peak_memory().saturating_sub(before);
+        println!("MEMORY {what}: {} MiB", used >> 20);
+        // Two threads list containers, and a growing response is copied.
+        assert!(used < 8 * LIST, "{what}: {} MiB", used >> 20);
     }
 }

@@ -111,9 +111,13 @@ fn is_version(part: &str) -> bool {
     part.strip_prefix('v').is_some_and(|numbers| numbers.split('.').all(number))
 }
 
-/// Whether an id needs no escaping in a path. The engine's ids are 64 hexadecimal digits.
+/// The longest id, in bytes.
+const MAX_ID: usize = 128;
+
+/// Whether an id is short and needs no escaping in a path. The engine's ids are 64 hexadecimal
+/// digits.
 pub(crate) fn is_plain_id(id: &str) -> bool {
-    !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric())
+    (1..=MAX_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 fn json_list(words: &[impl AsRef<str>]) -> String {
@@ -211,6 +215,7 @@ mod tests {
     #[test]
     fn only_plain_ids_go_into_a_path() {
         assert!(is_plain_id("411346df7b94"));
+        assert!(is_plain_id(&"a".repeat(MAX_ID)) && !is_plain_id(&"a".repeat(MAX_ID + 1)));
         for id in ["", "../version", "a/b", "a?b", "a b", "é"] {
             assert!(!is_plain_id(id), "{id}");
         }

@@ -5,19 +5,21 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::call::is_plain_id;
-use super::lenient::{self, or_default};
+use super::lenient::{self, cut, optional_text, or_default, text};
+
+/// The most names and ports of a container. The others are left out.
+const MAX_ELEMENTS: usize = 1_024;
 
 /// The response of `/version`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct EngineVersion {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     pub(crate) version: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     pub(crate) api_version: String,
     /// The lowest API version the engine supports.
-    #[serde(rename = "MinAPIVersion", deserialize_with = "or_default")]
+    #[serde(rename = "MinAPIVersion", deserialize_with = "text")]
     pub(crate) min_api_version: String,
 }
 
@@ -25,22 +27,22 @@ pub(crate) struct EngineVersion {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct ContainerSummary {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     pub(crate) id: String,
-    #[serde(deserialize_with = "lenient::elements")]
+    #[serde(deserialize_with = "lenient::elements::<_, _, MAX_ELEMENTS>")]
     pub(crate) names: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     pub(crate) image: String,
     /// Unix seconds.
     #[serde(deserialize_with = "or_default")]
     pub(crate) created: Option<i64>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     pub(crate) state: String,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     pub(crate) status: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) labels: ContainerLabels,
-    #[serde(deserialize_with = "lenient::elements")]
+    #[serde(deserialize_with = "lenient::elements::<_, _, MAX_ELEMENTS>")]
     pub(crate) ports: Vec<ContainerPort>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) host_config: SummaryHostConfig,
@@ -52,7 +54,14 @@ impl ContainerSummary {
     pub(crate) fn name(&self) -> String {
         let names = self.names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
         let name = names.filter(|name| !name.is_empty()).find(|name| !name.contains('/'));
-        name.map_or_else(|| short_id(&self.id).to_owned(), str::to_owned)
+        cut(name.map_or_else(|| short_id(&self.id).to_owned(), str::to_owned))
+    }
+
+    /// The health in a status such as `Up 4 seconds (healthy)`.
+    pub(crate) fn health(&self) -> Option<&'static str> {
+        [("(healthy)", "healthy"), ("(unhealthy)", "unhealthy"), ("(health: starting)", "starting")]
+            .into_iter()
+            .find_map(|(end, health)| self.status.ends_with(end).then_some(health))
     }
 }
 
@@ -61,39 +70,21 @@ pub(crate) fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// The response of `/containers/json`.
-#[derive(Debug, Default)]
-pub(crate) struct ContainerList {
-    pub(crate) containers: Vec<ContainerSummary>,
-    /// The number of elements without a usable id.
-    pub(crate) skipped: usize,
-}
-
-impl<'de> Deserialize<'de> for ContainerList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (mut containers, mut skipped) = lenient::array::<D, ContainerSummary>(deserializer)?;
-        let all = containers.len();
-        containers.retain(|container| is_plain_id(&container.id));
-        skipped += all - containers.len();
-        Ok(Self { containers, skipped })
-    }
-}
-
 /// The labels that name a container's project and service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerLabels {
-    #[serde(rename = "com.docker.compose.project", deserialize_with = "or_default")]
+    #[serde(rename = "com.docker.compose.project", deserialize_with = "optional_text")]
     compose_project: Option<String>,
-    #[serde(rename = "com.docker.compose.service", deserialize_with = "or_default")]
+    #[serde(rename = "com.docker.compose.service", deserialize_with = "optional_text")]
     compose_service: Option<String>,
-    #[serde(rename = "io.podman.compose.project", deserialize_with = "or_default")]
+    #[serde(rename = "io.podman.compose.project", deserialize_with = "optional_text")]
     podman_project: Option<String>,
-    #[serde(rename = "io.podman.compose.service", deserialize_with = "or_default")]
+    #[serde(rename = "io.podman.compose.service", deserialize_with = "optional_text")]
     podman_service: Option<String>,
-    #[serde(rename = "com.docker.stack.namespace", deserialize_with = "or_default")]
+    #[serde(rename = "com.docker.stack.namespace", deserialize_with = "optional_text")]
     stack: Option<String>,
-    #[serde(rename = "com.docker.swarm.service.name", deserialize_with = "or_default")]
+    #[serde(rename = "com.docker.swarm.service.name", deserialize_with = "optional_text")]
     swarm_service: Option<String>,
 }
 
@@ -119,13 +110,13 @@ impl ContainerLabels {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ContainerPort {
-    #[serde(rename = "IP", default, deserialize_with = "or_default")]
+    #[serde(rename = "IP", default, deserialize_with = "optional_text")]
     ip: Option<String>,
     #[serde(rename = "PrivatePort")]
     private: u16,
     #[serde(rename = "PublicPort")]
     public: Option<u16>,
-    #[serde(rename = "Type", deserialize_with = "or_default")]
+    #[serde(rename = "Type", deserialize_with = "text")]
     protocol: String,
 }
 
@@ -148,7 +139,7 @@ impl std::fmt::Display for ContainerPort {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct SummaryHostConfig {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "optional_text")]
     pub(crate) network_mode: Option<String>,
 }
 
@@ -166,7 +157,7 @@ pub(crate) struct ContainerInspect {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct InspectState {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     pub(crate) started_at: String,
     #[serde(deserialize_with = "or_default")]
     health: InspectHealth,
@@ -175,7 +166,7 @@ pub(crate) struct InspectState {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct InspectHealth {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     status: String,
 }
 
@@ -191,7 +182,7 @@ impl InspectState {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct InspectHostConfig {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "optional_text")]
     pub(crate) network_mode: Option<String>,
     #[serde(deserialize_with = "or_default")]
     nano_cpus: i64,
@@ -239,14 +230,14 @@ fn cpuset_size(cpus: &str) -> Option<u32> {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct EngineEvent {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "text")]
     pub(crate) action: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) actor: EventActor,
     #[serde(rename = "timeNano", deserialize_with = "or_default")]
     pub(crate) time_nano: i64,
     /// Set by Podman, whose action has no detail.
-    #[serde(rename = "HealthStatus", deserialize_with = "or_default")]
+    #[serde(rename = "HealthStatus", deserialize_with = "text")]
     pub(crate) health_status: String,
 }
 
@@ -267,7 +258,7 @@ impl EngineEvent {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct EventActor {
-    #[serde(rename = "ID", deserialize_with = "or_default")]
+    #[serde(rename = "ID", deserialize_with = "text")]
     pub(crate) id: String,
     #[serde(rename = "Attributes", deserialize_with = "or_default")]
     pub(crate) attributes: EventAttributes,
@@ -288,11 +279,11 @@ impl<'de> Deserialize<'de> for EventAttributes {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Named {
-            #[serde(deserialize_with = "or_default")]
+            #[serde(deserialize_with = "text")]
             name: String,
-            #[serde(deserialize_with = "or_default")]
+            #[serde(deserialize_with = "text")]
             image: String,
-            #[serde(rename = "exitCode", deserialize_with = "or_default")]
+            #[serde(rename = "exitCode", deserialize_with = "optional_text")]
             exit_code: Option<String>,
         }
         let raw = <&RawValue>::deserialize(deserializer)?;
@@ -344,25 +335,6 @@ mod tests {
             let parsed: InspectHostConfig = serde_json::from_str(settings).unwrap();
             assert_eq!(parsed.cpu_limit(), limit, "{settings}");
         }
-    }
-
-    #[test]
-    fn an_element_without_a_usable_id_is_skipped() {
-        let list: ContainerList = serde_json::from_str(
-            r#"[{"Id":"a","Created":"soon","Ports":[{"PrivatePort":null},{"PrivatePort":70000},
-                {"PrivatePort":80,"PublicPort":null,"Type":7}],"Labels":{
-                "com.docker.compose.project":7,"com.docker.compose.service":"web"}},
-                {"Id":null},{"Id":"../version"},null,7,{"Names":["/b"]},{"Id":"c","HostConfig":[]}]"#,
-        )
-        .unwrap();
-        assert_eq!(list.skipped, 5);
-        let ids: Vec<&str> = list.containers.iter().map(|c| c.id.as_str()).collect();
-        assert_eq!(ids, ["a", "c"]);
-        let a = list.containers.first().unwrap();
-        assert_eq!((a.created, a.labels.project(), a.labels.service()), (None, None, Some("web")));
-        let ports: Vec<String> = a.ports.iter().map(ToString::to_string).collect();
-        assert_eq!(ports, ["80/tcp"]);
-        assert!(serde_json::from_str::<ContainerList>("{}").is_err(), "not a list");
     }
 
     #[test]

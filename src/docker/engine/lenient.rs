@@ -3,8 +3,10 @@
 //! Engines, their versions and proxies send values of unexpected types. A strict parser would then
 //! reject a whole list or sample.
 
+use std::fmt;
+
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error};
+use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Deserializes a value, or the default if its type or range is wrong. Any valid JSON is accepted,
@@ -71,33 +73,80 @@ fn parse_count(number: &str) -> Option<u64> {
     is_whole.then_some(float as u64)
 }
 
-/// Deserializes the elements of an array that can be read. Anything else is an empty list.
-pub(crate) fn elements<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+/// The longest text of a container, in bytes: far more than names, images and states have. The rest
+/// is cut off, because every client receives it.
+const MAX_TEXT: usize = 1_024;
+
+/// Deserializes a string as [`or_default`] does, and cuts it.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    or_default(deserializer).map(cut)
+}
+
+/// Deserializes an optional string as [`or_default`] does, and cuts it.
+pub(crate) fn optional_text<'de, D>(deserializer: D) -> Result<Option<String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let text: Option<String> = or_default(deserializer)?;
+    Ok(text.map(cut))
+}
+
+/// The first [`MAX_TEXT`] bytes, down to a whole character.
+pub(crate) fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
+        text.shrink_to_fit();
+    }
+    text
+}
+
+/// Deserializes the first `MAX` elements of an array that can be read. Anything else is an empty
+/// list.
+pub(crate) fn elements<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
     let raw = <&RawValue>::deserialize(deserializer)?;
-    let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
-    Ok(elements.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect())
+    let mut elements = Vec::new();
+    // Fails only if it is not an array.
+    let _ = for_each_element(&mut serde_json::Deserializer::from_str(raw.get()), |element| {
+        if elements.len() < MAX {
+            elements.extend(serde_json::from_str(element).ok());
+        }
+    });
+    Ok(elements)
 }
 
-/// Deserializes an array whose elements may be invalid. Returns the others, and the number of invalid
-/// ones.
+/// Calls `each` with the text of each element of an array. Nothing is stored: three bytes suffice for
+/// an element that takes hundreds of bytes of memory.
 ///
 /// # Errors
 /// If the value is not an array.
-pub(crate) fn array<'de, D, T>(deserializer: D) -> Result<(Vec<T>, usize), D::Error>
+pub(crate) fn for_each_element<'de, D, F>(deserializer: D, each: F) -> Result<(), D::Error>
 where
     D: Deserializer<'de>,
-    T: DeserializeOwned,
+    F: FnMut(&'de str),
 {
-    let raw: Vec<&RawValue> = Vec::deserialize(deserializer).map_err(D::Error::custom)?;
-    let all = raw.len();
-    let elements: Vec<T> =
-        raw.into_iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect();
-    let invalid = all - elements.len();
-    Ok((elements, invalid))
+    deserializer.deserialize_seq(ElementVisitor(each))
+}
+
+struct ElementVisitor<F>(F);
+
+impl<'de, F: FnMut(&'de str)> Visitor<'de> for ElementVisitor<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            (self.0)(element.get());
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -124,5 +173,26 @@ mod tests {
         }
         assert_eq!(serde_json::from_str::<Field<Count>>("null").unwrap(), Field::Missing);
         assert_eq!(serde_json::from_str::<Field<Count>>("{}").unwrap(), Field::Invalid);
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        assert_eq!(cut("web".to_owned()), "web");
+        for (character, bytes) in [("x", 1_024), ("é", 1_024), ("€", 1_023)] {
+            assert_eq!(cut(character.repeat(MAX_TEXT)).len(), bytes);
+            assert_eq!(cut(character.repeat(MAX_TEXT)).replace(character, ""), "");
+        }
+    }
+
+    #[test]
+    fn only_the_first_elements_are_kept() {
+        let first = |json| {
+            let mut json = serde_json::Deserializer::from_str(json);
+            elements::<_, u8, 2>(&mut json).unwrap()
+        };
+        assert_eq!(first("[null,1,{},2,3]"), [1, 2]);
+        for json in ["[]", "{}", "null", "7"] {
+            assert!(first(json).is_empty(), "{json}");
+        }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod host;
 pub(crate) mod json;
 pub(crate) mod lenient;
 pub(crate) mod lines;
+pub(crate) mod list;
 pub(crate) mod negotiate;
 pub(crate) mod stream_response;
 #[cfg(feature = "tls")]

@@ -10,7 +10,8 @@ use super::watch::{SharedInventory, lock};
 use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient};
 use crate::docker::engine::error::EngineError;
-use crate::docker::engine::json::{ContainerInspect, ContainerList, ContainerSummary};
+use crate::docker::engine::json::{ContainerInspect, ContainerSummary};
+use crate::docker::engine::list::{ContainerList, MAX_RUNNING};
 use crate::rate_limited::RateLimitedWarning;
 use crate::{HubHandle, Message};
 
@@ -39,6 +40,7 @@ pub(super) struct Lister {
     published: Option<u64>,
     hasher: RandomState,
     skipped_warning: RateLimitedWarning,
+    limit_warning: RateLimitedWarning,
 }
 
 impl Lister {
@@ -47,9 +49,16 @@ impl Lister {
         inventory: SharedInventory,
         hub: Option<HubHandle>,
     ) -> Self {
-        let hasher = RandomState::new();
-        let skipped_warning = RateLimitedWarning::default();
-        Self { client, inventory, hub, may_inspect: true, published: None, hasher, skipped_warning }
+        Self {
+            client,
+            inventory,
+            hub,
+            may_inspect: true,
+            published: None,
+            hasher: RandomState::new(),
+            skipped_warning: RateLimitedWarning::default(),
+            limit_warning: RateLimitedWarning::default(),
+        }
     }
 
     /// Runs until the sender of `stopped` is dropped or the engine is lost. Drops `list_pending` after
@@ -153,6 +162,14 @@ impl Lister {
             self.client.count_error();
             self.skipped_warning.warn(|| {
                 format!("{} elements of the container list have no usable id", list.skipped)
+            });
+        }
+        if list.running_left_out > 0 {
+            self.limit_warning.warn(|| {
+                format!(
+                    "more than {MAX_RUNNING} running containers: the {} oldest are left out",
+                    list.running_left_out
+                )
             });
         }
         Ok(list.containers)

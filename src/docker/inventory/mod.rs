@@ -17,6 +17,7 @@ use crate::docker::engine::call::{EVENT_ACTIONS, is_plain_id};
 use crate::docker::engine::json::{
     ContainerInspect, ContainerSummary, EngineEvent, EventAttributes, short_id,
 };
+use crate::docker::engine::list::{MAX_CONTAINERS, MAX_RUNNING};
 use crate::stats::payload::{
     Container, ProjectStatus, ProjectTotals, StatusContainer, Unavailable,
 };
@@ -25,9 +26,8 @@ use crate::stats::snapshot::totals::{count_container, is_running};
 use crate::{Interest, STANDALONE};
 use project_list::ListedProject;
 
-/// The most containers. The oldest stopped ones beyond it are left out, so that thousands of
-/// forgotten containers cost neither memory nor bytes on the wire.
-const MAX_CONTAINERS: usize = 5_000;
+/// The most events remembered during a list call, and the most changed containers.
+const MAX_CHANGES: usize = 5_000;
 /// The number of lists after an event that may still show the state before it. Docker 20.10 sends
 /// `die` up to 100 ms before its own list shows it, and lists are half a second apart.
 const MAX_OUTDATED_LISTS: u8 = 4;
@@ -114,13 +114,7 @@ impl Inventory {
     }
 
     /// Applies a list of all containers.
-    pub(crate) fn apply_full_list(&mut self, mut list: Vec<ContainerSummary>) {
-        if list.len() > MAX_CONTAINERS {
-            log::debug!("{} containers: the oldest stopped ones are left out", list.len());
-            list.sort_by_key(|c| (!is_running(&c.state), std::cmp::Reverse(c.created)));
-            let running = list.partition_point(|c| is_running(&c.state));
-            list.truncate(running.max(MAX_CONTAINERS));
-        }
+    pub(crate) fn apply_full_list(&mut self, list: Vec<ContainerSummary>) {
         let present: HashSet<&str> = list.iter().map(|c| c.id.as_str()).collect();
         self.entries.retain(|id, _| present.contains(id.as_str()));
         for entry in
@@ -138,6 +132,7 @@ impl Inventory {
                 self.entries.remove(id);
             }
         }
+        let list: Vec<_> = list.into_iter().filter(|c| self.make_room(&c.id)).collect();
         self.update(list);
     }
 
@@ -159,13 +154,22 @@ impl Inventory {
     pub(crate) fn apply(&mut self, event: &EngineEvent) -> Option<(String, ProjectStatus)> {
         let (action, detail) = event.action();
         let id = &event.actor.id;
-        if id.is_empty() || !EVENT_ACTIONS.contains(&action) {
+        if !is_plain_id(id) || !EVENT_ACTIONS.contains(&action) {
             return None;
         }
-        if let Some(events) = &mut self.events_during_list {
+        if let Some(events) = &mut self.events_during_list
+            && events.len() < MAX_CHANGES
+        {
             events.push(event.clone());
         }
-        self.changed.insert(id.clone());
+        // After so many changes all containers are listed, not only these.
+        if self.changed.len() < MAX_CHANGES {
+            self.changed.insert(id.clone());
+        }
+        if self.entries.len() >= MAX_CONTAINERS && !self.entries.contains_key(id) {
+            // The next list decides which containers to leave out.
+            return None;
+        }
         let attributes = &event.actor.attributes;
         let entry =
             self.entries.entry(id.clone()).or_insert_with(|| InventoryEntry::new(id, attributes));
@@ -175,6 +179,21 @@ impl Inventory {
             self.entries.remove(id);
         }
         Some(status)
+    }
+
+    /// Returns whether the container with this id is known or there is room for it. If the limit is
+    /// reached, the oldest stopped container is removed.
+    fn make_room(&mut self, id: &str) -> bool {
+        if self.entries.len() < MAX_CONTAINERS || self.entries.contains_key(id) {
+            return true;
+        }
+        let stopped = self.entries.values().filter(|e| !is_running(&e.container.state));
+        // Those known only from events have no time: the first ones.
+        let oldest = stopped.min_by(|a, b| a.container.created_at.cmp(&b.container.created_at));
+        match oldest.map(|entry| entry.container.id.clone()) {
+            Some(oldest) => self.entries.remove(&oldest).is_some(),
+            None => self.entries.len() < MAX_RUNNING,
+        }
     }
 
     /// Whether events have changed containers since they were listed.
@@ -313,7 +332,7 @@ impl InventoryEntry {
     }
 
     fn update(&mut self, listed: ContainerSummary) {
-        let name = listed.name();
+        let (name, health) = (listed.name(), listed.health().map(str::to_owned));
         self.project = listed.labels.project().unwrap_or(STANDALONE).to_owned();
         if listed.host_config.network_mode.is_some() {
             self.network_mode = listed.host_config.network_mode;
@@ -330,7 +349,7 @@ impl InventoryEntry {
             name,
             service_name: listed.labels.service().map(str::to_owned),
             image: listed.image,
-            health: health(&listed.status).map(str::to_owned).or_else(|| self.known_health.clone()),
+            health: health.or_else(|| self.known_health.clone()),
             state,
             status: listed.status,
             ports,
@@ -398,11 +417,4 @@ impl InventoryEntry {
     fn is_sampled(&self) -> bool {
         is_running(&self.container.state) && is_plain_id(&self.container.id)
     }
-}
-
-/// The health in a status such as `Up 4 seconds (healthy)`.
-fn health(status: &str) -> Option<&'static str> {
-    [("(healthy)", "healthy"), ("(unhealthy)", "unhealthy"), ("(health: starting)", "starting")]
-        .into_iter()
-        .find_map(|(end, health)| status.ends_with(end).then_some(health))
 }

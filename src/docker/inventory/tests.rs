@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::docker::engine::json::ContainerList;
+use crate::docker::engine::list::ContainerList;
 
 fn parse_list(json: &str) -> Vec<ContainerSummary> {
     serde_json::from_str::<ContainerList>(json).unwrap().containers
@@ -290,19 +290,59 @@ fn a_container_is_inspected_once_per_start() {
 }
 
 #[test]
-fn the_oldest_stopped_containers_are_left_out() {
-    let mut list: Vec<ContainerSummary> = (0..)
-        .take(MAX_CONTAINERS + 10)
-        .map(|n| ContainerSummary { created: Some(n), ..one(&format!("old{n}"), "exited") })
-        .collect();
-    list.push(one("web", "running"));
+fn containers_known_from_events_count_against_the_limit() {
     let mut inventory = Inventory::default();
-    inventory.apply_full_list(list);
+    inventory.begin_list();
+    inventory.apply_full_list(vec![one("web", "running")]);
+    inventory.begin_list();
+    for n in 0..2 * MAX_CONTAINERS {
+        let status = inventory.apply(&event(&format!("e{n}"), "create", ""));
+        assert_eq!(status.is_some(), n < MAX_CONTAINERS - 1, "{n}");
+    }
     assert_eq!(inventory.entries.len(), MAX_CONTAINERS);
-    assert!(inventory.entries.contains_key("web"), "running");
-    assert!(
-        inventory.entries.contains_key(&format!("old{}", MAX_CONTAINERS + 9)),
-        "the newest stopped one"
+    assert_eq!(inventory.events_during_list.as_ref().map(Vec::len), Some(MAX_CHANGES));
+    assert_eq!(inventory.changed.len(), MAX_CHANGES);
+    assert!(inventory.apply(&event("web", "die", "")).is_some(), "a known one");
+    assert!(inventory.apply(&event("web", "start", "")).is_some());
+    // The list of a new container takes the place of a stopped one.
+    assert!(inventory.apply(&event("new", "start", "")).is_none());
+    inventory.abort_list(Vec::new());
+    let created = |created| ContainerSummary { created, ..one("old", "exited") };
+    inventory.apply_list(&["old".to_owned()], vec![created(Some(7))]);
+    inventory.apply_list(&["new".to_owned()], vec![one("new", "running")]);
+    assert_eq!(inventory.entries.len(), MAX_CONTAINERS);
+    for id in ["web", "old", "new"] {
+        assert!(inventory.entries.contains_key(id), "{id}");
+    }
+}
+
+#[test]
+fn an_event_with_a_long_id_is_ignored() {
+    let mut inventory = Inventory::default();
+    assert!(inventory.apply(&event(&"a".repeat(128), "start", "")).is_some());
+    assert!(inventory.apply(&event(&"a".repeat(129), "start", "")).is_none());
+    assert!(inventory.apply(&event("../version", "start", "")).is_none());
+    assert_eq!((inventory.entries.len(), inventory.changed.len()), (1, 1));
+}
+
+#[test]
+fn long_texts_of_a_container_are_cut() {
+    let long = "x".repeat(1 << 20);
+    let ports: String = (0..5_000).map(|n| format!(r#"{{"PrivatePort":{n}}},"#)).collect();
+    let list = format!(
+        r#"[{{"Id":"a","Names":["/{long}"],"Image":"{long}","State":"{long}","Status":"{long}",
+             "Labels":{{"com.docker.compose.project":"{long}","com.docker.compose.service":"{long}"}},
+             "Ports":[{ports}{{"Type":"{long}"}}],"HostConfig":{{"NetworkMode":"{long}"}}}}]"#
     );
-    assert!(!inventory.entries.contains_key("old0"));
+    let mut inventory = Inventory::default();
+    inventory.apply_full_list(parse_list(&list));
+    let published = |inventory: &Inventory| serde_json::to_string(&inventory.projects()).unwrap();
+    assert!(published(&inventory).len() < 50_000);
+    let json = format!(
+        r#"{{"Action":"health_status: {long}","Actor":{{"ID":"b","Attributes":{{"name":"{long}",
+            "image":"{long}","com.docker.compose.project":"{long}"}}}}}}"#
+    );
+    let (project, status) = inventory.apply(&serde_json::from_str(&json).unwrap()).unwrap();
+    assert!(project.len() + serde_json::to_string(&status).unwrap().len() < 10_000);
+    assert!(published(&inventory).len() < 60_000);
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::docker::engine::lenient::{self, Count, Field, or_default};
+use crate::docker::engine::list::MAX_RUNNING;
 use crate::stats::payload::Unavailable;
 use crate::stats::reading::{Measurement, Reading, memory_used, parse_timestamp};
 
@@ -263,7 +264,7 @@ fn positive(value: u64) -> Measurement<u64> {
 pub(crate) struct PodmanFrame {
     #[serde(rename = "Error", deserialize_with = "or_default")]
     pub(crate) error: Option<Box<RawValue>>,
-    #[serde(rename = "Stats", deserialize_with = "lenient::elements")]
+    #[serde(rename = "Stats", deserialize_with = "lenient::elements::<_, _, MAX_RUNNING>")]
     pub(crate) stats: Vec<PodmanSample>,
 }
 

@@ -27,7 +27,8 @@ pub(crate) use net::{
     RetryInterrupted, dial, dial_narrow, is_timeout, retry_interrupted, tcp_socket, unused_addr,
 };
 pub(crate) use process::{
-    Warnings, descriptors_and_threads, in_own_process, memory, report_skipped, thread_names,
+    Warnings, descriptors_and_threads, in_own_process, memory, peak_memory, report_skipped,
+    reset_peak_memory, thread_names,
 };
 pub(crate) use served::Served;
 pub(crate) use ws::Ws;

@@ -86,7 +86,20 @@ pub(crate) fn thread_names() -> Vec<String> {
 
 /// The anonymous resident memory of this process in bytes.
 pub(crate) fn memory() -> usize {
+    status_bytes("RssAnon:")
+}
+
+/// The greatest resident memory of this process since the last [`reset_peak_memory`], in bytes.
+pub(crate) fn peak_memory() -> usize {
+    status_bytes("VmHWM:")
+}
+
+pub(crate) fn reset_peak_memory() {
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+fn status_bytes(field: &str) -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     1024 * line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
 }

@@ -180,6 +180,11 @@ impl FakeEngine {
         })
     }
 
+    /// Sends these elements, each with a comma, so often as a list instead of the containers.
+    pub(crate) fn set_list(&self, elements: &str, times: usize) {
+        self.change(|state| state.list = Some((elements.into(), times)));
+    }
+
     /// Removes a container, without an event.
     pub(crate) fn remove(&self, id: &str) {
         self.change(|state| state.containers.remove(id));

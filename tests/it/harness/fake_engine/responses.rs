@@ -1,6 +1,6 @@
 //! The responses of the fake engine that are not streams.
 
-use std::io;
+use std::io::{self, Write};
 
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
@@ -27,6 +27,10 @@ impl Connection<'_> {
 
     pub(super) fn list(&self, query: &str) -> io::Result<()> {
         let state = lock(self.shared);
+        if let Some((elements, times)) = state.list.clone() {
+            drop(state);
+            return self.repeated_list(&elements, times);
+        }
         let all = query.contains("all=1");
         let listed: Vec<&str> = state
             .containers
@@ -40,6 +44,20 @@ impl Connection<'_> {
         let listed = format!("[{}]", listed.join(","));
         drop(state);
         self.json(200, &listed)
+    }
+
+    /// Sends an array of these elements. It is not built, because a test measures the memory of this
+    /// process.
+    fn repeated_list(&self, elements: &str, times: usize) -> io::Result<()> {
+        self.head(200, "Connection: close\r\n")?;
+        let mut stream = &**self.stream;
+        stream.write_all(b"[")?;
+        for _ in 1..times {
+            stream.write_all(elements.as_bytes())?;
+        }
+        stream.write_all(elements.trim_end_matches(',').as_bytes())?;
+        stream.write_all(b"]")?;
+        Err(io::ErrorKind::Other.into())
     }
 
     pub(super) fn inspect(&self, id: &str) -> io::Result<()> {

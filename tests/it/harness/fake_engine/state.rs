@@ -22,6 +22,9 @@ pub(super) struct State {
     /// The key is a call (`list`) or a call and a container (`oneshot ID`).
     pub(super) faults: HashMap<String, Fault>,
     pub(super) calls: HashMap<String, usize>,
+    /// The list of containers to send instead of that of `containers`.
+    /// It repeats elements with commas.
+    pub(super) list: Option<(Arc<str>, usize)>,
     /// All requests, without query, version and ids.
     pub(super) requests: BTreeSet<String>,
     pub(super) events: Vec<String>,
@@ -55,6 +58,7 @@ impl State {
             containers: BTreeMap::new(),
             faults: HashMap::new(),
             calls: HashMap::new(),
+            list: None,
             requests: BTreeSet::new(),
             events: Vec::new(),
             event_cuts: 0,
