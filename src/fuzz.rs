@@ -11,10 +11,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use httparse::Status::Complete;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -24,6 +24,7 @@ use crate::connection::reader::{self, ConnectionLimits, LimitWarnings};
 use crate::http::base_path::BasePath;
 use crate::http::head::{MAX_HEAD, RequestHead};
 use crate::http::response::Response;
+use crate::http::status;
 use crate::server::auth::request_guard::{Decision, RequestChecks, RequestGuard};
 use crate::server::routes::{RouteOutcome, RouteTable};
 use crate::stats::protocol::{self, ClientCommand};
@@ -35,25 +36,20 @@ pub use crate::docker::fuzz::{engine_json, engine_stream, event_lines};
 /// Checks and routes a request on three servers: one without a token, one behind a proxy with a
 /// token that inputs may contain, and one with a token that no input contains.
 pub fn request_head(bytes: &[u8]) {
-    static GUARDS: LazyLock<[RequestGuard; 3]> = LazyLock::new(|| {
+    static GUARDS: LazyLock<Mutex<[RequestGuard; 3]>> = LazyLock::new(|| {
         let mut proxied = RequestChecks::default();
         proxied.proxies.trust("10.0.0.0/8").unwrap();
         proxied.allow_origin("https://portal.example").unwrap();
-        [
-            RequestGuard::new(RequestChecks::default(), None, open_paths()).unwrap(),
-            RequestGuard::new(
-                proxied,
-                Some(&Token::new("a-token-of-letters").unwrap()),
-                open_paths(),
-            )
-            .unwrap(),
-            RequestGuard::new(
-                RequestChecks::default(),
-                Some(&Token::new("no-input-has-this").unwrap()),
-                open_paths(),
-            )
-            .unwrap(),
-        ]
+        let guard = |checks, token: Option<&str>| {
+            let token = token.map(|token| Token::new(token).unwrap());
+            let (base, counters) = (BasePath::default(), Arc::default());
+            RequestGuard::new(checks, token.as_ref(), open_paths(), &base, counters).unwrap()
+        };
+        Mutex::new([
+            guard(RequestChecks::default(), None),
+            guard(proxied, Some("a-token-of-letters")),
+            guard(RequestChecks::default(), Some("no-input-has-this")),
+        ])
     });
     let head = match RequestHead::parse(bytes) {
         Ok(Some(head)) => head,
@@ -64,7 +60,7 @@ pub fn request_head(bytes: &[u8]) {
     for end in [head.length / 2, head.length - 1] {
         assert_eq!(RequestHead::parse(&bytes[..end]), Ok(None), "complete after {end} bytes");
     }
-    let [open, proxied, with_token] = &*GUARDS;
+    let [open, proxied, with_token] = &mut *GUARDS.lock().unwrap();
     let rest = &bytes[head.length..];
     serve(open, &head, rest);
     serve(proxied, &head, rest);
@@ -74,11 +70,15 @@ pub fn request_head(bytes: &[u8]) {
 }
 
 /// Responds to a request. Returns whether it passed the checks.
-fn serve(guard: &RequestGuard, head: &RequestHead, rest: &[u8]) -> bool {
+fn serve(guard: &mut RequestGuard, head: &RequestHead, rest: &[u8]) -> bool {
     static ROUTES: LazyLock<RouteTable> =
         LazyLock::new(|| ServerConfig::default().routes.table(true).unwrap());
     let peer = SocketAddr::from(([10, 0, 0, 1], 1));
-    let (response, allowed) = match guard.check(peer, head).1 {
+    // An hour later each time: wrong tokens in earlier inputs cause no delay.
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static HOURS: AtomicU32 = AtomicU32::new(0);
+    let now = *START + HOURS.fetch_add(1, Ordering::Relaxed) * Duration::from_secs(3600);
+    let (response, allowed) = match guard.check(peer, head, now).1 {
         Decision::Allow { origin_allowed } => {
             match ROUTES.dispatch(head.clone(), peer, origin_allowed) {
                 RouteOutcome::Respond(response) => (response, true),
@@ -95,12 +95,12 @@ fn serve(guard: &RequestGuard, head: &RequestHead, rest: &[u8]) -> bool {
                 }
             }
         }
-        Decision::Respond(response) | Decision::WrongToken(response) => (response, false),
+        Decision::Respond(response) => (response, false),
         Decision::ReadLoginForm(form) => {
-            match guard.log_in(&form, &rest[..rest.len().min(form.length)], &BasePath::default()) {
-                Ok(response) => (response, true),
-                Err(response) => (response, false),
-            }
+            let body = &rest[..rest.len().min(form.length)];
+            let response = guard.log_in(peer, &form, body, now);
+            let logged_in = response.status() == status::SEE_OTHER;
+            (response, logged_in)
         }
     };
     check_response(&response);

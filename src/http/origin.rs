@@ -28,10 +28,11 @@ impl Origin {
         &self.authority
     }
 
-    /// Whether this is the origin of the server's own pages, at `host`. Schemes are not compared:
-    /// behind a proxy the server does not know its own.
-    pub(crate) fn is_at(&self, host: &Authority) -> bool {
-        self.default_port().is_some_and(|port| self.authority.is_same(host, port))
+    /// Whether this is the origin of the server's own pages, at `host`. `https` is the scheme that
+    /// the client used: `None`, behind a proxy that does not name it, means either.
+    fn is_at(&self, host: &Authority, https: Option<bool>) -> bool {
+        https.is_none_or(|https| https == (self.scheme == "https"))
+            && self.default_port().is_some_and(|port| self.authority.is_same(host, port))
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -57,12 +58,17 @@ impl AllowedOrigins {
         self.0.push(origin);
     }
 
-    /// Whether a page of this origin may connect to the server at `host`. Requests without an
-    /// origin do not come from a browser and are allowed.
-    pub(crate) fn allows(&self, origin: Option<&str>, host: &Authority) -> bool {
+    /// Whether a page of this origin may connect to the server at `host`, over HTTPS if `https` is
+    /// known. Requests without an origin do not come from a browser and are allowed.
+    pub(crate) fn allows(
+        &self,
+        origin: Option<&str>,
+        host: &Authority,
+        https: Option<bool>,
+    ) -> bool {
         let Some(origin) = origin else { return true };
         Origin::parse(origin).is_some_and(|origin| {
-            origin.is_at(host) || self.0.iter().any(|allowed| allowed.is_same(&origin))
+            origin.is_at(host, https) || self.0.iter().any(|allowed| allowed.is_same(&origin))
         })
     }
 }
@@ -72,7 +78,7 @@ mod tests {
     use super::*;
 
     fn allows(origins: &AllowedOrigins, origin: Option<&str>, host: &str) -> bool {
-        origins.allows(origin, &Authority::parse(host).unwrap())
+        origins.allows(origin, &Authority::parse(host).unwrap(), None)
     }
 
     #[test]
@@ -107,6 +113,23 @@ mod tests {
                 "{origin:?} at {host}"
             );
         }
+    }
+
+    #[test]
+    fn the_scheme_must_be_the_one_that_the_client_used() {
+        let host = Authority::parse("stats.example").unwrap();
+        let mut origins = AllowedOrigins::default();
+        for (https, http_page, https_page) in
+            [(None, true, true), (Some(true), false, true), (Some(false), true, false)]
+        {
+            let allows = |origin| origins.allows(Some(origin), &host, https);
+            assert_eq!(allows("http://stats.example"), http_page, "{https:?}");
+            assert_eq!(allows("https://stats.example"), https_page, "{https:?}");
+            assert!(!allows("ftp://stats.example"), "{https:?}");
+            assert!(origins.allows(None, &host, https), "not a browser");
+        }
+        origins.allow(Origin::parse("http://stats.example").unwrap());
+        assert!(origins.allows(Some("http://stats.example"), &host, Some(true)), "allowed by name");
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(crate) struct ClientInfo<'a> {
     pub(crate) addr: SocketAddr,
     /// The host that the client asked for.
     pub(crate) host: &'a str,
-    /// Whether the client is known to have connected over HTTPS.
-    pub(crate) https: bool,
+    /// Whether the client connected over HTTPS; `None` if unknown.
+    pub(crate) https: Option<bool>,
 }
 
 impl TrustedProxies {
@@ -45,7 +45,7 @@ impl TrustedProxies {
         head: &'a RequestHead,
     ) -> ClientInfo<'a> {
         let host = head.host();
-        let mut client = ClientInfo { addr: peer, host, https: false };
+        let mut client = ClientInfo { addr: peer, host, https: None };
         if !self.trusts(peer.ip()) {
             return client;
         }
@@ -63,7 +63,7 @@ impl TrustedProxies {
             client.host = host;
         }
         let proto = head.list_items("x-forwarded-proto").last();
-        client.https = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        client.https = proto.and_then(is_https);
         client
     }
 
@@ -100,6 +100,18 @@ fn ipv6_bits(address: IpAddr) -> u128 {
     address.to_bits()
 }
 
+/// Whether a value of `X-Forwarded-Proto` means HTTPS. Traefik names WebSockets `ws` and `wss`.
+fn is_https(proto: &str) -> Option<bool> {
+    let is = |names: [&str; 2]| names.iter().any(|name| proto.eq_ignore_ascii_case(name));
+    if is(["https", "wss"]) {
+        Some(true)
+    } else if is(["http", "ws"]) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
 /// The address of an `X-Forwarded-For` entry, which may include a port.
 fn entry_address(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
@@ -122,7 +134,7 @@ mod tests {
     }
 
     /// The client's address, the host, and whether it used HTTPS.
-    fn client_info(networks: &[&str], peer: &str, fields: &str) -> (String, String, bool) {
+    fn client_info(networks: &[&str], peer: &str, fields: &str) -> (String, String, Option<bool>) {
         let text = format!("GET / HTTP/1.1\r\nHost: inner:9001\r\n{fields}\r\n");
         let head = RequestHead::parse(text.as_bytes()).unwrap().unwrap();
         let client = proxies(networks).client_info(peer.parse().unwrap(), &head);
@@ -133,8 +145,8 @@ mod tests {
     fn headers_of_untrusted_peers_are_ignored() {
         let fields = "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Host: stats.example\r\n\
             X-Forwarded-Proto: https\r\n";
-        let forwarded = ("203.0.113.7:0".into(), "stats.example".into(), true);
-        let ignored = |peer: &str| (peer.to_owned(), "inner:9001".to_owned(), false);
+        let forwarded = ("203.0.113.7:0".into(), "stats.example".into(), Some(true));
+        let ignored = |peer: &str| (peer.to_owned(), "inner:9001".to_owned(), None);
         assert_eq!(client_info(&["10.0.0.1"], PROXY, fields), forwarded);
         assert_eq!(client_info(&["10.0.0.0/8"], PROXY, fields), forwarded);
         assert_eq!(client_info(&["10.9.9.9/8"], PROXY, fields), forwarded, "host bits are ignored");
@@ -175,7 +187,17 @@ mod tests {
         let fields = "X-Forwarded-Host: evil.example, stats.example\r\n\
             X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n";
         let (_, host, https) = client_info(&["10.0.0.1"], PROXY, fields);
-        assert_eq!((host.as_str(), https), ("stats.example", false));
+        assert_eq!((host.as_str(), https), ("stats.example", Some(false)));
+        for (proto, https) in [
+            ("HTTPS", Some(true)),
+            ("wss", Some(true)),
+            ("ws", Some(false)),
+            ("spdy", None),
+            ("", None),
+        ] {
+            let fields = format!("X-Forwarded-Proto: {proto}\r\n");
+            assert_eq!(client_info(&["10.0.0.1"], PROXY, &fields).2, https, "{proto:?}");
+        }
     }
 
     #[test]

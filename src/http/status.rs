@@ -12,6 +12,7 @@ pub(crate) const REQUEST_TIMEOUT: u16 = 408;
 pub(crate) const LENGTH_REQUIRED: u16 = 411;
 pub(crate) const CONTENT_TOO_LARGE: u16 = 413;
 pub(crate) const UPGRADE_REQUIRED: u16 = 426;
+pub(crate) const TOO_MANY_REQUESTS: u16 = 429;
 pub(crate) const HEAD_TOO_LARGE: u16 = 431;
 pub(crate) const INTERNAL_ERROR: u16 = 500;
 pub(crate) const UNAVAILABLE: u16 = 503;
@@ -47,7 +48,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         418 => "I'm a Teapot",
         422 => "Unprocessable Content",
         UPGRADE_REQUIRED => "Upgrade Required",
-        429 => "Too Many Requests",
+        TOO_MANY_REQUESTS => "Too Many Requests",
         HEAD_TOO_LARGE => "Request Header Fields Too Large",
         451 => "Unavailable For Legal Reasons",
         INTERNAL_ERROR => "Internal Server Error",

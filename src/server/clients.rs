@@ -309,7 +309,7 @@ impl Clients {
 
 /// What counts as one address: an IPv4 address, or an IPv6 network of 64 bits, in which one user
 /// can have any number of addresses.
-fn network_of(peer: SocketAddr) -> IpAddr {
+pub(super) fn network_of(peer: SocketAddr) -> IpAddr {
     match peer.ip().to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         address @ IpAddr::V4(_) => address,

@@ -72,7 +72,6 @@ struct RequestWarnings {
     timed_out: RateLimitedWarning,
     head_too_large: RateLimitedWarning,
     form_too_large: RateLimitedWarning,
-    wrong_token: RateLimitedWarning,
 }
 
 impl HttpLoop {
@@ -86,7 +85,13 @@ impl HttpLoop {
         connections: Receiver<NewConnection>,
         (events, inbox): (Sender<HttpEvent>, Receiver<HttpEvent>),
     ) -> io::Result<Self> {
-        let guard = RequestGuard::new(config.checks, config.access.token(), config.open_paths)?;
+        let guard = RequestGuard::new(
+            config.checks,
+            config.access.token(),
+            config.open_paths,
+            &config.base,
+            hub.extension(),
+        )?;
         let connection_limits = ConnectionLimits {
             max_message: config.max_message,
             max_rate: config.max_rate,
@@ -221,7 +226,7 @@ impl HttpLoop {
             return self.respond(id, &response, head_only);
         }
         let Some(request) = self.requests.get_mut(id) else { return };
-        let (client_addr, decision) = self.guard.check(request.peer, &head);
+        let (client_addr, decision) = self.guard.check(request.peer, &head, Instant::now());
         request.peer = client_addr;
         let origin_allowed = match decision {
             Decision::Allow { origin_allowed } => origin_allowed,
@@ -232,7 +237,6 @@ impl HttpLoop {
                 }
                 return self.respond(id, &response, head_only);
             }
-            Decision::WrongToken(response) => return self.wrong_token(id, &response, head_only),
             Decision::ReadLoginForm(form) => {
                 let stage = RequestStage::ReadLoginForm { form, bytes: rest };
                 self.requests.set_stage(id, stage, Readiness::Read, READ_TIMEOUT);
@@ -258,18 +262,9 @@ impl HttpLoop {
     }
 
     fn log_in(&mut self, id: u64, form: &LoginForm, body: &[u8]) {
-        match self.guard.log_in(form, body, &self.base) {
-            Ok(response) => self.respond(id, &response, false),
-            Err(response) => self.wrong_token(id, &response, false),
-        }
-    }
-
-    /// Responds without a delay: a token is too long to guess.
-    fn wrong_token(&mut self, id: u64, response: &Response, head_only: bool) {
-        if let Some(PendingRequest { peer, .. }) = self.requests.get(id) {
-            self.warnings.wrong_token.warn(|| format!("{peer} sent a wrong token"));
-        }
-        self.respond(id, response, head_only);
+        let Some(PendingRequest { peer, .. }) = self.requests.get(id) else { return };
+        let response = self.guard.log_in(*peer, form, body, Instant::now());
+        self.respond(id, &response, false);
     }
 
     fn defer(

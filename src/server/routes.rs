@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::auth::authenticator::TOKEN_SUBPROTOCOL;
-use super::auth::login::LOGIN_PATH;
+use super::auth::login::{LOGIN_PATH, LOGOUT_PATH};
 use crate::http::head::RequestHead;
 use crate::http::request::Request;
 use crate::http::response::Response;
@@ -111,7 +111,7 @@ impl Routes {
         self.reserved_folder = Some(folder);
     }
 
-    /// Builds the table. `login` reserves the path of the login page.
+    /// Builds the table. `login` reserves the paths of the login and the logout.
     ///
     /// # Errors
     /// If a path of the embedder's is invalid, duplicate or reserved.
@@ -139,10 +139,10 @@ impl Routes {
                          or start from ServerConfig::bare"
                     )));
                 }
-                _ if login && path == LOGIN_PATH => {
+                _ if login && [LOGIN_PATH, LOGOUT_PATH].contains(&path.as_str()) => {
                     return Err(Error::invalid(format!(
-                        "route path {path} is reserved for the login page of Access::Token: \
-                         choose another path"
+                        "route path {path} is reserved for the login of Access::Token: choose \
+                         another path"
                     )));
                 }
                 Some(RouteOrigin::Default) | None => {}
@@ -304,6 +304,7 @@ mod tests {
             (&[("/a", Own), ("/a", Own)], false),
             (&[("/a", Reserved), ("/a", Own)], false),
             (&[("/login", Own)], true),
+            (&[("/logout", Own)], true),
         ] {
             let error = table(paths, login).unwrap_err();
             assert!(error.is_invalid() && error.to_string().contains(paths[0].0), "{error}");

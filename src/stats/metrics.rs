@@ -4,6 +4,7 @@
 //! that dashboards made for cAdvisor work. An unknown value has no series.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::payload::{ContainerStats, STANDALONE};
@@ -12,6 +13,7 @@ use crate::HubHandle;
 use crate::counters::Counters;
 use crate::http::response::Response;
 use crate::http::status;
+use crate::server::auth::authenticator::AuthCounters;
 
 /// A metric and its series, which differ in their labels.
 struct MetricFamily<'a> {
@@ -22,17 +24,18 @@ struct MetricFamily<'a> {
 
 /// The response to a scrape. `rows` is empty if there is no snapshot.
 pub(super) fn response(hub: &HubHandle, rows: &[(String, ContainerStats)]) -> Response {
-    let text = encode(&hub.counters(), &hub.engine_counters(), rows);
+    let text = encode(&hub.counters(), &hub.engine_counters(), &hub.extension(), rows);
     Response::new(status::OK, "text/plain; version=0.0.4; charset=utf-8", text)
 }
 
 pub(crate) fn encode(
     counters: &Counters,
     engine: &EngineCounters,
+    auth: &AuthCounters,
     rows: &[(String, ContainerStats)],
 ) -> String {
     let mut out = String::new();
-    write_hub_metrics(&mut out, counters, engine, rows);
+    write_hub_metrics(&mut out, counters, engine, auth, rows);
     write_container_metrics(&mut out, rows);
     out
 }
@@ -41,6 +44,7 @@ fn write_hub_metrics(
     out: &mut String,
     counters: &Counters,
     engine: &EngineCounters,
+    auth: &AuthCounters,
     rows: &[(String, ContainerStats)],
 ) {
     let mut metric = |name, kind, help, value: f64| {
@@ -101,6 +105,19 @@ fn write_hub_metrics(
         [
             ("{reason=\"slow\"}".to_owned(), float(counters.evicted_slow)),
             ("{reason=\"write_deadline\"}".to_owned(), float(counters.evicted_deadline)),
+        ],
+    );
+    let count = |counter: &AtomicU64| float(counter.load(Ordering::Relaxed));
+    MetricFamily {
+        name: "kentros_auth_failures_total",
+        kind: "counter",
+        help: "Total tokens rejected, by reason: wrong, or not checked after too many wrong ones.",
+    }
+    .write(
+        out,
+        [
+            ("{reason=\"wrong_token\"}".to_owned(), count(&auth.wrong)),
+            ("{reason=\"too_many\"}".to_owned(), count(&auth.unchecked)),
         ],
     );
     MetricFamily {
@@ -239,10 +256,14 @@ mod tests {
         }
     }
 
+    fn encoded(rows: &[(String, ContainerStats)]) -> String {
+        let (counters, engine) = (Counters::default(), EngineCounters::default());
+        encode(&counters, &engine, &AuthCounters::default(), rows)
+    }
+
     #[test]
     fn labels_are_escaped_and_unknown_values_have_no_series() {
-        let text =
-            encode(&Counters::default(), &EngineCounters::default(), &[("c1".into(), row())]);
+        let text = encoded(&[("c1".into(), row())]);
         let labels = r#"{id="c1",name="we\"b\\\n",image="nginx",container_label_com_docker_compose_project="shop",container_label_com_docker_compose_service="web"}"#;
         assert!(
             text.contains(&format!("\ncontainer_cpu_usage_seconds_total{labels} 1.5\n")),
@@ -256,11 +277,7 @@ mod tests {
     #[test]
     fn a_shared_network_is_counted_for_its_owner_only() {
         let shared = ContainerStats { network_of: Some("c1".into()), ..row() };
-        let text = encode(
-            &Counters::default(),
-            &EngineCounters::default(),
-            &[("c1".into(), row()), ("c2".into(), shared)],
-        );
+        let text = encoded(&[("c1".into(), row()), ("c2".into(), shared)]);
         assert_eq!(text.matches("container_network_receive_bytes_total{").count(), 1);
     }
 }

@@ -1,22 +1,39 @@
-//! Where the token is checked: in the `Authorization` header, the WebSocket subprotocol and the
-//! session cookie.
+//! Where the token is checked: in the `Authorization` header, the WebSocket subprotocol, the session
+//! cookie and the login form.
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
 
 use data_encoding::BASE64URL_NOPAD;
 
+use super::guess_limiter::GuessLimiter;
 use super::login::{self, LoginForm};
 use super::secret::Secret;
 use super::session_cookie::SessionCookie;
 use super::token::Token;
+use crate::counters;
 use crate::http::base_path::BasePath;
 use crate::http::head::RequestHead;
 use crate::http::response::Response;
 use crate::http::status;
+use crate::rate_limited::RateLimitedWarning;
 
 /// The prefix of a subprotocol that carries the token: the only WebSocket header that a script in
 /// a page can set is `Sec-WebSocket-Protocol`.
 pub(crate) const TOKEN_SUBPROTOCOL: &str = "kentros.bearer.";
+
+/// Tokens that were rejected, counted for all servers of a hub. Shared as an
+/// [extension](crate::HubHandle::extension).
+#[derive(Debug, Default)]
+pub(crate) struct AuthCounters {
+    /// Wrong tokens.
+    pub(crate) wrong: AtomicU64,
+    /// Tokens that were not checked, because of wrong ones before.
+    pub(crate) unchecked: AtomicU64,
+}
 
 /// Checks the token of requests and logins.
 pub(crate) struct Authenticator {
@@ -24,82 +41,157 @@ pub(crate) struct Authenticator {
     /// The token in base64url, as it appears in the subprotocol.
     encoded_token: Secret,
     session_cookie: SessionCookie,
+    base: BasePath,
+    guess_limiter: GuessLimiter,
+    counters: Arc<AuthCounters>,
+    wrong_token: RateLimitedWarning,
+    guessing: RateLimitedWarning,
 }
 
-/// The credentials of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Credentials {
-    Valid,
-    /// A wrong token.
-    Invalid,
-    Missing,
+/// Why a token was rejected.
+enum Rejected {
+    Wrong,
+    /// It may be checked after this time.
+    NotBefore(Duration),
 }
 
 impl Authenticator {
     /// # Errors
     /// If the operating system has no random bytes for the cookie.
-    pub(crate) fn new(token: &Token) -> io::Result<Self> {
+    pub(crate) fn new(
+        token: &Token,
+        base: BasePath,
+        counters: Arc<AuthCounters>,
+    ) -> io::Result<Self> {
         Ok(Self {
             token: Secret::new(token.expose()),
             encoded_token: Secret::new(&BASE64URL_NOPAD.encode(token.expose().as_bytes())),
             session_cookie: SessionCookie::generate()?,
+            base,
+            guess_limiter: GuessLimiter::new(Instant::now()),
+            counters,
+            wrong_token: RateLimitedWarning::default(),
+            guessing: RateLimitedWarning::default(),
         })
     }
 
-    pub(crate) fn check(&self, head: &RequestHead) -> Credentials {
-        let bearer = head
-            .header("authorization")
-            .and_then(bearer_token)
-            .map(|token| self.token.matches(token));
-        let subprotocols = head
-            .list_items("sec-websocket-protocol")
-            .filter_map(|name| name.strip_prefix(TOKEN_SUBPROTOCOL))
-            .map(|token| self.encoded_token.matches(token.trim_end_matches('=')));
-        let tokens: Vec<bool> = bearer.into_iter().chain(subprotocols).collect();
-        if tokens.contains(&true) || self.session_cookie.is_in(head) {
-            Credentials::Valid
-        } else if tokens.is_empty() {
-            // A wrong cookie does not count as a wrong token: it is usually one from before a
-            // restart.
-            Credentials::Missing
-        } else {
-            Credentials::Invalid
+    /// Checks the cookie and the token of a request.
+    ///
+    /// # Errors
+    /// The response to a request with neither.
+    pub(crate) fn check(
+        &mut self,
+        client: SocketAddr,
+        head: &RequestHead,
+        now: Instant,
+    ) -> Result<(), Response> {
+        if self.session_cookie.is_in(head) {
+            return Ok(());
         }
+        let bearer = head.header("authorization").and_then(bearer_token);
+        // Only the first: a request with a hundred of them would be a hundred guesses.
+        let subprotocol = head
+            .list_items("sec-websocket-protocol")
+            .find_map(|name| name.strip_prefix(TOKEN_SUBPROTOCOL));
+        if bearer.is_none() && subprotocol.is_none() {
+            // A wrong cookie does not count as a wrong token: it is usually one from before a
+            // restart, and too long to guess.
+            return Err(challenge(
+                head,
+                "authentication required: send the token as \"Authorization: Bearer TOKEN\", or log \
+                 in at /login",
+            ));
+        }
+        let checked = self.check_token(client, now, |this| {
+            bearer.is_some_and(|token| this.token.matches(token))
+                || subprotocol
+                    .is_some_and(|token| this.encoded_token.matches(token.trim_end_matches('=')))
+        });
+        checked.map_err(|why| match why {
+            Rejected::Wrong => challenge(head, "wrong token"),
+            Rejected::NotBefore(delay) => {
+                let seconds = seconds(delay);
+                let why =
+                    format!("too many wrong tokens from this address: try again in {seconds} s");
+                too_many(Response::line(status::TOO_MANY_REQUESTS, &why), delay)
+            }
+        })
     }
 
     /// Responds to a login form.
-    ///
-    /// # Errors
-    /// The response to a wrong token.
     pub(crate) fn log_in(
-        &self,
+        &mut self,
+        client: SocketAddr,
         form: &LoginForm,
         body: &[u8],
-        base: &BasePath,
-    ) -> Result<Response, Response> {
+        now: Instant,
+    ) -> Response {
         let token = login::token_field(body).unwrap_or_default();
-        if !self.token.matches(&token) {
-            return Err(unauthorized(login::wrong_token_page()));
+        match self.check_token(client, now, |this| this.token.matches(&token)) {
+            Ok(()) => {
+                let response = login::redirect_after_login(form);
+                self.session_cookie.set(response, &self.base, form.https)
+            }
+            Err(Rejected::Wrong) => unauthorized(login::wrong_token_page()),
+            Err(Rejected::NotBefore(delay)) => {
+                too_many(login::too_many_wrong_tokens_page(seconds(delay)), delay)
+            }
         }
-        let cookie = self.session_cookie.set_cookie(base, form.https);
-        Ok(login::redirect_after_login(form).with_header("Set-Cookie", cookie))
+    }
+
+    /// Responds to a logout: the browser forgets the cookie.
+    pub(crate) fn log_out(&self, https: bool) -> Response {
+        SessionCookie::clear(login::redirect_after_logout(), &self.base, https)
+    }
+
+    /// Compares a token, unless too many from this client's network were wrong.
+    fn check_token(
+        &mut self,
+        client: SocketAddr,
+        now: Instant,
+        matches: impl FnOnce(&Self) -> bool,
+    ) -> Result<(), Rejected> {
+        if let Some(delay) = self.guess_limiter.delay(client, now) {
+            counters::add(&self.counters.unchecked, 1);
+            return Err(Rejected::NotBefore(delay));
+        }
+        if matches(self) {
+            return Ok(());
+        }
+        counters::add(&self.counters.wrong, 1);
+        self.guess_limiter.add_wrong_token(client, now);
+        let ip = client.ip();
+        if let Some(delay) = self.guess_limiter.delay(client, now) {
+            self.guessing.warn(|| {
+                format!(
+                    "{ip} keeps sending wrong tokens: no token from it is checked for {} s, and \
+                     longer after each further one. If it is a proxy, trust its X-Forwarded-For",
+                    seconds(delay)
+                )
+            });
+        } else {
+            self.wrong_token.warn(|| format!("{ip} sent a wrong token"));
+        }
+        Err(Rejected::Wrong)
     }
 }
 
-/// The response to a request with missing or invalid credentials. Browsers are redirected to the
-/// login page.
-pub(crate) fn challenge(head: &RequestHead, credentials: Credentials) -> Response {
+/// The response to a request with a missing or wrong token. Browsers are redirected to the login
+/// page.
+fn challenge(head: &RequestHead, why: &str) -> Response {
     if head.method() == "GET" && head.accepts("text/html") {
         return login::redirect_to_login(head);
     }
-    let why = match credentials {
-        Credentials::Missing => {
-            "authentication required: send the token as \"Authorization: Bearer TOKEN\", or log \
-             in at /login"
-        }
-        _ => "wrong token",
-    };
     unauthorized(Response::line(status::UNAUTHORIZED, why))
+}
+
+fn too_many(response: Response, delay: Duration) -> Response {
+    response.with_header("Retry-After", seconds(delay).to_string())
+}
+
+/// Whole seconds, rounded up.
+fn seconds(delay: Duration) -> u128 {
+    delay.as_millis().div_ceil(1000).max(1)
 }
 
 fn unauthorized(response: Response) -> Response {

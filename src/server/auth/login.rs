@@ -8,6 +8,8 @@ use crate::http::status;
 
 /// The path of the login page.
 pub(crate) const LOGIN_PATH: &str = "/login";
+/// The path that ends a login.
+pub(crate) const LOGOUT_PATH: &str = "/logout";
 /// The largest form, bytes: a percent-encoded token has at most 1,536.
 const MAX_FORM: usize = 4096;
 
@@ -68,10 +70,19 @@ pub(crate) fn login_page() -> Response {
 }
 
 pub(crate) fn wrong_token_page() -> Response {
-    page(status::UNAUTHORIZED, "<p class=\"wrong\" role=\"alert\">Wrong token.</p>")
+    page(status::UNAUTHORIZED, &error("Wrong token."))
 }
 
-// Both redirects are relative: a proxy may serve the page below a path of its own.
+pub(crate) fn too_many_wrong_tokens_page(seconds: u128) -> Response {
+    let text = format!("Too many wrong tokens. Try again in {seconds} s.");
+    page(status::TOO_MANY_REQUESTS, &error(&text))
+}
+
+fn error(text: &str) -> String {
+    format!("<p class=\"wrong\" role=\"alert\">{text}</p>")
+}
+
+// All redirects are relative: a proxy may serve the page below a path of its own.
 
 pub(crate) fn redirect_to_login(head: &RequestHead) -> Response {
     let depth = head.path().matches('/').count().saturating_sub(1);
@@ -82,6 +93,10 @@ pub(crate) fn redirect_to_login(head: &RequestHead) -> Response {
 pub(crate) fn redirect_after_login(form: &LoginForm) -> Response {
     Response::line(status::SEE_OTHER, "logged in")
         .with_header("Location", format!("./{}", form.query))
+}
+
+pub(crate) fn redirect_after_logout() -> Response {
+    Response::line(status::SEE_OTHER, "logged out").with_header("Location", "login")
 }
 
 fn page(status: u16, error: &str) -> Response {

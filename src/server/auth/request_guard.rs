@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::authenticator::{Authenticator, Credentials, challenge};
-use super::login::{self, LOGIN_PATH, LoginForm};
+use super::authenticator::{AuthCounters, Authenticator};
+use super::login::{self, LOGIN_PATH, LOGOUT_PATH, LoginForm};
 use super::token::Token;
 use crate::http::base_path::BasePath;
 use crate::http::head::RequestHead;
@@ -38,8 +40,6 @@ pub(crate) enum Decision {
     Allow { origin_allowed: bool },
     /// It gets this response.
     Respond(Response),
-    /// It carries a wrong token and gets this response.
-    WrongToken(Response),
     /// Its body is a login form, for [`RequestGuard::log_in`].
     ReadLoginForm(LoginForm),
 }
@@ -66,18 +66,31 @@ impl RequestGuard {
         checks: RequestChecks,
         token: Option<&Token>,
         open_paths: Vec<String>,
+        base: &BasePath,
+        counters: Arc<AuthCounters>,
     ) -> io::Result<Self> {
-        let authenticator = token.map(Authenticator::new).transpose()?;
+        let authenticator =
+            token.map(|token| Authenticator::new(token, base.clone(), counters)).transpose()?;
         Ok(Self { checks, authenticator, open_paths })
     }
 
     /// Returns the client's address and the decision about its request.
-    pub(crate) fn check(&self, peer: SocketAddr, head: &RequestHead) -> (SocketAddr, Decision) {
+    pub(crate) fn check(
+        &mut self,
+        peer: SocketAddr,
+        head: &RequestHead,
+        now: Instant,
+    ) -> (SocketAddr, Decision) {
         let client = self.checks.proxies.client_info(peer, head);
-        (client.addr, self.decide(&client, head).unwrap_or_else(Decision::Respond))
+        (client.addr, self.decide(&client, head, now).unwrap_or_else(Decision::Respond))
     }
 
-    fn decide(&self, client: &ClientInfo<'_>, head: &RequestHead) -> Result<Decision, Response> {
+    fn decide(
+        &mut self,
+        client: &ClientInfo<'_>,
+        head: &RequestHead,
+        now: Instant,
+    ) -> Result<Decision, Response> {
         let host = Authority::parse(client.host)
             .ok_or_else(|| Response::line(status::BAD_REQUEST, "invalid Host header"))?;
         if !self.checks.hosts.allows(&host) {
@@ -90,47 +103,46 @@ impl RequestGuard {
                 ),
             ));
         }
-        let origin_allowed = self.checks.origins.allows(head.header("origin"), &host);
+        let origin = head.header("origin");
+        let origin_allowed = self.checks.origins.allows(origin, &host, client.https);
         let allow = Decision::Allow { origin_allowed };
-        let Some(authenticator) = &self.authenticator else { return Ok(allow) };
+        let Some(authenticator) = &mut self.authenticator else { return Ok(allow) };
         let path = head.path();
         if self.open_paths.iter().any(|open| path_matches(open, path)) {
             return Ok(allow);
         }
-        if path == LOGIN_PATH {
-            return match head.method() {
-                "GET" | "HEAD" => Err(login::login_page()),
-                "POST" if origin_allowed => {
-                    LoginForm::from_head(head, client.https).map(Decision::ReadLoginForm)
-                }
-                "POST" => Err(Response::line(
-                    status::FORBIDDEN,
-                    "cross-origin login rejected: log in from this server's own page",
-                )),
-                _ => Err(Response::line(status::METHOD_NOT_ALLOWED, "use POST to log in")
-                    .with_header("Allow", "GET, HEAD, POST")),
-            };
-        }
-        match authenticator.check(head) {
-            Credentials::Valid => Ok(allow),
-            Credentials::Missing => Err(challenge(head, Credentials::Missing)),
-            Credentials::Invalid => Ok(Decision::WrongToken(challenge(head, Credentials::Invalid))),
+        let https = client.https == Some(true);
+        match (path, head.method()) {
+            (LOGIN_PATH, "GET" | "HEAD") => Err(login::login_page()),
+            (LOGIN_PATH | LOGOUT_PATH, "POST") if !origin_allowed => Err(Response::line(
+                status::FORBIDDEN,
+                "cross-origin request rejected: log in and out on this server's own page",
+            )),
+            (LOGIN_PATH, "POST") => LoginForm::from_head(head, https).map(Decision::ReadLoginForm),
+            (LOGIN_PATH, _) => {
+                Err(Response::line(status::METHOD_NOT_ALLOWED, "use POST to log in")
+                    .with_header("Allow", "GET, HEAD, POST"))
+            }
+            (LOGOUT_PATH, "POST") => Err(authenticator.log_out(https)),
+            (LOGOUT_PATH, _) => {
+                Err(Response::line(status::METHOD_NOT_ALLOWED, "use POST to log out")
+                    .with_header("Allow", "POST"))
+            }
+            _ => authenticator.check(client.addr, head, now).map(|()| allow),
         }
     }
 
     /// Responds to a login form.
-    ///
-    /// # Errors
-    /// The response to a wrong token.
     pub(crate) fn log_in(
-        &self,
+        &mut self,
+        client: SocketAddr,
         form: &LoginForm,
         body: &[u8],
-        base: &BasePath,
-    ) -> Result<Response, Response> {
-        match &self.authenticator {
-            Some(authenticator) => authenticator.log_in(form, body, base),
-            None => Ok(Response::line(status::NOT_FOUND, "not found")),
+        now: Instant,
+    ) -> Response {
+        match &mut self.authenticator {
+            Some(authenticator) => authenticator.log_in(client, form, body, now),
+            None => Response::line(status::NOT_FOUND, "not found"),
         }
     }
 }

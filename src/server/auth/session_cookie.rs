@@ -8,8 +8,11 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::secret::Secret;
 use crate::http::base_path::BasePath;
 use crate::http::head::RequestHead;
+use crate::http::response::Response;
 
 const NAME: &str = "kentros_session";
+/// A cookie that scripts can read, unlike the other: it tells the dashboard to offer a logout.
+const MARK: &str = "kentros_login";
 
 /// The session cookie. Its value is random, new with each server, and the same for every browser:
 /// a leaked cookie does not reveal the token.
@@ -35,10 +38,28 @@ impl SessionCookie {
         head.cookies(NAME).any(|value| self.secret.matches(value))
     }
 
-    /// The value of `Set-Cookie`. The path keeps the cookie from other servers on the same host.
-    pub(crate) fn set_cookie(&self, base: &BasePath, https: bool) -> String {
-        let secure = if https { "; Secure" } else { "" };
-        let (value, path) = (&self.value, base.as_str());
-        format!("{NAME}={value}; Path={path}/; HttpOnly; SameSite=Strict{secure}")
+    /// Sets the cookie. The path keeps it from other servers on the same host.
+    pub(crate) fn set(&self, response: Response, base: &BasePath, https: bool) -> Response {
+        let (path, secure) = (base.as_str(), secure(https));
+        let value = &self.value;
+        response
+            .with_header("Set-Cookie", format!("{MARK}=1; Path={path}/; SameSite=Strict{secure}"))
+            .with_header(
+                "Set-Cookie",
+                format!("{NAME}={value}; Path={path}/; HttpOnly; SameSite=Strict{secure}"),
+            )
     }
+
+    /// Removes the cookie.
+    pub(crate) fn clear(response: Response, base: &BasePath, https: bool) -> Response {
+        let (path, secure) = (base.as_str(), secure(https));
+        [MARK, NAME].iter().fold(response, |response, name| {
+            response.with_header("Set-Cookie", format!("{name}=; Path={path}/; Max-Age=0{secure}"))
+        })
+    }
+}
+
+/// Browsers send a cookie with this attribute over HTTPS only.
+fn secure(https: bool) -> &'static str {
+    if https { "; Secure" } else { "" }
 }
