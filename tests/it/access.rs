@@ -11,40 +11,40 @@ use serde_json::Value;
 
 use crate::binary::{Running, kentros, run};
 use crate::demo::DemoSource;
-use crate::harness::devtools::{Browser, Page};
+use crate::harness::devtools::Browser;
 use crate::harness::raw::{Answer, ask, get, handshake_with, read_head};
 use crate::harness::{Served, dial};
 
 pub(crate) const TOKEN: &str = "6f1ed002ab5595859014ebf0951522d9";
 /// `TOKEN` in base64url.
-const ENCODED: &str = "NmYxZWQwMDJhYjU1OTU4NTkwMTRlYmYwOTUxNTIyZDk";
+pub(crate) const ENCODED: &str = "NmYxZWQwMDJhYjU1OTU4NTkwMTRlYmYwOTUxNTIyZDk";
 
-fn token_config() -> ServerConfig {
+pub(crate) fn token_config() -> ServerConfig {
     let mut config = ServerConfig::default();
     config.access = Access::Token(Token::new(TOKEN).unwrap());
     config
 }
 
 /// A server with this configuration that samples the demo.
-fn serve_demo(config: ServerConfig) -> Served {
+pub(crate) fn serve_demo(config: ServerConfig) -> Served {
     let served = Served::with(HubConfig::default(), config);
     let source = DemoSource::new(3);
     served.handle().start_stats_streamer(Duration::from_millis(50), source).unwrap();
     served
 }
 
-fn get_with_header(addr: SocketAddr, path: &str, field: &str) -> Answer {
+pub(crate) fn get_with_header(addr: SocketAddr, path: &str, field: &str) -> Answer {
     ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\n{field}\r\n\r\n"))
 }
 
 /// Sends a WebSocket handshake with one more header, and returns the response head.
-fn try_handshake(addr: SocketAddr, field: &str) -> String {
+pub(crate) fn try_handshake(addr: SocketAddr, field: &str) -> String {
     let mut stream = dial(addr);
     stream.write_all(handshake_with(field).as_bytes()).unwrap();
     read_head(&mut stream)
 }
 
-fn log_in(addr: SocketAddr, body: &str, field: &str) -> Answer {
+pub(crate) fn log_in(addr: SocketAddr, body: &str, field: &str) -> Answer {
     let length = body.len();
     ask(
         addr,
@@ -56,22 +56,24 @@ fn log_in(addr: SocketAddr, body: &str, field: &str) -> Answer {
 
 #[test]
 fn without_the_token_only_health_checks_and_the_login_page_are_served() {
-    let served = serve_demo(token_config());
+    let served = serve_demo(token_config().trust_proxy("127.0.0.1").unwrap());
     let addr = served.addr();
     for path in ["/healthz", "/readyz", "/login"] {
         assert_eq!(get(addr, path).status, 200, "{path}");
     }
     let paths =
         ["/", "/app.js", "/ws/stats", "/metrics", "/api/v1/stats", "/api/v1/projects", "/nothing"];
-    for path in paths {
+    for (n, path) in paths.into_iter().enumerate() {
         for query in ["", &format!("?token={TOKEN}"), &format!("?access_token={TOKEN}")] {
             let answer = get(addr, &format!("{path}{query}"));
             assert_eq!(answer.status, 401, "{path}{query}");
             assert!(answer.field("www-authenticate").starts_with("Bearer"), "{answer:?}");
         }
-        let wrong =
-            get_with_header(addr, path, "Authorization: Bearer 6f1ed002ab5595859014ebf0951522d8");
-        assert_eq!(wrong.status, 401, "{path}");
+        // From another address each time: each may guess a few times.
+        let wrong = format!(
+            "X-Forwarded-For: 10.0.0.{n}\r\nAuthorization: Bearer 6f1ed002ab5595859014ebf0951522d8"
+        );
+        assert_eq!(get_with_header(addr, path, &wrong).status, 401, "{path}");
         let browser = get_with_header(addr, path, "Accept: text/html,application/xhtml+xml");
         assert_eq!(browser.status, 303, "{path}");
         assert!(browser.field("location").ends_with("login"), "{browser:?}");
@@ -103,53 +105,6 @@ fn with_the_token_everything_is_served() {
     // A valid token does not lift the check of the origin.
     let head = try_handshake(addr, &format!("{bearer}\r\nOrigin: http://evil.example"));
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
-}
-
-#[test]
-fn login_sets_a_cookie_that_grants_access_and_does_not_contain_the_token() {
-    let served = serve_demo(token_config());
-    let addr = served.addr();
-    let wrong = log_in(addr, "token=6f1ed002ab5595859014ebf0951522d8", "");
-    assert_eq!((wrong.status, wrong.field("set-cookie")), (401, ""));
-    assert!(wrong.body.contains("Wrong token."), "{wrong:?}");
-    let answer = log_in(addr, &format!("token={TOKEN}"), &format!("Origin: http://{addr}\r\n"));
-    assert_eq!((answer.status, answer.field("location")), (303, "./"), "{answer:?}");
-    let (cookie, attributes) = answer.field("set-cookie").split_once("; ").unwrap();
-    assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");
-    assert!(!cookie.contains(TOKEN) && !cookie.contains(ENCODED), "{cookie}");
-    let field = format!("Cookie: theme=dark; {cookie}");
-    assert_eq!(get_with_header(addr, "/api/v1/stats", &field).status, 200);
-    assert!(try_handshake(addr, &field).starts_with("HTTP/1.1 101 "));
-    let other = serve_demo(token_config());
-    assert_eq!(
-        get_with_header(other.addr(), "/api/v1/stats", &field).status,
-        401,
-        "another server's cookie is not valid here"
-    );
-
-    let foreign = log_in(addr, &format!("token={TOKEN}"), "Origin: http://evil.example\r\n");
-    assert_eq!((foreign.status, foreign.field("set-cookie")), (403, ""));
-    // The form may arrive in parts, and bytes after it are ignored.
-    let mut stream = dial(addr);
-    let body = format!("token={TOKEN}");
-    let form = format!(
-        "POST /login HTTP/1.1\r\nHost: {addr}\r\nContent-Length: {}\r\n\r\n{body}GET / HTTP/1.1\r\n",
-        body.len()
-    );
-    let (head, rest) = form.split_at(form.len() - 40);
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(rest.as_bytes()).unwrap();
-    assert_eq!(Answer::read(stream).status, 303);
-    assert_eq!(log_in(addr, &"x".repeat(4097), "").status, 413);
-}
-
-#[test]
-fn a_login_body_that_never_arrives_gets_408() {
-    let served = serve_demo(token_config());
-    let mut stream = dial(served.addr());
-    let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\ntoken=";
-    stream.write_all(head.as_bytes()).unwrap();
-    assert_eq!(Answer::read(stream).status, 408);
 }
 
 #[test]
@@ -334,50 +289,6 @@ fn kentros_stats_sends_the_token_of_its_environment() {
     command.env("KENTROS_TOKEN", format!("{TOKEN}x"));
     let (status, _, err) = run(command);
     assert!(status == 1 && err.contains("rejected the token") && !err.contains(TOKEN), "{err}");
-}
-
-#[test]
-fn a_browser_logs_in_and_must_log_in_again_after_a_restart() {
-    let Some(browser) = Browser::find("a_browser_logs_in_and_must_log_in_again_after_a_restart")
-    else {
-        return;
-    };
-    let served = serve_demo(token_config());
-    let addr = served.addr();
-    let mut page = browser.page();
-    page.goto(&format!("http://{addr}/?sort=-cpu"));
-    assert_eq!(page.eval("location.pathname"), "/login");
-    let styled = "getComputedStyle(document.querySelector('button')).fontWeight";
-    assert_eq!(page.eval(styled), "600", "the policy allows the page's style by its hash");
-    assert_eq!(page.complaints(), Vec::<String>::new());
-    let submit = |page: &mut Page, token: &str| {
-        page.eval(&format!("document.querySelector('#token').value = '{token}'; 0"));
-        // The click leaves the page, so it must come after this call has returned.
-        page.eval("setTimeout(() => document.querySelector('button').click()); 0");
-    };
-    submit(&mut page, "not-the-token-at-all");
-    let wrong = "document.querySelector('.wrong')?.textContent === 'Wrong token.'";
-    page.until_navigated("the error message", wrong);
-    submit(&mut page, TOKEN);
-    let live = "document.getElementById('link-text')?.textContent === 'Live'";
-    page.until_navigated("the dashboard", live);
-    assert_eq!(page.eval("location.pathname + location.search"), "/?sort=-cpu");
-    assert_eq!(page.eval("document.cookie"), "", "scripts cannot read the cookie");
-    // The cookie holds for the next load.
-    page.goto(&format!("http://{addr}/"));
-    page.until_navigated("the dashboard again", live);
-
-    served.server.shutdown();
-    served.hub.shutdown();
-    let hub = Hub::spawn(HubConfig::default()).unwrap();
-    let _again = Server::bind(addr, hub.handle(), token_config()).unwrap();
-    page.until_navigated(
-        "the login",
-        "location.pathname === '/login' && document.readyState === 'complete'",
-    );
-    for url in page.requests() {
-        assert!(!url.contains(TOKEN), "{url}");
-    }
 }
 
 #[test]

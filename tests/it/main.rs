@@ -37,6 +37,7 @@ mod http;
 mod keepalive;
 mod limits;
 mod listener;
+mod login;
 mod message_order;
 mod metrics;
 mod nonblocking;

@@ -216,7 +216,9 @@ fn the_token_is_checked_before_sessions_and_routes_except_on_open_paths() {
         })
         .route("/api/*", counting(&calls))
         .with_open_path("/ws/open")
-        .with_open_path("/api/open/*");
+        .with_open_path("/api/open/*")
+        .trust_proxy("127.0.0.1")
+        .unwrap();
     let served = serve(config);
     let status = |target: &str, fields: &str| {
         let request = handshake_with(fields).replace("/ws/stats", target);
@@ -227,7 +229,9 @@ fn the_token_is_checked_before_sessions_and_routes_except_on_open_paths() {
         let head = read_head(&mut stream);
         head.get(9..12).and_then(|status| status.parse::<u16>().ok()).unwrap()
     };
-    let wrong = "Authorization: Bearer 6f1ed002ab5595859014ebf0951522d8";
+    // From another address: after some wrong tokens, an address has to wait.
+    let wrong =
+        "X-Forwarded-For: 10.0.0.7\r\nAuthorization: Bearer 6f1ed002ab5595859014ebf0951522d8";
     let protected = ["/ws/a", "/ws/openly", "/ws/open/a", "/api/a", "/api/open", "/api/openly/a"];
     for target in protected {
         assert_eq!((status(target, "A: b"), status(target, wrong)), (401, 401), "{target}");

@@ -84,6 +84,9 @@ export function startControls() {
   $('columns').append(...COLUMNS.map(columnHeader));
   $('unfilter').onclick = () => choose({ q: '', state: '', project: '' });
   $('tools').onsubmit = (event) => event.preventDefault();
+  // The login sets this cookie for the button; scripts cannot read the other one.
+  $('logout').hidden = !document.cookie.includes('kentros_login');
+  $('logout').onclick = () => fetch('logout', { method: 'POST', redirect: 'manual' }).finally(() => location.reload());
 
   const menu = $('view');
   document.addEventListener('click', ({ target }) => { if (!menu.contains(target)) menu.open = false; });
