@@ -1,17 +1,20 @@
 //! The login form, guesses of the token, and the logout.
 
+use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 
 use kentros::{Hub, HubConfig, Server, ServerConfig};
 
 use crate::access::{
     ENCODED, TOKEN, get_with_header, log_in, serve_demo, token_config, try_handshake,
 };
+use crate::binary::{Running, kentros, run};
 use crate::harness::dashboard;
 use crate::harness::devtools::{Browser, Page};
 use crate::harness::raw::{Answer, ask, get};
-use crate::harness::{dial, until};
+use crate::harness::{GUARD, dial, until};
 
 #[test]
 fn login_sets_a_cookie_that_grants_access_and_does_not_contain_the_token() {
@@ -107,6 +110,35 @@ fn guesses_are_slowed_but_other_addresses_and_cookies_are_not() {
         metric(addr, user, &format!("kentros_auth_failures_total{{reason=\"{reason}\"}}"))
     };
     assert!(failures("wrong_token") >= 6 && failures("too_many") >= 3);
+}
+
+#[test]
+fn a_token_file_that_others_can_read_gets_a_warning_with_its_mode() {
+    let file = std::env::temp_dir().join(format!("kentros-token-mode-{}", std::process::id()));
+    fs::write(&file, TOKEN).unwrap();
+    for (mode, warned) in [(0o600, false), (0o640, true), (0o644, true)] {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let args = ["--demo", "1", "--addr", "127.0.0.1:0", "--token-file"];
+        let running = Running::start(kentros(&[&args[..], &[file.to_str().unwrap()]].concat()));
+        let mut log = Vec::new();
+        while !log.last().is_some_and(|line: &String| line.contains("listening on")) {
+            log.push(running.lines.recv_timeout(GUARD).unwrap());
+        }
+        let warning =
+            format!("has mode {mode:04o}: other users can read it. To fix this, run `chmod 600`");
+        assert_eq!(log.iter().any(|line| line.contains(&warning)), warned, "{log:?}");
+        assert_eq!(log.iter().any(|line| line.contains("mode")), warned, "{log:?}");
+    }
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_token_of_one_repeated_character_is_refused() {
+    let repeated = "0".repeat(32);
+    let (status, _, err) = run(kentros(&["--demo", "1", "--token", &repeated]));
+    assert_eq!(status, 2, "{err}");
+    assert!(err.contains("one repeated character") && err.contains("openssl rand"), "{err}");
+    assert!(!err.contains(&repeated), "{err}");
 }
 
 #[test]

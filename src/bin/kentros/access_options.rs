@@ -1,21 +1,29 @@
 //! The access options: token, host names, origins, proxies and client limits.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use kentros::{Access, Error, ServerConfig, Token};
+use rustix::process::geteuid;
 
 use crate::flag_values::parse_client_count;
 use crate::flags::{FlagValue, ParsedFlags};
 
 /// Longer token files are cut off. A token has at most 512 characters.
 const MAX_TOKEN_FILE_BYTES: u64 = 4096;
+/// Where containers find their secrets, with mode 0444 or 0644. No user outside the container can
+/// read them there, and the mode cannot be changed.
+const SECRET_FOLDERS: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
 /// Who may connect, and how many clients.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct AccessOptions {
     access: Access,
+    /// About the token's file.
+    pub(crate) warning: Option<String>,
     hosts: Vec<String>,
     origins: Vec<String>,
     proxies: Vec<String>,
@@ -78,7 +86,8 @@ impl std::error::Error for MissingTokenError {}
 /// # Errors
 /// A message that names the flag or variable and what is expected.
 pub(crate) fn parse_access(flags: &ParsedFlags) -> Result<AccessOptions, String> {
-    let access = match (parse_token(flags)?, flags.contains("no-auth")) {
+    let (token, warning) = read_token(flags)?.unzip();
+    let access = match (token, flags.contains("no-auth")) {
         (Some(token), false) => Access::Token(token),
         (None, true) => Access::Open,
         (None, false) => Access::Local,
@@ -90,6 +99,7 @@ pub(crate) fn parse_access(flags: &ParsedFlags) -> Result<AccessOptions, String>
     let client_limit = |flag| flags.parse_or(flag, None, |text| parse_client_count(text).map(Some));
     Ok(AccessOptions {
         access,
+        warning: warning.flatten(),
         hosts: flags.parse_list("allow-host", |host| config().allow_host(host).map(drop))?,
         origins: flags
             .parse_list("allow-origin", |origin| config().allow_origin(origin).map(drop))?,
@@ -104,7 +114,12 @@ pub(crate) fn parse_access(flags: &ParsedFlags) -> Result<AccessOptions, String>
 /// # Errors
 /// A message that names the flag or variable. It never contains the token.
 pub(crate) fn parse_token(flags: &ParsedFlags) -> Result<Option<Token>, String> {
-    let (name, text) = match (flags.get("token"), flags.get("token-file")) {
+    Ok(read_token(flags)?.map(|(token, _)| token))
+}
+
+/// The token, and a warning about its file.
+fn read_token(flags: &ParsedFlags) -> Result<Option<(Token, Option<String>)>, String> {
+    let (name, text, warning) = match (flags.get("token"), flags.get("token-file")) {
         (Some(token), Some(file))
             if token.is_from_command_line() == file.is_from_command_line() =>
         {
@@ -114,23 +129,72 @@ pub(crate) fn parse_token(flags: &ParsedFlags) -> Result<Option<Token>, String> 
             ));
         }
         (Some(token), file) if file.is_none() || token.is_from_command_line() => {
-            (token.name.clone(), token.text.clone())
+            (token.name.clone(), token.text.clone(), None)
         }
         (_, Some(file)) => read_token_file(file)?,
         (_, None) => return Ok(None),
     };
-    Token::new(text).map(Some).map_err(|error| format!("invalid {name}: {error}"))
+    let token = Token::new(text).map_err(|error| format!("invalid {name}: {error}"))?;
+    Ok(Some((token, warning)))
 }
 
-/// Returns the flag with its path, for error messages, and the trimmed content of the file.
-fn read_token_file(FlagValue { name, text: path }: &FlagValue) -> Result<(String, String), String> {
+/// Returns the flag with its path, for error messages, the trimmed content of the file, and a
+/// warning if other users can read it.
+fn read_token_file(
+    FlagValue { name, text: path }: &FlagValue,
+) -> Result<(String, String, Option<String>), String> {
     let name = format!("{name} {path:?}");
     let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_TOKEN_FILE_BYTES).read_to_string(&mut text))
-        .map_err(|error| format!("cannot read {name}: {error}"))?;
+    let read = File::open(path).and_then(|file| {
+        let metadata = file.metadata()?;
+        file.take(MAX_TOKEN_FILE_BYTES).read_to_string(&mut text)?;
+        Ok(metadata)
+    });
+    let metadata = read.map_err(|error| format!("cannot read {name}: {error}"))?;
     match text.trim() {
         "" => Err(format!("cannot read {name}: the file is empty. Write the token to it")),
-        token => Ok((name, token.to_owned())),
+        token => Ok((name, token.to_owned(), file_warning(Path::new(path), &metadata))),
+    }
+}
+
+fn file_warning(path: &Path, metadata: &Metadata) -> Option<String> {
+    let is_own = metadata.uid() == geteuid().as_raw();
+    let mode = metadata.mode() & 0o7777;
+    let is_secret = SECRET_FOLDERS.iter().any(|folder| path.starts_with(folder));
+    let is_risk = metadata.is_file() && is_readable_by_others(mode, is_own) && !is_secret;
+    is_risk.then(|| {
+        let fix = if is_own { "" } else { "make the user of kentros its owner, and " };
+        format!(
+            "the token file {path:?} has mode {mode:04o}: other users can read it. To fix this, \
+             {fix}run `chmod 600` on it"
+        )
+    })
+}
+
+/// Whether users other than the one that reads the token can read it. If the file belongs to
+/// another user, such as root, its group is how kentros reads it.
+fn is_readable_by_others(mode: u32, is_own: bool) -> bool {
+    mode & 0o004 != 0 || (is_own && mode & 0o040 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_file_is_for_one_user_or_for_the_group_that_kentros_is_in() {
+        for (mode, own, of_another) in [
+            (0o400, false, false),
+            (0o600, false, false),
+            (0o700, false, false),
+            (0o640, true, false),
+            (0o440, true, false),
+            (0o644, true, true),
+            (0o444, true, true),
+            (0o604, true, true),
+        ] {
+            assert_eq!(is_readable_by_others(mode, true), own, "{mode:o}");
+            assert_eq!(is_readable_by_others(mode, false), of_another, "{mode:o}");
+        }
     }
 }

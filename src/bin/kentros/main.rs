@@ -80,6 +80,9 @@ fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     // Register first: a signal during startup must shut the server down cleanly too.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     raise_descriptor_limit();
+    if let Some(warning) = &options.access.warning {
+        log::warn!("{warning}");
+    }
     let hub = Hub::spawn(HubConfig::default())?;
     let config = ServerConfig::default().base(&options.base);
     let config = options.access.apply_to(config, &options.addr)?;

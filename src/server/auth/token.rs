@@ -10,7 +10,7 @@ const MIN_LENGTH: usize = 16;
 /// The longest token.
 const MAX_LENGTH: usize = 512;
 
-/// An access token: 16 to 512 visible ASCII characters.
+/// An access token: 16 to 512 visible ASCII characters, not all the same.
 ///
 /// `Debug` does not show the token, and neither do errors and the log. To generate one:
 ///
@@ -38,8 +38,8 @@ impl Token {
     /// # Errors
     ///
     /// Returns [`Invalid`](crate::ErrorKind::Invalid) if `token` is shorter than 16 or longer than
-    /// 512 characters, or contains anything but visible ASCII characters. The message does not
-    /// repeat the token.
+    /// 512 characters, contains anything but visible ASCII characters, or is one repeated character.
+    /// The message does not repeat the token.
     pub fn new(token: impl Into<String>) -> Result<Self, Error> {
         let token = token.into();
         let length = token.len();
@@ -54,6 +54,10 @@ impl Token {
             )))
         } else if length > MAX_LENGTH {
             Err(Error::invalid(format!("a token must have at most {MAX_LENGTH} characters")))
+        } else if token.bytes().all(|byte| token.starts_with(char::from(byte))) {
+            Err(Error::invalid(
+                "a token must not be one repeated character: generate one with `openssl rand -hex 32`",
+            ))
         } else {
             Ok(Self(token))
         }
@@ -95,15 +99,23 @@ mod tests {
 
     #[test]
     fn an_invalid_token_is_rejected_and_not_shown() {
-        for bad in
-            ["", "short", "fifteen-letters", "with spaces in the middle", "sixteen-letters\n"]
-        {
+        for bad in [
+            "",
+            "short",
+            "fifteen-letters",
+            "with spaces in the middle",
+            "sixteen-letters\n",
+            "xxxxxxxxxxxxxxxx",
+        ] {
             let error = Token::new(bad).unwrap_err();
             assert!(error.is_invalid());
             assert!(bad.is_empty() || !error.to_string().contains(bad), "{error}");
         }
-        assert!(Token::new("x".repeat(MAX_LENGTH)).is_ok());
-        assert!(Token::new("x".repeat(MAX_LENGTH + 1)).is_err());
+        let longest = "ab".repeat(MAX_LENGTH / 2);
+        assert!(Token::new(&longest).is_ok());
+        assert!(Token::new(longest + "a").is_err());
+        let repeated = Token::new("0".repeat(64)).unwrap_err().to_string();
+        assert!(repeated.contains("one repeated character"), "{repeated}");
         let token = Token::new("sixteen-letters!").unwrap();
         assert_eq!(format!("{token:?}"), "Token(..)");
     }
