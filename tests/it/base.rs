@@ -15,10 +15,11 @@ use crate::harness::{
     RetryInterrupted, Served, dial, one_each, report_skipped, until, unused_addr,
 };
 
-const BASE: &str = "/stats";
+pub(crate) const BASE: &str = "/stats";
 
 fn served() -> Served {
-    let served = Served::with(HubConfig::default(), ServerConfig::default().base(BASE));
+    let config = ServerConfig::default().base(BASE).trust_proxy("127.0.0.1").unwrap();
+    let served = Served::with(HubConfig::default(), config);
     served.handle().publish_snapshot(one_each(&["shop"], 1)).unwrap();
     served
 }
@@ -60,7 +61,7 @@ fn nginx_with_a_bare_proxy_pass_serves_http() {
     });
 }
 
-fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
+pub(crate) fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
     let folder = folder.display();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"));
@@ -71,7 +72,7 @@ fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
     )
 }
 
-fn run_nginx(file: &Path, folder: &Path) -> Command {
+pub(crate) fn run_nginx(file: &Path, folder: &Path) -> Command {
     let mut nginx = Command::new("nginx");
     nginx.arg("-p").arg(folder).args(["-e", "stderr", "-c"]).arg(file);
     nginx
@@ -84,18 +85,19 @@ fn caddy_serves_it_with_the_documented_configuration() {
         let here = format!("http://127.0.0.1:{port}");
         format!("{{\nadmin off\ndefault_bind 127.0.0.1\n}}\n{}", site.replace("example.com", &here))
     };
-    let run = |file: &Path, folder: &Path| {
-        let mut caddy = Command::new("caddy");
-        caddy.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
-        caddy.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
-        caddy
-    };
     check_behind(
         "caddy_serves_it_with_the_documented_configuration",
         config,
-        run,
+        run_caddy,
         check_behind_base,
     );
+}
+
+pub(crate) fn run_caddy(file: &Path, folder: &Path) -> Command {
+    let mut caddy = Command::new("caddy");
+    caddy.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+    caddy.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+    caddy
 }
 
 /// Checks that the page, its assets, the API and the WebSocket are below the path.
@@ -137,14 +139,14 @@ fn get(addr: SocketAddr, path: &str) -> Answer {
 }
 
 /// The block of this language in the deployment guide.
-fn snippet(language: &str) -> String {
+pub(crate) fn snippet(language: &str) -> String {
     let guide = include_str!("../../docs/deployment.md");
     let (_, after) = guide.split_once(&format!("```{language}\n")).unwrap();
     after.split_once("```").unwrap().0.to_owned()
 }
 
 /// A running proxy and its files, removed on drop.
-struct Proxy {
+pub(crate) struct Proxy {
     child: Child,
     folder: PathBuf,
 }
@@ -174,8 +176,7 @@ impl Proxy {
     }
 }
 
-/// Checks everything through a proxy. `config` makes its configuration from its folder, its port and
-/// the upstream address.
+/// Checks everything through a proxy.
 fn check_behind(
     test: &str,
     config: impl Fn(&Path, u16, SocketAddr) -> String,
@@ -183,20 +184,32 @@ fn check_behind(
     check: impl Fn(SocketAddr),
 ) {
     let served = served();
+    if let Some((_proxy, addr)) = start_proxy(test, served.addr(), config, run) {
+        check(addr);
+    }
+}
+
+/// Starts a proxy. `config` makes its configuration from its folder, its port and the upstream
+/// address. Without the program, the test is skipped, or fails if it is required.
+pub(crate) fn start_proxy(
+    test: &str,
+    upstream: SocketAddr,
+    config: impl Fn(&Path, u16, SocketAddr) -> String,
+    run: impl Fn(&Path, &Path) -> Command,
+) -> Option<(Proxy, SocketAddr)> {
     let (_reserved, addr) = unused_addr();
     let folder = std::env::temp_dir().join(format!("{test}-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("config");
-    fs::write(&file, config(&folder, addr.port(), served.addr())).unwrap();
+    fs::write(&file, config(&folder, addr.port(), upstream)).unwrap();
     match Proxy::start(run(&file, &folder), folder.clone(), addr) {
-        Ok(_proxy) => {
-            check(addr);
-        }
+        Ok(proxy) => Some((proxy, addr)),
         Err(error) => {
             fs::remove_dir_all(&folder).unwrap();
             let how = std::env::var("KENTROS_TEST_PROXIES").unwrap_or_default();
             assert_ne!(how, "require", "{test}: {error}");
             report_skipped(test, &error.to_string());
+            None
         }
     }
 }

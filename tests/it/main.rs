@@ -61,5 +61,6 @@ mod stuck;
 mod subscribe;
 #[cfg(feature = "tls")]
 mod tls;
+mod tls_proxy;
 mod top;
 mod violations;
