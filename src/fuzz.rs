@@ -73,10 +73,10 @@ pub fn request_head(bytes: &[u8]) {
 fn serve(guard: &mut RequestGuard, head: &RequestHead, rest: &[u8]) -> bool {
     static ROUTES: LazyLock<RouteTable> =
         LazyLock::new(|| ServerConfig::default().routes.table(true).unwrap());
-    let peer = SocketAddr::from(([10, 0, 0, 1], 1));
     // An hour later each time: wrong tokens in earlier inputs cause no delay.
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     static HOURS: AtomicU32 = AtomicU32::new(0);
+    let peer = SocketAddr::from(([10, 0, 0, 1], 1));
     let now = *START + HOURS.fetch_add(1, Ordering::Relaxed) * Duration::from_secs(3600);
     let (response, allowed) = match guard.check(peer, head, now).1 {
         Decision::Allow { origin_allowed } => {

@@ -30,7 +30,10 @@ pub enum Access {
     /// A client sends it as `Authorization: Bearer <token>`, as the WebSocket subprotocol
     /// `kentros.bearer.<base64url token>`, or with the cookie that the login page at `/login`
     /// sets. A browser must offer a second subprotocol, such as `kentros`, for the server to
-    /// select. `/healthz` and `/readyz` need no token.
+    /// select. `/healthz` and `/readyz` need no token. A POST to `/logout` removes the cookie.
+    ///
+    /// After a few wrong tokens from one address, tokens from there are checked with increasing
+    /// delays, and get 429 meanwhile.
     Token(Token),
 }
 

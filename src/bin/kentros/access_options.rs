@@ -153,14 +153,14 @@ fn read_token_file(
     let metadata = read.map_err(|error| format!("cannot read {name}: {error}"))?;
     match text.trim() {
         "" => Err(format!("cannot read {name}: the file is empty. Write the token to it")),
-        token => Ok((name, token.to_owned(), file_warning(Path::new(path), &metadata))),
+        token => Ok((name, token.to_owned(), file_warning(path, &metadata))),
     }
 }
 
-fn file_warning(path: &Path, metadata: &Metadata) -> Option<String> {
+fn file_warning(path: &str, metadata: &Metadata) -> Option<String> {
     let is_own = metadata.uid() == geteuid().as_raw();
     let mode = metadata.mode() & 0o7777;
-    let is_secret = SECRET_FOLDERS.iter().any(|folder| path.starts_with(folder));
+    let is_secret = SECRET_FOLDERS.iter().any(|folder| Path::new(path).starts_with(folder));
     let is_risk = metadata.is_file() && is_readable_by_others(mode, is_own) && !is_secret;
     is_risk.then(|| {
         let fix = if is_own { "" } else { "make the user of kentros its owner, and " };

@@ -159,6 +159,15 @@ fn connect_hub(
         WsError::Http(response) if response.status() == 401 => {
             format!("{url} rejected the token. Use the token of that server")
         }
+        WsError::Http(response) if response.status() == 429 => {
+            let seconds =
+                response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+            let seconds = seconds.unwrap_or("32");
+            format!(
+                "{url} does not check the token, because it got too many wrong ones from this \
+                 address. Try again in {seconds} s"
+            )
+        }
         error => failed(describe(&error, TIMEOUT)),
     })?;
     if let Some(project) = project {

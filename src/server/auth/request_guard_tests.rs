@@ -351,7 +351,7 @@ fn the_host_is_checked_first_and_the_response_names_the_fix() {
         match guard.check(peer.parse().unwrap(), &head, later()).1 {
             Decision::Allow { origin_allowed } => format!("allow {origin_allowed}"),
             Decision::Respond(response) => response.summary(),
-            _ => panic!("no token is set"),
+            Decision::ReadLoginForm(_) => panic!("no token is set"),
         }
     };
     let mut direct = |host: &str| at("127.0.0.1:1", host, "");
