@@ -328,7 +328,8 @@ fn an_event_with_a_long_id_is_ignored() {
 #[test]
 fn long_texts_of_a_container_are_cut() {
     let long = "x".repeat(1 << 20);
-    let ports: String = (0..5_000).map(|n| format!(r#"{{"PrivatePort":{n}}},"#)).collect();
+    let ports: Vec<String> = (0..5_000).map(|n| format!(r#"{{"PrivatePort":{n}}},"#)).collect();
+    let ports = ports.concat();
     let list = format!(
         r#"[{{"Id":"a","Names":["/{long}"],"Image":"{long}","State":"{long}","Status":"{long}",
              "Labels":{{"com.docker.compose.project":"{long}","com.docker.compose.service":"{long}"}},
