@@ -29,6 +29,7 @@ mod docker_scale;
 mod docker_source;
 mod docker_watch;
 mod documentation;
+mod engine_discovery;
 mod engine_restart;
 mod examples;
 mod handshake;

@@ -1,15 +1,19 @@
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::Path;
 
 use super::*;
+use crate::engine_discovery::PingOutcome;
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
 fn command(args: &[&str], env: Variables<'_>) -> Result<CliCommand, String> {
     let variable =
         |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-    let environment = Environment { variable: &variable, root: Path::new("/nowhere") };
-    parse(args.iter().map(OsString::from), &environment)
+    parse(args.iter().map(OsString::from), &environment(&variable))
+}
+
+/// These variables, and no engine.
+fn environment(variable: &dyn Fn(&str) -> Option<String>) -> Environment<'_> {
+    Environment { variable, ping: &|_| PingOutcome::NoSuchSocket, warn: &drop }
 }
 
 fn serve(args: &[&str], env: &[(&str, &str)]) -> ServeOptions {
@@ -118,8 +122,7 @@ fn only_one_token_can_be_set_and_no_error_contains_it() {
         assert!(!error.contains("fifteen") && !error.contains("6f1e"), "{error}");
     }
     let invalid = OsString::from_vec([TOKEN.as_bytes(), b"\xff"].concat());
-    let environment = Environment { variable: &|_| None, root: Path::new("/nowhere") };
-    let error = parse(["--token".into(), invalid], &environment).unwrap_err();
+    let error = parse(["--token".into(), invalid], &environment(&|_| None)).unwrap_err();
     assert!(error.contains("UTF-8") && !error.contains("6f1e"), "{error}");
 }
 

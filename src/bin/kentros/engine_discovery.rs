@@ -1,17 +1,42 @@
-//! Finds the container engine the way the docker CLI does: `DOCKER_HOST`, then the docker context,
-//! then the standard sockets.
+//! Finds the container engine: `DOCKER_HOST`, then the docker context, as the docker CLI does, then
+//! the first standard socket that responds.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
+use kentros::{DockerHost, DockerSource, StatsSource as _};
 use serde::Deserialize;
 
-/// The environment variables and the file system. Tests replace both.
+/// What options depend on besides the arguments. Tests replace it.
 pub(crate) struct Environment<'a> {
     /// Returns the value of a variable that is set.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
-    /// The root of the standard socket paths: `/` except in tests.
-    pub(crate) root: &'a Path,
+    /// Pings the engine at a standard socket.
+    pub(crate) ping: &'a dyn Fn(&DockerHost) -> PingOutcome,
+    /// Takes a warning. Logging starts only once the options are parsed.
+    pub(crate) warn: &'a dyn Fn(String),
+}
+
+/// What is found at a standard socket.
+#[derive(Clone, Debug)]
+pub(crate) enum PingOutcome {
+    Responds,
+    NoSuchSocket,
+    /// The socket exists, but no engine responds, for this reason.
+    Fails(String),
+}
+
+/// Pings the engine at `host`. Takes at most the two seconds of any call to an engine.
+pub(crate) fn ping(host: &DockerHost) -> PingOutcome {
+    let Err(error) = DockerSource::new(host.clone()).health_check() else {
+        return PingOutcome::Responds;
+    };
+    let io_error = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    match io_error.map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => PingOutcome::NoSuchSocket,
+        Some(kind) => PingOutcome::Fails(kind.to_string()),
+        None => PingOutcome::Fails(error.to_string().replace(&format!(" at {host}"), "")),
+    }
 }
 
 /// The address of an engine and where it was configured.
@@ -35,15 +60,40 @@ pub(crate) fn discover(environment: &Environment<'_>) -> Result<DiscoveredEngine
     if let Some(engine) = from_docker_context(environment)? {
         return Ok(engine);
     }
-    let sockets = standard_sockets(environment);
-    let existing = sockets.iter().find(|path| environment.under_root(path).exists());
-    let path = existing.or(sockets.first());
-    let path = path.map(|path| path.display().to_string()).unwrap_or_default();
-    Ok(DiscoveredEngine {
-        host: format!("unix://{path}"),
-        set_by: "standard socket".into(),
-        certificates: None,
-    })
+    let host = first_that_responds(environment).to_string();
+    Ok(DiscoveredEngine { host, set_by: "standard socket".into(), certificates: None })
+}
+
+/// The first standard socket whose engine responds. If none does, the first that exists, because
+/// its engine may start later. Warns of the sockets that exist and do not respond.
+fn first_that_responds(environment: &Environment<'_>) -> DockerHost {
+    let (mut tried, mut existing) = (Vec::new(), Vec::new());
+    for host in standard_sockets(environment) {
+        match (environment.ping)(&host) {
+            PingOutcome::Responds => {
+                if !existing.is_empty() {
+                    let failed = existing.iter().map(|(host, why)| format!("{host}: {why}"));
+                    let failed = failed.collect::<Vec<_>>().join("; ");
+                    (environment.warn)(format!(
+                        "using the engine at {host}, because no engine responds at {failed}"
+                    ));
+                }
+                return host;
+            }
+            PingOutcome::NoSuchSocket => tried.push(format!("{host}: no such socket")),
+            PingOutcome::Fails(why) => {
+                tried.push(format!("{host}: {why}"));
+                existing.push((host, why));
+            }
+        }
+    }
+    let host = existing.into_iter().next().map(|(host, _)| host).unwrap_or_default();
+    (environment.warn)(format!(
+        "no container engine responds. Tried {}. Using {host}. Set another engine with \
+         --docker-host or DOCKER_HOST",
+        tried.join("; ")
+    ));
+    host
 }
 
 /// The engine at an address from a flag or variable. As in the docker CLI, `DOCKER_TLS_VERIFY` and
@@ -67,7 +117,7 @@ fn certificate_folder(environment: &Environment<'_>) -> Option<PathBuf> {
 
 /// The standard sockets in order of preference: Docker, rootless Docker, Docker Desktop, `OrbStack`,
 /// Colima, Rancher Desktop, Podman, rootless Podman.
-fn standard_sockets(environment: &Environment<'_>) -> Vec<PathBuf> {
+fn standard_sockets(environment: &Environment<'_>) -> Vec<DockerHost> {
     let variable = |name| (environment.variable)(name).map(PathBuf::from);
     let (home, runtime) = (variable("HOME"), variable("XDG_RUNTIME_DIR"));
     let under = |folder: &Option<PathBuf>, path: &str| folder.as_ref().map(|f| f.join(path));
@@ -83,6 +133,8 @@ fn standard_sockets(environment: &Environment<'_>) -> Vec<PathBuf> {
     ]
     .into_iter()
     .flatten()
+    // A relative folder has no sockets.
+    .filter_map(|path| format!("unix://{}", path.display()).parse().ok())
     .collect()
 }
 
@@ -162,14 +214,11 @@ fn from_docker_context(environment: &Environment<'_>) -> Result<Option<Discovere
     Err(not_found())
 }
 
-impl Environment<'_> {
-    fn under_root(&self, path: &Path) -> PathBuf {
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     /// A temporary folder, removed on drop.
@@ -195,22 +244,37 @@ mod tests {
         }
     }
 
-    fn discovered(root: &TempDir, variables: &[(&str, &str)]) -> Result<DiscoveredEngine, String> {
+    /// Discovers an engine where the standard sockets have these outcomes and no others exist.
+    /// Returns it with the warnings and the sockets pinged.
+    fn discover_with(
+        variables: &[(&str, &str)],
+        sockets: &[(&str, PingOutcome)],
+    ) -> (Result<DiscoveredEngine, String>, Vec<String>, Vec<String>) {
         let variable = |name: &str| {
             variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
         };
-        discover(&Environment { variable: &variable, root: &root.0 })
+        let (warnings, pinged) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+        let ping = |host: &DockerHost| {
+            let path = host.to_string().trim_start_matches("unix://").to_owned();
+            let outcome = sockets.iter().find(|(p, _)| *p == path).map(|(_, o)| o.clone());
+            pinged.borrow_mut().push(path);
+            outcome.unwrap_or(PingOutcome::NoSuchSocket)
+        };
+        let warn = |warning| warnings.borrow_mut().push(warning);
+        let found = discover(&Environment { variable: &variable, ping: &ping, warn: &warn });
+        (found, warnings.into_inner(), pinged.into_inner())
     }
 
-    fn host(root: &TempDir, variables: &[(&str, &str)]) -> String {
-        discovered(root, variables).unwrap().host
+    /// Discovers a configured engine, without pinging one.
+    fn discovered(variables: &[(&str, &str)]) -> Result<DiscoveredEngine, String> {
+        let (found, warnings, pinged) = discover_with(variables, &[]);
+        assert!(warnings.is_empty() && pinged.is_empty(), "{warnings:?} {pinged:?}");
+        found
     }
 
     #[test]
     fn docker_host_takes_precedence() {
-        let root = TempDir::new("host");
-        let engine =
-            discovered(&root, &[("DOCKER_HOST", "tcp://a:1"), ("DOCKER_CONTEXT", "x")]).unwrap();
+        let engine = discovered(&[("DOCKER_HOST", "tcp://a:1"), ("DOCKER_CONTEXT", "x")]).unwrap();
         assert_eq!((engine.host.as_str(), engine.set_by.as_str()), ("tcp://a:1", "DOCKER_HOST"));
         assert_eq!(engine.certificates, None);
         let tls = [
@@ -218,7 +282,7 @@ mod tests {
             ("DOCKER_TLS_VERIFY", "1"),
             ("DOCKER_CERT_PATH", "/certs"),
         ];
-        assert_eq!(discovered(&root, &tls).unwrap().certificates, Some("/certs".into()));
+        assert_eq!(discovered(&tls).unwrap().certificates, Some("/certs".into()));
     }
 
     #[test]
@@ -236,30 +300,103 @@ mod tests {
         );
         root.write("contexts/tls/1f/docker/ca.pem", "");
         let config = ("DOCKER_CONFIG", config.as_str());
-        assert_eq!(host(&root, &[config]), "tcp://far:2");
-        let near = discovered(&root, &[config, ("DOCKER_CONTEXT", "near")]).unwrap();
+        assert_eq!(discovered(&[config]).unwrap().host, "tcp://far:2");
+        let near = discovered(&[config, ("DOCKER_CONTEXT", "near")]).unwrap();
         assert_eq!(near.host, "unix:///n");
         assert_eq!(near.certificates, Some(root.0.join("contexts/tls/1f/docker")));
-        assert_eq!(
-            host(&root, &[config, ("DOCKER_CONTEXT", "default")]),
-            "unix:///var/run/docker.sock"
-        );
-        let error = discovered(&root, &[config, ("DOCKER_CONTEXT", "gone")]).unwrap_err();
+        let (default, _, pinged) = discover_with(&[config, ("DOCKER_CONTEXT", "default")], &[]);
+        assert_eq!(default.unwrap().host, "unix:///var/run/docker.sock");
+        assert!(!pinged.is_empty());
+        let error = discovered(&[config, ("DOCKER_CONTEXT", "gone")]).unwrap_err();
         assert!(error.starts_with("DOCKER_CONTEXT \"gone\": no such docker context"), "{error}");
     }
 
-    #[test]
-    fn without_configuration_the_first_existing_socket_is_used() {
-        let root = TempDir::new("sockets");
+    const DOCKER: &str = "/var/run/docker.sock";
+    const ROOTLESS: &str = "/run/user/7/docker.sock";
+    const COLIMA: &str = "/home/me/.colima/default/docker.sock";
+    const PODMAN: &str = "/run/podman/podman.sock";
+
+    fn fails(why: &str) -> PingOutcome {
+        PingOutcome::Fails(why.to_owned())
+    }
+
+    /// Discovers an engine among these sockets and returns its socket and the warnings.
+    fn socket(sockets: &[(&str, PingOutcome)]) -> (String, Vec<String>) {
         let home = [("HOME", "/home/me"), ("XDG_RUNTIME_DIR", "/run/user/7")];
-        assert_eq!(host(&root, &home), "unix:///var/run/docker.sock");
-        root.write("run/podman/podman.sock", "");
-        assert_eq!(host(&root, &home), "unix:///run/podman/podman.sock");
-        root.write("home/me/.colima/default/docker.sock", "");
-        assert_eq!(host(&root, &home), "unix:///home/me/.colima/default/docker.sock");
-        root.write("run/user/7/docker.sock", "");
-        assert_eq!(host(&root, &home), "unix:///run/user/7/docker.sock");
-        root.write("var/run/docker.sock", "");
-        assert_eq!(host(&root, &home), "unix:///var/run/docker.sock");
+        let (found, warnings, _) = discover_with(&home, sockets);
+        (found.unwrap().host.trim_start_matches("unix://").to_owned(), warnings)
+    }
+
+    #[test]
+    fn the_first_standard_socket_that_responds_is_used() {
+        use PingOutcome::Responds;
+        let all =
+            [(PODMAN, Responds), (COLIMA, Responds), (ROOTLESS, Responds), (DOCKER, Responds)];
+        for count in 1..=all.len() {
+            let sockets = &all[..count];
+            assert_eq!(socket(sockets), (sockets[count - 1].0.to_owned(), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_socket_without_an_engine_does_not_hide_a_later_one() {
+        let sockets = [
+            (DOCKER, fails("permission denied")),
+            (ROOTLESS, fails("connection refused")),
+            (COLIMA, PingOutcome::Responds),
+            (PODMAN, PingOutcome::Responds),
+        ];
+        let (found, warnings) = socket(&sockets);
+        assert_eq!(found, COLIMA);
+        assert_eq!(
+            warnings,
+            ["using the engine at unix:///home/me/.colima/default/docker.sock, because no engine \
+              responds at unix:///var/run/docker.sock: permission denied; \
+              unix:///run/user/7/docker.sock: connection refused"]
+        );
+    }
+
+    #[test]
+    fn without_a_response_the_first_existing_socket_is_used_and_all_are_listed() {
+        let (found, warnings) = socket(&[(COLIMA, fails("a")), (PODMAN, fails("b"))]);
+        assert_eq!((found.as_str(), warnings.len()), (COLIMA, 1));
+        for part in [
+            "Tried unix:///var/run/docker.sock: no such socket; ",
+            "; unix:///home/me/.colima/default/docker.sock: a; ",
+            "; unix:///run/podman/podman.sock: b; ",
+            "Using unix:///home/me/.colima/default/docker.sock. ",
+        ] {
+            assert!(warnings[0].contains(part), "{part}: {warnings:?}");
+        }
+        let (found, warnings) = socket(&[]);
+        assert_eq!(found, DOCKER);
+        assert_eq!(warnings[0].matches("no such socket").count(), 8, "{warnings:?}");
+    }
+
+    #[test]
+    fn a_relative_folder_has_no_sockets() {
+        let (found, _, pinged) = discover_with(&[("HOME", "me"), ("XDG_RUNTIME_DIR", ".")], &[]);
+        assert_eq!(found.unwrap().host, "unix:///var/run/docker.sock");
+        assert_eq!(pinged, [DOCKER, PODMAN]);
+    }
+
+    #[test]
+    fn a_ping_says_why_a_socket_does_not_respond() {
+        let root = TempDir::new("ping");
+        let at = |name: &str| -> DockerHost {
+            format!("unix://{}", root.0.join(name).display()).parse().unwrap()
+        };
+        assert!(matches!(ping(&at("absent")), PingOutcome::NoSuchSocket));
+        drop(UnixListener::bind(root.0.join("dead")).unwrap());
+        let outcome = ping(&at("dead"));
+        assert!(
+            matches!(&outcome, PingOutcome::Fails(why) if why == "connection refused"),
+            "{outcome:?}"
+        );
+        // It accepts no connection, so it never responds.
+        let _hung = UnixListener::bind(root.0.join("hung")).unwrap();
+        let outcome = ping(&at("hung"));
+        let expected = "the engine does not respond";
+        assert!(matches!(&outcome, PingOutcome::Fails(why) if why == expected), "{outcome:?}");
     }
 }

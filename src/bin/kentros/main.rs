@@ -17,13 +17,12 @@ mod terminal_text;
 mod top;
 mod units;
 
+use std::cell::RefCell;
 use std::error::Error;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use kentros::{DockerSource, Hub, HubConfig, Server, ServerConfig};
-use log::LevelFilter;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -32,7 +31,6 @@ use access_options::MissingTokenError;
 use cli::{CliCommand, ServeOptions, SourceChoice};
 use demo::DemoSource;
 use engine_discovery::Environment;
-use logging::LogOptions;
 
 fn main() -> ExitCode {
     // An empty variable counts as unset, because Compose files often pass empty ones. An empty
@@ -42,15 +40,16 @@ fn main() -> ExitCode {
             .filter(|value| !value.is_empty() || name.starts_with("KENTROS_TOKEN"))
             .map(|value| value.to_string_lossy().into_owned())
     };
-    let environment = Environment { variable: &variable, root: Path::new("/") };
+    let warnings = RefCell::new(Vec::new());
+    let environment = Environment {
+        variable: &variable,
+        ping: &engine_discovery::ping,
+        warn: &|warning| warnings.borrow_mut().push(warning),
+    };
     let (run, log): (RunCommand, _) = match cli::parse(std::env::args_os().skip(1), &environment) {
         Ok(CliCommand::Serve(options, log)) => (Box::new(|| serve(options)), log),
         Ok(CliCommand::Stats(options, log)) => (Box::new(move || stats::run(&options)), log),
-        Ok(CliCommand::Top(options, log)) => {
-            // Log lines would garble the screen, unless stderr is redirected.
-            let level = if io::stderr().is_terminal() { LevelFilter::Off } else { log.level };
-            (Box::new(|| top::run(options)), LogOptions { level, ..log })
-        }
+        Ok(CliCommand::Top(options, log)) => (Box::new(|| top::run(options)), log),
         Ok(CliCommand::Healthcheck(healthcheck, log)) => (Box::new(move || healthcheck.run()), log),
         Ok(CliCommand::Help) => return print(cli::HELP),
         Ok(CliCommand::Version) => {
@@ -59,6 +58,9 @@ fn main() -> ExitCode {
         Err(error) => return usage_error(&error),
     };
     logging::start(log);
+    for warning in warnings.take() {
+        log::warn!("{warning}");
+    }
     exit_code(run())
 }
 

@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
 
@@ -75,6 +76,10 @@ pub(crate) fn run(options: TopOptions) -> Result<(), Box<dyn Error>> {
              `kentros stats`"
                 .into(),
         );
+    }
+    // Log lines would garble the screen, unless stderr is redirected.
+    if io::stderr().is_terminal() {
+        log::set_max_level(LevelFilter::Off);
     }
     // Connect before the screen is switched, so that an error is printed normally.
     let feed = StatsFeed::open(&options.target, options.project.as_deref(), options.interval)?;
