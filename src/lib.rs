@@ -132,6 +132,7 @@ mod interest;
 mod limits;
 mod message;
 mod poller;
+mod printable;
 #[cfg(test)]
 mod random;
 mod rate_limited;
@@ -154,6 +155,7 @@ pub use crate::hub::periodic::Streamer;
 pub use crate::hub::{Hub, HubConfig, HubHandle, Schedule, SourceError};
 pub use crate::interest::Interest;
 pub use crate::message::Message;
+pub use crate::printable::printable;
 pub use crate::server::auth::token::Token;
 pub use crate::server::{Access, Connector, Server, ServerConfig};
 pub use crate::stats::payload::{

@@ -5,6 +5,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 
+use crate::printable;
+
 /// Spawns a thread. A panic is logged and ends only this thread.
 pub(crate) fn spawn(
     name: impl Into<String>,
@@ -33,7 +35,7 @@ pub(crate) fn spawn_with_stack(
 /// Runs `body`. Returns `None` if it panics; the panic is logged with `name`.
 pub(crate) fn guarded<T>(name: &str, body: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(body))
-        .map_err(|panic| log::error!("{name} panicked: {}", panic_message(&*panic)))
+        .map_err(|panic| log::error!("{name} panicked: {}", printable(panic_message(&*panic))))
         .ok()
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::status;
-use crate::Error;
+use crate::{Error, printable};
 
 /// Headers of every response, unless the response sets them itself: no MIME sniffing, no framing,
 /// no cross-origin use, no caching, no referrer.
@@ -202,7 +202,7 @@ impl Response {
 /// A 500 response. The error is logged and is not part of the response.
 impl From<Error> for Response {
     fn from(error: Error) -> Self {
-        log::error!("a route failed: {error}");
+        log::error!("a route failed: {}", printable(&error.to_string()));
         Self::internal_error()
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Schedule;
 use super::periodic::{self, PeriodicTask, Streamer};
-use crate::{Error, HubHandle, Interest, Message, threads};
+use crate::{Error, HubHandle, Interest, Message, printable, threads};
 
 /// The error of a source. `?` converts any error, and `.into()` a string.
 ///
@@ -97,10 +97,12 @@ where
     fn tick(&mut self, _: &Interest) {
         match self.publish() {
             Ok(()) => self.failing = false,
-            Err(error) if self.failing => log::debug!("cannot publish {:?}: {error}", self.kind),
+            Err(error) if self.failing => {
+                log::debug!("cannot publish {:?}: {}", self.kind, printable(&error.to_string()));
+            }
             Err(error) => {
                 self.failing = true;
-                log::warn!("cannot publish {:?}: {error}", self.kind);
+                log::warn!("cannot publish {:?}: {}", self.kind, printable(&error.to_string()));
             }
         }
     }

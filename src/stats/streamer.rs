@@ -9,7 +9,9 @@ use super::state::{HealthResponder, StatsState};
 use super::{EngineInfo, StatsSource};
 use crate::hub::periodic::{self, PeriodicTask, Streamer, TaskCall};
 use crate::message::unix_seconds;
-use crate::{Error, HubHandle, Interest, Message, Schedule, Snapshot, SourceError, threads};
+use crate::{
+    Error, HubHandle, Interest, Message, Schedule, Snapshot, SourceError, printable, threads,
+};
 
 /// Retained keys cleared when the last listener leaves: they would be outdated for the next one.
 const CLEARED_WHEN_IDLE: &[&str] = &[CONTAINER_STATS, "project_list"];
@@ -69,7 +71,7 @@ impl<S: StatsSource> PeriodicTask for StatsTask<S> {
         (self.listening, self.started) = (true, true);
         let started = threads::guarded("the stats source", || self.source.start(&self.hub));
         match started {
-            Some(Err(error)) => self.report(Some(error.to_string())),
+            Some(Err(error)) => self.report(Some(text(&error))),
             // Without an engine name, the state is known only after the first snapshot.
             Some(Ok(())) if self.engine_info().engine.is_some() => self.report(None),
             Some(Ok(())) | None => {}
@@ -79,9 +81,10 @@ impl<S: StatsSource> PeriodicTask for StatsTask<S> {
     fn tick(&mut self, interest: &Interest) {
         match self.collect(interest) {
             Err(error) => {
-                self.hub.invalidate(INVALIDATED_ON_ERROR, error.to_string());
+                let error = text(&error);
+                self.hub.invalidate(INVALIDATED_ON_ERROR, error.clone());
                 self.hold_until = None;
-                self.report(Some(error.to_string()));
+                self.report(Some(error));
             }
             Ok(snapshot) => {
                 self.report(None);
@@ -112,8 +115,14 @@ impl<S: StatsSource> StatsTask<S> {
         self.state.set_latest(None);
     }
 
+    /// What the source knows about its engine, safe to log.
     fn engine_info(&self) -> EngineInfo {
-        threads::guarded("the stats source", || self.source.engine_info()).unwrap_or_default()
+        let info = threads::guarded("the stats source", || self.source.engine_info());
+        let mut info = info.unwrap_or_default();
+        for text in [&mut info.engine, &mut info.version, &mut info.api_version] {
+            *text = text.take().map(|text| printable(&text).into_owned());
+        }
+        info
     }
 
     fn publish(&mut self, snapshot: Snapshot) {
@@ -143,7 +152,7 @@ impl<S: StatsSource> StatsTask<S> {
             },
             _ => threads::guarded("the stats source", || self.source.health_check())
                 .unwrap_or_else(|| Err("the stats source panicked; see the log".into()))
-                .map_err(|error| error.to_string()),
+                .map_err(|error| text(&error)),
         };
         responder(result);
     }
@@ -198,6 +207,11 @@ impl<S: StatsSource> StatsTask<S> {
         let sent = self.hub.broadcast(&Message::new("engine_status", status).latest());
         self.reported = sent.is_ok();
     }
+}
+
+/// The text of an error, which may quote the engine, safe to log and to print.
+fn text(error: &SourceError) -> String {
+    printable(&error.to_string()).into_owned()
 }
 
 /// The current time, Unix seconds with fraction.

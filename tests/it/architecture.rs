@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
         "limits",
         "message",
         "poller",
+        "printable",
         "rate_limited",
         "retry",
         "threads",

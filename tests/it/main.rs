@@ -34,6 +34,7 @@ mod engine_restart;
 mod examples;
 mod handshake;
 mod healthcheck;
+mod hostile_text;
 mod http;
 mod keepalive;
 mod limits;

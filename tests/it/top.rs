@@ -23,7 +23,7 @@ const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// A terminal that runs `kentros top`. The program is killed when the test ends.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     /// The user's side, for keys and the window size.
     outer: OwnedFd,
@@ -57,7 +57,7 @@ impl Drop for Terminal {
 
 impl Terminal {
     /// Starts `kentros top ARGS` on 80x24, with only these environment variables.
-    fn top(args: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn top(args: &[&str], variables: &[(&str, &str)]) -> Self {
         let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&outer).unwrap();
         unlockpt(&outer).unwrap();
@@ -87,7 +87,7 @@ impl Terminal {
         Self::top(&["--url", &format!("ws://{addr}/ws/stats")], &[])
     }
 
-    fn press(&self, keys: &str) {
+    pub(crate) fn press(&self, keys: &str) {
         File::from(self.outer.try_clone().unwrap()).write_all(keys.as_bytes()).unwrap();
     }
 
@@ -116,7 +116,7 @@ impl Terminal {
     }
 
     #[track_caller]
-    fn shows_text(&mut self, text: &str) -> Vec<String> {
+    pub(crate) fn shows_text(&mut self, text: &str) -> Vec<String> {
         self.shows(text, |screen| screen.iter().any(|line| line.contains(text)))
     }
 
@@ -128,7 +128,7 @@ impl Terminal {
     /// Waits until the program exits and checks that the terminal modes are restored. Returns the
     /// exit status and everything that it wrote.
     #[track_caller]
-    fn ended(mut self) -> (ExitStatus, String) {
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let mut status = None;
         until("the program exits", || {
             // The program would block on unread output.

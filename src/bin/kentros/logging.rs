@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use kentros::printable;
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::json;
 use simplelog::{ColorChoice, ConfigBuilder, TermLogger, TerminalMode};
@@ -34,7 +35,9 @@ pub(crate) fn start(LogOptions { level, format }: LogOptions) {
                 .build();
             let color =
                 if io::stderr().is_terminal() { ColorChoice::Auto } else { ColorChoice::Never };
-            TermLogger::init(level, config, TerminalMode::Stderr, color)
+            let logger = TermLogger::new(level, config, TerminalMode::Stderr, color);
+            log::set_max_level(level);
+            log::set_boxed_logger(Box::new(PrintableLogger(*logger)))
         }
         LogFormat::Json => {
             log::set_max_level(level);
@@ -43,6 +46,26 @@ pub(crate) fn start(LogOptions { level, format }: LogOptions) {
     };
     // Fails only if a logger is already set, and nothing else sets one.
     debug_assert!(started.is_ok());
+}
+
+/// Escapes each message, so that no text from outside can fake a line or control the terminal.
+struct PrintableLogger<L>(L);
+
+impl<L: Log> Log for PrintableLogger<L> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let message = record.args().to_string();
+        let message = printable(&message);
+        let metadata = record.metadata().clone();
+        self.0.log(&Record::builder().metadata(metadata).args(format_args!("{message}")).build());
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// Writes one JSON object per line: `timestamp`, `level`, `target`, `message`.
@@ -71,22 +94,50 @@ fn json_line(record: &Record<'_>, now: OffsetDateTime) -> String {
         "target": record.target(),
         "message": record.args().to_string(),
     });
-    format!("{line}\n")
+    format!("{}\n", printable(&line.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
-    fn a_message_with_a_newline_is_one_json_line() {
-        let args = format_args!("a \"b\"\nc");
+    fn a_message_is_one_json_line_without_unsafe_characters() {
+        let args = format_args!("a \"b\"\nc\u{202e}\u{9b}");
         let record = Record::builder().args(args).level(log::Level::Warn).target("kentros").build();
         let line = json_line(&record, OffsetDateTime::UNIX_EPOCH);
         assert_eq!(line.matches('\n').count(), 1);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(value["message"], "a \"b\"\nc");
+        assert_eq!(value["message"], "a \"b\"\nc\u{202e}\u{9b}");
+        assert!(line.trim_end().is_ascii());
         assert_eq!(value["timestamp"], "1970-01-01T00:00:00Z");
         assert_eq!(value["level"], "warn");
+    }
+
+    /// Remembers level, target and message.
+    struct Recorder<'a>(&'a Mutex<Vec<String>>);
+
+    impl Log for Recorder<'_> {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &Record<'_>) {
+            let line = format!("{} {} {}", record.level(), record.target(), record.args());
+            self.0.lock().unwrap().push(line);
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn a_text_message_is_escaped() {
+        let lines = Mutex::default();
+        let args = format_args!("a\r\nb\u{202e}\x1b[2J");
+        let record = Record::builder().args(args).level(log::Level::Warn).target("kentros").build();
+        PrintableLogger(Recorder(&lines)).log(&record);
+        assert_eq!(lines.into_inner().unwrap(), [r"WARN kentros a\r\nb\u202e\u001b[2J"]);
     }
 }

@@ -22,7 +22,7 @@ use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use kentros::{DockerSource, Hub, HubConfig, Server, ServerConfig};
+use kentros::{DockerSource, Hub, HubConfig, Server, ServerConfig, printable};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -141,11 +141,12 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn usage_error(error: &str) -> ExitCode {
-    print_error(&format!("{error}\n\nFor more information, try 'kentros --help'."));
+    print_error(error);
+    let _ = writeln!(io::stderr(), "\nFor more information, try 'kentros --help'.");
     ExitCode::from(2)
 }
 
-/// Writes to stderr and not to the log, which may be off.
+/// Writes one line to stderr and not to the log, which may be off.
 fn print_error(text: &str) {
-    let _ = writeln!(io::stderr(), "error: {text}");
+    let _ = writeln!(io::stderr(), "error: {}", printable(text));
 }

@@ -2,13 +2,6 @@
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// Replaces characters that could move the cursor (control characters) or reverse the rest of the
-/// line (bidirectional formatting) with `?`.
-pub(crate) fn printable(name: &str) -> String {
-    let is_bidi = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    name.chars().map(|c| if c.is_control() || is_bidi(c) { '?' } else { c }).collect()
-}
-
 /// The number of columns of the text.
 pub(crate) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
@@ -81,10 +74,5 @@ mod tests {
         for (room, lines) in cases {
             assert_eq!(wrap("one two six.", room, 3), lines, "{room}");
         }
-    }
-
-    #[test]
-    fn control_and_bidi_characters_are_replaced() {
-        assert_eq!(printable("a\x1b[2J\t\u{9b}\u{202e}b\u{2068}é"), "a?[2J???b?é");
     }
 }

@@ -1,8 +1,10 @@
 //! Errors of calls to an engine, with what to do about them.
 
-use std::{fmt, io};
+use std::fmt::{self, Write as _};
+use std::io;
 
 use super::host::{DockerHost, TLS_REMEDY};
+use crate::printable;
 
 /// Why a call to the engine failed.
 #[derive(Debug)]
@@ -73,8 +75,17 @@ impl EngineError {
     }
 }
 
+/// Escapes the engine's text, so that every log line and error that quotes it is safe.
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.describe(&mut text)?;
+        f.write_str(&printable(&text))
+    }
+}
+
+impl EngineError {
+    fn describe(&self, f: &mut String) -> fmt::Result {
         match self {
             Self::Unreachable(host, error) => match error.kind() {
                 io::ErrorKind::NotFound => write!(

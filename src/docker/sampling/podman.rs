@@ -14,7 +14,7 @@ use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient, parse};
 use crate::docker::engine::error::EngineError;
 use crate::docker::inventory::Target;
-use crate::threads;
+use crate::{printable, threads};
 
 /// A thread that reads Podman's stream.
 #[derive(Debug)]
@@ -116,6 +116,7 @@ fn read(client: &EngineClient, samples: &LatestSamples, swapped: bool) -> Result
     while let Some(line) = lines.next()? {
         let frame: PodmanFrame = parse(line)?;
         if let Some(error) = frame.error {
+            let error = printable(error.get());
             log::debug!("Podman reports an error instead of samples: {error}");
         }
         let now = Instant::now();

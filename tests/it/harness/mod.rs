@@ -9,6 +9,7 @@ pub(crate) mod dashboard;
 pub(crate) mod devtools;
 pub(crate) mod docker;
 pub(crate) mod fake_engine;
+pub(crate) mod fake_server;
 pub(crate) mod members;
 mod messages;
 mod net;

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use kentros::{ContainerStats, EngineState, Unavailable};
+use kentros::{ContainerStats, EngineState, Unavailable, printable};
 use serde_json::json;
 
 use crate::stats_feed::{FeedTarget, StatsByContainer, StatsFeed, StatsUpdate};
@@ -120,7 +120,7 @@ impl StatsOptions {
     fn print(&self, rows: &StatsByContainer) -> Result<bool, Box<dyn Error>> {
         let mut out = io::stdout().lock();
         let text = if self.json {
-            format!("{}\n", json!(rows))
+            format!("{}\n", printable(&json!(rows).to_string()))
         } else {
             let table = table::render(rows.iter().map(|(id, row)| (id.as_str(), row)));
             // On a terminal each table replaces the last one, as in docker stats.

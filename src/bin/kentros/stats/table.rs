@@ -1,8 +1,8 @@
 //! Formats the table of `kentros stats`, with the columns and units of `docker stats`.
 
-use kentros::ContainerStats;
+use kentros::{ContainerStats, printable};
 
-use crate::terminal_text::{fit, printable, width};
+use crate::terminal_text::{fit, width};
 use crate::units::{binary, decimal, or_dashes};
 
 /// The length of a short container id.
@@ -35,8 +35,8 @@ pub(crate) fn render<'a>(rows: impl IntoIterator<Item = (&'a str, &'a ContainerS
 fn cells(id: &str, stats: &ContainerStats) -> [String; HEADER.len()] {
     let percent = |value: Option<f64>| value.map(|value| format!("{value:.2}%"));
     [
-        id.chars().take(ID_LENGTH).collect(),
-        printable(&stats.name),
+        printable(&id.chars().take(ID_LENGTH).collect::<String>()).into_owned(),
+        printable(&stats.name).into_owned(),
         or_dashes(percent(stats.cpu_percent)),
         pair(stats.memory_usage, stats.memory_limit, binary),
         or_dashes(percent(stats.memory_percent)),
@@ -55,14 +55,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_values_are_dashes_and_control_characters_are_replaced() {
+    fn missing_values_are_dashes_and_control_characters_are_escaped() {
         let stats = ContainerStats::new("shop", "a\x1b[2J");
         let table = render([("0123456789abcdef", &stats)]);
         let row = table.lines().nth(1).unwrap();
         let cells: Vec<&str> = row.split("   ").map(str::trim).filter(|c| !c.is_empty()).collect();
         assert_eq!(
             cells,
-            ["0123456789ab", "a?[2J", "--", "-- / --", "--", "-- / --", "-- / --", "--"]
+            ["0123456789ab", r"a\u001b[2J", "--", "-- / --", "--", "-- / --", "-- / --", "--"]
         );
     }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::terminal_text::{fit, prefix, printable, width, wrap};
+use kentros::printable;
+
+use crate::terminal_text::{fit, prefix, width, wrap};
 use crate::units::{binary, decimal, or_dashes};
 
 use super::rows::{RowValues, SortColumn, TableRow};
@@ -80,7 +82,7 @@ pub(super) fn render(state: &TopState, width: usize, height: usize) -> Vec<Style
         lines.push(if is_stale { line.into_iter().map(dim).collect() } else { line });
     }
     if let Some(why) = state.empty_reason().filter(|_| rows.is_empty() && page > 0) {
-        lines.push(vec![(TextStyle::Dim, printable(&why))]);
+        lines.push(vec![(TextStyle::Dim, printable(&why).into_owned())]);
     }
     lines.resize(height.saturating_sub(1).max(lines.len()), StyledLine::new());
     lines.push(footer(state, width));

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kentros::{ContainerStats, EngineState, EngineStatus};
+use kentros::{ContainerStats, EngineState, EngineStatus, printable};
 
 use crate::stats_feed::{StatsByContainer, StatsUpdate, TotalsByProject};
-use crate::terminal_text::{printable, width};
+use crate::terminal_text::width;
 
 use super::keys::Key;
 use super::rates::{IoCounters, RateMeter, parse_timestamp};

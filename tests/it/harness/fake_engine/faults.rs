@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Endless,
     /// Sends this status.
     Status(u16),
+    /// Sends this status with this message.
+    Message(u16, &'static str),
 }
 
 impl Connection<'_> {
@@ -55,6 +57,9 @@ impl Connection<'_> {
             }
             Fault::Status(status) => {
                 self.json(status, "{\"message\":\"an error of the fake engine\"}\n")
+            }
+            Fault::Message(status, message) => {
+                self.json(status, &format!("{}\n", serde_json::json!({ "message": message })))
             }
         }
     }

@@ -168,6 +168,11 @@ impl FakeEngine {
         self.change(|state| state.api = api);
     }
 
+    /// Sets its own version.
+    pub(crate) fn set_version(&self, version: &'static str) {
+        self.change(|state| state.version = Some(version));
+    }
+
     /// Adds a container and returns its id.
     pub(crate) fn add(&self, fake: FakeContainer) -> String {
         self.change(|state| {

@@ -12,15 +12,18 @@ use super::state::lock;
 
 impl Connection<'_> {
     pub(super) fn version(&self) -> io::Result<()> {
-        let (api, podman) = {
+        let (api, own, podman) = {
             let state = lock(self.shared);
-            (state.api, state.kind == Kind::Podman)
+            (state.api, state.version, state.kind == Kind::Podman)
         };
         let mut version: Value =
             recorded(include_str!("../../../fixtures/docker-20.10-version.json"));
         version["ApiVersion"] = api.into();
         if podman {
             version["Version"] = "4.3.1".into();
+        }
+        if let Some(own) = own {
+            version["Version"] = own.into();
         }
         self.json(200, &version.to_string())
     }

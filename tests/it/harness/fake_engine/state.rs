@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) kind: Kind,
     /// The API version that it reports.
     pub(super) api: &'static str,
+    /// Its own version, if not the usual one.
+    pub(super) version: Option<&'static str>,
     pub(super) containers: BTreeMap<String, Container>,
     /// The key is a call (`list`) or a call and a container (`oneshot ID`).
     pub(super) faults: HashMap<String, Fault>,
@@ -55,6 +57,7 @@ impl State {
         Self {
             kind,
             api: "1.41",
+            version: None,
             containers: BTreeMap::new(),
             faults: HashMap::new(),
             calls: HashMap::new(),

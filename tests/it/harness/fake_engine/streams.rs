@@ -89,7 +89,11 @@ impl Feed {
                 Err(io::ErrorKind::Other.into())
             }
             // These faults show at the next request.
-            (None, _) | (Some(_), Some(Fault::NoHttp | Fault::Empty | Fault::Status(_))) => {
+            (None, _)
+            | (
+                Some(_),
+                Some(Fault::NoHttp | Fault::Empty | Fault::Status(_) | Fault::Message(..)),
+            ) => {
                 let _ = stream.write_all(b"0\r\n\r\n");
                 Err(io::ErrorKind::Other.into())
             }
