@@ -30,8 +30,8 @@ impl BasePath {
         };
         if path.is_empty() {
             // The page's relative URLs resolve correctly only with the trailing slash.
-            let page = format!("{}/{}", self.0, head.query());
-            let redirect = Response::line(status::TEMPORARY_REDIRECT, &page);
+            let redirect = Response::line(status::TEMPORARY_REDIRECT, "add a slash to the path");
+            let page = format!("{}/{}", self.0, head.short_query());
             return Err(redirect.with_header("Location", page));
         }
         head.strip_path(self.0.len());
@@ -48,6 +48,20 @@ mod tests {
         let mut head = RequestHead::parse(text.as_bytes()).unwrap().unwrap();
         let stripped = BasePath::new(base).strip_from(&mut head);
         stripped.map(|()| head.path().to_owned()).map_err(|response| response.status())
+    }
+
+    #[test]
+    fn the_redirect_to_the_slash_is_bounded() {
+        for (query, kept) in [(1023, true), (1024, false), (15_000, false)] {
+            let query = format!("?{}", "/".repeat(query));
+            let text = format!("GET /stats{query} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let mut head = RequestHead::parse(text.as_bytes()).unwrap().unwrap();
+            let response = BasePath::new("//stats").strip_from(&mut head).unwrap_err();
+            let text = String::from_utf8(response.bytes("", false)).unwrap();
+            let location = if kept { format!("/stats/{query}") } else { "/stats/".to_owned() };
+            assert!(text.contains(&format!("\r\nLocation: {location}\r\n")), "{text}");
+            assert!(text.len() < 2_048, "{}", text.len());
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::status;
 /// The largest request head, bytes. Browsers send about 500, and some thousands with the cookies of
 /// other services on the same host.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
+/// The longest query that a redirect keeps, in bytes. The dashboard's have some hundred.
+const MAX_REDIRECT_QUERY: usize = 1024;
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 /// Headers that may appear only once: a proxy could choose a different duplicate than this server.
@@ -154,6 +156,12 @@ impl RequestHead {
     /// The query with its question mark, or the empty string.
     pub(crate) fn query(&self) -> &str {
         self.slice(self.query)
+    }
+
+    /// The query for a redirect, or the empty string if it is long: a response must not repeat
+    /// whatever a client sends.
+    pub(crate) fn short_query(&self) -> &str {
+        Some(self.query()).filter(|query| query.len() <= MAX_REDIRECT_QUERY).unwrap_or_default()
     }
 
     /// Removes the first `bytes` bytes of the path.

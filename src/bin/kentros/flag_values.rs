@@ -11,15 +11,25 @@ pub(crate) fn parse_address(text: &str) -> Result<String, String> {
     }
 }
 
-/// Parses a base path and removes trailing slashes: `/` becomes the empty path.
+/// The longest base path, in bytes. It is part of every request, whose head may have 16 KiB.
+const MAX_BASE: usize = 1_024;
+
+/// Parses a base path and removes the trailing slash: `/` becomes the empty path.
 pub(crate) fn parse_base_path(text: &str) -> Result<String, String> {
-    let path = text.trim_end_matches('/');
+    let path = text.strip_suffix('/').unwrap_or(text);
     let allowed = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
-    if text.starts_with('/') && path.chars().all(allowed) && !path.contains("//") {
-        Ok(path.to_owned())
-    } else {
-        Err("expected a path that starts with a slash, for example /stats".into())
+    if !text.starts_with('/') || !path.chars().all(allowed) || text.contains("//") {
+        return Err("expected a path that starts with a slash, for example /stats".into());
     }
+    // Clients resolve these segments, also if they are encoded, and never request such a path.
+    let is_dots = |segment: &str| matches!(&*segment.replace("%2e", "."), "." | "..");
+    if path.to_ascii_lowercase().split('/').any(is_dots) {
+        return Err("the segments . and .. are not allowed".into());
+    }
+    if path.len() > MAX_BASE {
+        return Err(format!("expected a path of at most {MAX_BASE} bytes"));
+    }
+    Ok(path.to_owned())
 }
 
 pub(crate) fn parse_container_count(text: &str) -> Result<usize, String> {
@@ -64,6 +74,47 @@ pub(crate) fn parse_stats_url(text: &str) -> Result<String, String> {
         _ => {
             Err("expected the URL of a stats socket, for example ws://127.0.0.1:9001/ws/stats"
                 .into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_path_must_be_one_that_clients_can_request() {
+        let longest = format!("/{}", "a".repeat(MAX_BASE - 1));
+        for (text, path) in [
+            ("/", ""),
+            ("/stats", "/stats"),
+            ("/stats/", "/stats"),
+            ("/a/b.c/..d/%20", "/a/b.c/..d/%20"),
+            (&longest, &longest),
+            (&format!("{longest}/"), &longest),
+        ] {
+            assert_eq!(parse_base_path(text), Ok(path.to_owned()), "{text}");
+        }
+        let too_long = format!("{longest}a");
+        for (text, part) in [
+            ("", "starts with a slash"),
+            ("stats", "starts with a slash"),
+            ("//", "starts with a slash"),
+            ("//evil.example", "starts with a slash"),
+            ("/a//b", "starts with a slash"),
+            ("/stats//", "starts with a slash"),
+            ("/a b", "starts with a slash"),
+            ("/a?b", "starts with a slash"),
+            ("/..", "are not allowed"),
+            ("/.", "are not allowed"),
+            ("/a/../b", "are not allowed"),
+            ("/a/./b/", "are not allowed"),
+            ("/%2E%2e", "are not allowed"),
+            ("/.%2e/a", "are not allowed"),
+            (&too_long, "at most 1024 bytes"),
+        ] {
+            let error = parse_base_path(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
         }
     }
 }

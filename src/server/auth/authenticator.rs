@@ -179,8 +179,11 @@ impl Authenticator {
 /// The response to a request with a missing or wrong token. Browsers are redirected to the login
 /// page.
 fn challenge(head: &RequestHead, why: &str) -> Response {
-    if head.method() == "GET" && head.accepts("text/html") {
-        return login::redirect_to_login(head);
+    if head.method() == "GET"
+        && head.accepts("text/html")
+        && let Some(redirect) = login::redirect_to_login(head)
+    {
+        return redirect;
     }
     unauthorized(Response::line(status::UNAUTHORIZED, why))
 }

@@ -13,6 +13,9 @@ pub(crate) const LOGOUT_PATH: &str = "/logout";
 /// The largest form, bytes: a percent-encoded token has at most 1,536.
 const MAX_FORM: usize = 4096;
 
+/// The most folders of a path that is redirected to the login page.
+const MAX_DEPTH: usize = 32;
+
 const PAGE: &str = include_str!("login.html");
 /// The page's Content-Security-Policy: its own style sheet, by SHA-256, and no script.
 const PAGE_POLICY: &str = "default-src 'none'; \
@@ -47,7 +50,7 @@ impl LoginForm {
             .ok_or_else(no_length)?;
         match length.parse() {
             Ok(length) if length <= MAX_FORM => {
-                Ok(Self { length, https, query: head.query().to_owned() })
+                Ok(Self { length, https, query: head.short_query().to_owned() })
             }
             _ => Err(Response::line(
                 status::CONTENT_TOO_LARGE,
@@ -84,10 +87,13 @@ fn error(text: &str) -> String {
 
 // All redirects are relative: a proxy may serve the page below a path of its own.
 
-pub(crate) fn redirect_to_login(head: &RequestHead) -> Response {
+/// Redirects to the login page. Returns `None` if the path is deeper than that of any page.
+pub(crate) fn redirect_to_login(head: &RequestHead) -> Option<Response> {
     let depth = head.path().matches('/').count().saturating_sub(1);
-    Response::line(status::SEE_OTHER, "log in at /login")
-        .with_header("Location", format!("{}login{}", "../".repeat(depth), head.query()))
+    (depth <= MAX_DEPTH).then(|| {
+        Response::line(status::SEE_OTHER, "log in at /login")
+            .with_header("Location", format!("{}login{}", "../".repeat(depth), head.short_query()))
+    })
 }
 
 pub(crate) fn redirect_after_login(form: &LoginForm) -> Response {

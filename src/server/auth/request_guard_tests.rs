@@ -222,6 +222,29 @@ fn a_browser_is_redirected_to_the_login_from_any_path() {
 }
 
 #[test]
+fn the_redirect_to_the_login_is_bounded_and_names_no_host() {
+    let mut guard = guard_with_token();
+    let query = format!("?{}", "/".repeat(10_000));
+    for target in ["/".repeat(34), "/".repeat(15_000), format!("/a{query}"), format!("//{query}")] {
+        let head = head(&format!("GET {target}"), "Accept: text/html");
+        let Decision::Respond(response) = guard.check(peer(), &head, later()).1 else {
+            panic!("no response");
+        };
+        let text = String::from_utf8(response.bytes("", false)).unwrap();
+        assert!(text.len() < 2_048, "{} bytes", text.len());
+        assert!(!text.contains("Location: /"), "{text}");
+    }
+    let kept = "GET //a/b?sort=-cpu";
+    let Decision::Respond(response) =
+        guard.check(peer(), &head(kept, "Accept: text/html"), later()).1
+    else {
+        panic!("no response");
+    };
+    let text = String::from_utf8(response.bytes("", false)).unwrap();
+    assert!(text.contains("\r\nLocation: ../../login?sort=-cpu\r\n"), "{text}");
+}
+
+#[test]
 fn a_login_form_needs_a_length_and_an_allowed_origin() {
     let mut guard = guard_with_token();
     let mut post = |fields: &str| outcome(&mut guard, &head("POST /login", fields));
