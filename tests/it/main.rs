@@ -58,6 +58,7 @@ mod slow;
 mod soak;
 mod source;
 mod stats_command;
+mod stats_deadline;
 mod streamer;
 mod stuck;
 mod subscribe;

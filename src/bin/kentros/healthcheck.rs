@@ -41,7 +41,7 @@ impl Healthcheck {
 
     fn get(&self, path: &str) -> std::io::Result<String> {
         let mut stream = tcp::connect(self.addr.to_socket_addrs()?.map(loopback_if_unspecified))?;
-        let (base, addr) = (&self.base, stream.0.peer_addr()?);
+        let (base, addr) = (&self.base, stream.peer_addr()?);
         stream
             .write_all(format!("GET {base}{path} HTTP/1.1\r\nHost: {addr}\r\n\r\n").as_bytes())?;
         let mut response = Vec::new();

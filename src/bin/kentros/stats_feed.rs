@@ -20,7 +20,7 @@ use tungstenite::http::Uri;
 use tungstenite::http::uri::InvalidUri;
 use tungstenite::{ClientRequestBuilder, Error as WsError, HandshakeError, Message, WebSocket};
 
-use crate::tcp::{self, TIMEOUT, UninterruptedStream, is_timeout};
+use crate::tcp::{self, DeadlineStream, TIMEOUT, is_timeout};
 
 /// Where to read stats from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +62,11 @@ pub(crate) enum StatsFeed {
     Hub(Box<HubSocket>),
 }
 
-type HubSocket = WebSocket<UninterruptedStream>;
+type HubSocket = WebSocket<DeadlineStream>;
 
 impl StatsFeed {
     /// Opens a feed for one project, or for all. `interval` is the time between two samples of an
-    /// engine.
+    /// engine. By the deadline, a hub must have accepted the subscription to the project.
     ///
     /// # Errors
     /// The hub is not reachable. The engine is first contacted by [`next`](Self::next).
@@ -74,6 +74,7 @@ impl StatsFeed {
         target: &FeedTarget,
         project: Option<&str>,
         interval: Duration,
+        deadline: Option<Instant>,
     ) -> Result<Self, Box<dyn Error>> {
         Ok(match target {
             FeedTarget::Engine(host) => Self::Engine {
@@ -83,7 +84,7 @@ impl StatsFeed {
                 next: Instant::now(),
             },
             FeedTarget::Hub(url, token) => {
-                Self::Hub(Box::new(connect_hub(url, token.as_ref(), project)?))
+                Self::Hub(Box::new(connect_hub(url, token.as_ref(), project, deadline)?))
             }
         })
     }
@@ -134,6 +135,7 @@ fn connect_hub(
     url: &str,
     token: Option<&Token>,
     project: Option<&str>,
+    deadline: Option<Instant>,
 ) -> Result<HubSocket, Box<dyn Error>> {
     let failed = |why: String| {
         format!("cannot connect to {url}: {why}. Check that kentros is running at this address")
@@ -175,10 +177,15 @@ fn connect_hub(
         socket
             .send(Message::text(subscribe.to_string()))
             .map_err(|error| failed(describe(&error, TIMEOUT)))?;
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + HUB_TIMEOUT);
         // Messages before the reply are about all projects: skip them.
-        while let Some(text) = read_text(&mut socket, None)?
-            && parse_message(&text)?.kind != "subscribed"
-        {}
+        loop {
+            match read_text(&mut socket, Some(deadline))? {
+                Some(text) if parse_message(&text)?.kind == "subscribed" => break,
+                Some(_) => {}
+                None => return Err(failed("no reply to the subscription".to_owned()).into()),
+            }
+        }
     }
     Ok(socket)
 }
@@ -188,19 +195,18 @@ fn read_text(
     socket: &mut HubSocket,
     deadline: Option<Instant>,
 ) -> Result<Option<String>, Box<dyn Error>> {
+    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    socket.get_mut().set_limits(HUB_TIMEOUT, deadline);
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Ok(None);
-        }
-        socket.get_ref().0.set_read_timeout(left.or(Some(HUB_TIMEOUT)))?;
         match socket.read() {
             Ok(Message::Text(text)) => return Ok(Some(text.to_string())),
             Ok(Message::Close(Some(close))) => {
                 return Err(format!("connection closed: {close}").into());
             }
+            // A flood of pings has no end.
+            Ok(_) if is_over() => return Ok(None),
             Ok(_) => {}
-            Err(WsError::Io(error)) if left.is_some() && is_timeout(&error) => {}
+            Err(WsError::Io(error)) if is_timeout(&error) && is_over() => return Ok(None),
             Err(error) => {
                 let why = describe(&error, HUB_TIMEOUT);
                 return Err(format!("connection lost: {why}").into());

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use tungstenite::{Message, WebSocket};
 
@@ -44,4 +45,14 @@ pub(crate) fn hub(
 /// A WebSocket server that sends these messages to each client.
 pub(crate) fn hub_sending(messages: Vec<Message>) -> SocketAddr {
     hub(move |socket| messages.iter().try_for_each(|message| socket.send(message.clone())))
+}
+
+/// A server that sends these bytes and then one byte of `dribble` again and again, ten in a second.
+pub(crate) fn dribbling(first: Vec<u8>, dribble: u8) -> SocketAddr {
+    serve(move |mut stream| {
+        let sent = stream.write_all(&first);
+        let bytes = crossbeam_channel::tick(Duration::from_millis(100));
+        let mut more = sent.is_ok().then_some(()).into_iter().chain(bytes.iter().map(drop));
+        while more.next().is_some_and(|()| stream.write_all(&[dribble]).is_ok()) {}
+    })
 }

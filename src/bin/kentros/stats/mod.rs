@@ -41,13 +41,15 @@ const ENGINE_ERROR_GRACE: Duration = Duration::from_secs(4);
 /// There are no stats.
 pub(crate) fn run(options: &StatsOptions) -> Result<(), Box<dyn Error>> {
     let StatsOptions { target, interval, project, once, .. } = options;
-    let mut feed = StatsFeed::open(target, project.as_deref(), *interval)?;
-    let mut once_deadline = once.then(|| Instant::now() + ONCE_TIMEOUT);
+    let start = Instant::now();
+    let mut once_deadline = once.then(|| start + ONCE_TIMEOUT);
+    let mut feed = StatsFeed::open(target, project.as_deref(), *interval, once_deadline)?;
     let mut stats = LatestStats::default();
     let mut was_connecting = false;
     let mut engine_error: Option<(Instant, String)> = None;
     loop {
-        let deadline = engine_error.as_ref().map(|(until, _)| *until).or(once_deadline);
+        let until = engine_error.as_ref().map(|(until, _)| *until);
+        let deadline = until.into_iter().chain(once_deadline).min();
         let Some(update) = feed.next(deadline)? else {
             return match (engine_error, stats.rows) {
                 (Some((_, error)), _) => Err(error.into()),
@@ -63,14 +65,15 @@ pub(crate) fn run(options: &StatsOptions) -> Result<(), Box<dyn Error>> {
             };
         };
         if let Some(status) = &update.engine_status {
+            // Another error does not extend the time.
+            let until = until.unwrap_or_else(|| Instant::now() + ENGINE_ERROR_GRACE);
             let error = status.error.as_ref().filter(|_| status.state == EngineState::Unreachable);
-            engine_error = error.map(|error| {
-                (Instant::now() + ENGINE_ERROR_GRACE, format!("{target} has no stats: {error}"))
-            });
+            engine_error = error.map(|error| (until, format!("{target} has no stats: {error}")));
             if was_connecting || status.state == EngineState::Connecting {
                 was_connecting = status.state == EngineState::Connecting;
-                let limit = if was_connecting { CONNECT_TIMEOUT } else { ONCE_TIMEOUT };
-                once_deadline = once.then(|| Instant::now() + limit);
+                let latest = start + CONNECT_TIMEOUT;
+                let connected = latest.min(Instant::now()) + ONCE_TIMEOUT;
+                once_deadline = once.then_some(if was_connecting { latest } else { connected });
             }
         }
         let has_new_rows = update.container_stats.is_some();

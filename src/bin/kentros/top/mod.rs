@@ -82,7 +82,8 @@ pub(crate) fn run(options: TopOptions) -> Result<(), Box<dyn Error>> {
         log::set_max_level(LevelFilter::Off);
     }
     // Connect before the screen is switched, so that an error is printed normally.
-    let feed = StatsFeed::open(&options.target, options.project.as_deref(), options.interval)?;
+    let feed =
+        StatsFeed::open(&options.target, options.project.as_deref(), options.interval, None)?;
     // A panic message would be lost with the alternate screen: print it afterwards.
     let (panic_sender, panics) = unbounded();
     panic::set_hook(Box::new(move |panic| {
@@ -200,7 +201,12 @@ fn read_feed(mut feed: StatsFeed, options: &TopOptions, events: &Sender<TopEvent
                 return;
             }
             thread::sleep(RETRY_DELAY);
-            match StatsFeed::open(&options.target, options.project.as_deref(), options.interval) {
+            match StatsFeed::open(
+                &options.target,
+                options.project.as_deref(),
+                options.interval,
+                None,
+            ) {
                 Ok(feed) => break feed,
                 Err(error) => why = error,
             }
