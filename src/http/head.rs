@@ -18,13 +18,14 @@ const MAX_HEADERS: usize = 64;
 const UNIQUE_HEADERS: [&str; 5] =
     ["host", "origin", "authorization", "content-length", "sec-websocket-key"];
 /// Headers that the server interprets. Any other header may contain any bytes.
-const USED_HEADERS: [&str; 15] = [
+const USED_HEADERS: [&str; 16] = [
     "accept",
     "authorization",
     "connection",
     "content-length",
     "host",
     "origin",
+    "sec-fetch-site",
     "sec-websocket-extensions",
     "sec-websocket-key",
     "sec-websocket-protocol",

@@ -2,6 +2,7 @@
 //! nothing else stops a foreign page from connecting through a user's browser (RFC 6455, section
 //! 10.2).
 
+use super::head::RequestHead;
 use super::host::Authority;
 
 /// An origin: RFC 6454.
@@ -70,6 +71,24 @@ impl AllowedOrigins {
         Origin::parse(origin).is_some_and(|origin| {
             origin.is_at(host, https) || self.0.iter().any(|allowed| allowed.is_same(&origin))
         })
+    }
+}
+
+/// Whether a page of another origin caused this request. `origin_allowed` is the result of
+/// [`AllowedOrigins::allows`].
+///
+/// Without CORS, browsers send no `Origin` with a GET request, but to HTTPS and loopback addresses
+/// they send `Sec-Fetch-Site` (Fetch Metadata). It is `none` for a URL that the user typed. A page on
+/// another port of the same host is `same-site`, and another origin. Pages cannot send
+/// `Authorization` to another origin without its consent, so a request with a token is no page's.
+pub(crate) fn is_cross_origin(head: &RequestHead, origin_allowed: bool) -> bool {
+    if head.header("authorization").is_some() {
+        return false;
+    }
+    let allowed = head.header("origin").is_some() && origin_allowed;
+    match head.header("sec-fetch-site") {
+        Some("cross-site" | "same-site") => !allowed,
+        _ => !origin_allowed,
     }
 }
 

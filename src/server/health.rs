@@ -18,6 +18,10 @@ impl DeferredRoute for HealthRoute {
             .map_err(|_| Response::line(status::UNAVAILABLE, "the hub has stopped"))
     }
 
+    fn serves_other_origins(&self) -> bool {
+        true
+    }
+
     fn timeout(&self, _: &HubHandle) -> Response {
         Response::line(status::UNAVAILABLE, "the hub does not respond")
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::auth::authenticator::TOKEN_SUBPROTOCOL;
 use super::auth::login::{LOGIN_PATH, LOGOUT_PATH};
 use crate::http::head::RequestHead;
+use crate::http::origin::is_cross_origin;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::status;
@@ -76,6 +77,10 @@ pub(crate) trait DeferredRoute: Send + Sync {
 
     /// The response if none came in time.
     fn timeout(&self, hub: &HubHandle) -> Response;
+
+    /// Whether pages of other origins may request it. They cannot read the response, but each
+    /// request costs work.
+    fn serves_other_origins(&self) -> bool;
 }
 
 /// Sends the response of a deferred route. Called once, from any thread.
@@ -231,6 +236,15 @@ impl RouteTable {
             }
             Route::Handler(handler) => {
                 RouteOutcome::RunHandler(Arc::clone(handler), Request::new(head, peer, &found))
+            }
+            Route::Deferred(route)
+                if !route.serves_other_origins() && is_cross_origin(&head, origin_allowed) =>
+            {
+                RouteOutcome::Respond(Response::line(
+                    status::FORBIDDEN,
+                    "requests from pages of other origins are not allowed: open this URL directly, \
+                     or add the page's origin to the server's allowed origins",
+                ))
             }
             Route::Deferred(route) => {
                 RouteOutcome::Defer(Arc::clone(route), Request::new(head, peer, &found))

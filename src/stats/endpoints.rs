@@ -59,6 +59,10 @@ impl DeferredRoute for StatsEndpoint {
             .map_err(|_| Response::line(status::UNAVAILABLE, "the hub has stopped"))
     }
 
+    fn serves_other_origins(&self) -> bool {
+        *self == Self::Ready
+    }
+
     fn timeout(&self, hub: &HubHandle) -> Response {
         let error = match self {
             Self::Ready => "the stats source did not respond in time",

@@ -17,6 +17,7 @@ mod browser_load;
 mod browser_use;
 mod churn;
 mod connector;
+mod cross_origin;
 mod dead;
 #[path = "../../src/bin/kentros/demo/mod.rs"]
 mod demo;
