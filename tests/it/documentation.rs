@@ -169,3 +169,23 @@ fn json_blocks_are_json_and_have_the_fields_of_the_wire() {
     }
     assert_eq!(kinds.len(), 5, "{kinds:?}");
 }
+
+#[test]
+fn deployments_limit_memory_and_processes() {
+    // One thread for each of 12,000 clients, and 64 for routes.
+    let enough = |limit: &str| limit.trim().parse::<u32>().is_ok_and(|n| n > 12_064);
+    let unit = read("deploy/kentros.service");
+    let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    assert!(setting("MemoryMax=").ends_with('G') && enough(setting("TasksMax=")));
+    let compose = read("compose.yaml");
+    let (kentros, proxy) = compose.split_once("\n  socket-proxy:\n").unwrap();
+    for service in [kentros, proxy] {
+        let setting = |name: &str| service.split_once(name).unwrap().1.lines().next().unwrap();
+        assert!(setting("mem_limit:").ends_with(['m', 'g']), "{service}");
+        assert!(!setting("pids_limit:").is_empty(), "{service}");
+    }
+    assert!(enough(kentros.split_once("pids_limit:").unwrap().1.lines().next().unwrap()));
+    for part in ["every GET below /containers", "logs", "export", "environment variables"] {
+        assert!(proxy.contains(part), "{part}");
+    }
+}
