@@ -79,7 +79,7 @@ fn serve(guard: &mut RequestGuard, head: &RequestHead, rest: &[u8]) -> bool {
     let peer = SocketAddr::from(([10, 0, 0, 1], 1));
     let now = *START + HOURS.fetch_add(1, Ordering::Relaxed) * Duration::from_secs(3600);
     let (response, allowed) = match guard.check(peer, head, now).1 {
-        Decision::Allow { origin_allowed } => {
+        Decision::Allow { origin_allowed, .. } => {
             match ROUTES.dispatch(head.clone(), peer, origin_allowed) {
                 RouteOutcome::Respond(response) => (response, true),
                 RouteOutcome::Defer(_, request) => {

@@ -14,11 +14,10 @@ use crate::docker::engine::stream_response::StreamResponse;
 use crate::docker::inventory::{Inventory, Target};
 use crate::docker::sampling::readings::ContainerReadings;
 use crate::docker::sampling::sample::{PodmanFrame, Sample};
-use crate::server::auth::authenticator::AuthCounters;
 use crate::stats::metrics;
 use crate::stats::reading::Reading;
 use crate::stats::snapshot::history::History;
-use crate::{Counters, EngineCounters, Interest, Message, Snapshot};
+use crate::{Interest, Message, Snapshot};
 
 /// The list of a real engine, and a sample of one of its containers.
 static LIST: LazyLock<Vec<ContainerSummary>> = LazyLock::new(|| {
@@ -124,13 +123,7 @@ fn check(inventory: &Inventory, reading: Option<&Reading>) {
             assert!(readings.update(&target.id, reading.clone(), now));
         }
         let stats = readings.container_stats(&targets, now, Duration::from_secs(1));
-        let text = metrics::encode(
-            &Counters::default(),
-            &EngineCounters::default(),
-            &AuthCounters::default(),
-            &stats,
-        );
-        text.lines().for_each(check_metric);
+        metrics::of_containers(&stats).lines().for_each(check_metric);
         history.record(second, &stats);
         for (id, row) in &stats {
             let percent = row.cpu_percent.unwrap_or_default();

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use tungstenite::Bytes;
 
 use super::status;
 use crate::{Error, printable};
@@ -54,7 +55,9 @@ pub struct Response {
     status: u16,
     content_type: Cow<'static, str>,
     headers: Vec<(Cow<'static, str>, String)>,
-    body: Cow<'static, [u8]>,
+    /// The start of the body, if only the rest is shared with other responses.
+    start: String,
+    body: Bytes,
 }
 
 impl Response {
@@ -67,7 +70,7 @@ impl Response {
         content_type: impl Into<Cow<'static, str>>,
         body: impl Into<Vec<u8>>,
     ) -> Self {
-        Self::checked(status, content_type.into(), body.into().into())
+        Self::checked(status, content_type.into(), Bytes::from(body.into()))
     }
 
     /// Creates a 200 response with this plain text.
@@ -129,13 +132,18 @@ impl Response {
     }
 
     /// A JSON document.
-    pub(crate) fn json_text(json: String) -> Self {
-        Self::new(status::OK, "application/json", json)
+    pub(crate) fn json_text(json: impl Into<Bytes>) -> Self {
+        Self::shared("application/json", json.into())
     }
 
-    /// A static page.
-    pub(crate) fn page(content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Self {
-        Self::checked(status::OK, content_type, body)
+    /// A 200 response whose body is shared with other responses, so that it is in memory once.
+    pub(crate) fn shared(content_type: impl Into<Cow<'static, str>>, body: Bytes) -> Self {
+        Self::checked(status::OK, content_type.into(), body)
+    }
+
+    /// Adds text before a shared body.
+    pub(crate) fn with_start(self, start: String) -> Self {
+        Self { start, ..self }
     }
 
     /// The response to a failure whose reason is in the log and not in the response.
@@ -143,14 +151,14 @@ impl Response {
         Self::line(status::INTERNAL_ERROR, "internal server error: see the server's log")
     }
 
-    fn checked(status: u16, content_type: Cow<'static, str>, body: Cow<'static, [u8]>) -> Self {
+    fn checked(status: u16, content_type: Cow<'static, str>, body: Bytes) -> Self {
         if !(200..600).contains(&status) {
             return Self::invalid(&format!("{status} is not a valid status"));
         }
         if !is_header_value(&content_type) {
             return Self::invalid("the content type has control characters");
         }
-        Self { status, content_type, headers: Vec::new(), body }
+        Self { status, content_type, headers: Vec::new(), start: String::new(), body }
     }
 
     /// Replaces an invalid response.
@@ -163,7 +171,7 @@ impl Response {
         self.status
     }
 
-    /// Status and body on one line, for the log.
+    /// Status and body of an error on one line, for the log.
     pub(crate) fn summary(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         format!("{} {}: {}", self.status, status::reason(self.status), text.trim_end())
@@ -171,6 +179,13 @@ impl Response {
 
     /// The bytes on the wire. `head_only` omits the body, for HEAD requests.
     pub(crate) fn bytes(&self, content_security_policy: &str, head_only: bool) -> Vec<u8> {
+        let (mut bytes, body) = self.parts(content_security_policy, head_only);
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// The bytes on the wire: what belongs to this response, and what may be shared with others.
+    pub(crate) fn parts(&self, content_security_policy: &str, head_only: bool) -> (Vec<u8>, Bytes) {
         let (status, reason) = (self.status, status::reason(self.status));
         let mut head = format!("HTTP/1.1 {status} {reason}\r\n");
         // These have no content: RFC 9110, sections 15.3.5 and 15.4.5.
@@ -178,7 +193,8 @@ impl Response {
         // Writing to a String cannot fail.
         if !empty {
             let _ = write!(head, "Content-Type: {}\r\n", self.content_type);
-            let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
+            let length = self.start.len() + self.body.len();
+            let _ = write!(head, "Content-Length: {length}\r\n");
         }
         head.push_str("Connection: close\r\n");
         for (name, value) in &self.headers {
@@ -191,11 +207,11 @@ impl Response {
             }
         }
         head.push_str("\r\n");
-        let mut bytes = head.into_bytes();
-        if !head_only && !empty {
-            bytes.extend_from_slice(&self.body);
+        if head_only || empty {
+            return (head.into_bytes(), Bytes::new());
         }
-        bytes
+        head.push_str(&self.start);
+        (head.into_bytes(), self.body.clone())
     }
 }
 

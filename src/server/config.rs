@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tungstenite::Bytes;
+
 use super::Access;
 use super::auth::request_guard::RequestChecks;
-use super::health::HealthRoute;
+use super::health::{self, HealthRoute};
 use super::routes::{Route, RouteOrigin, Routes, SessionFactory};
 use crate::connection::session::ClosureSession;
 use crate::http::base_path::BasePath;
@@ -89,7 +91,7 @@ impl ServerConfig {
     /// ```
     pub fn bare() -> Self {
         let mut config = Self::without_routes();
-        for (path, text) in [("/healthz", "ok"), ("/readyz", "ready")] {
+        for (path, text) in health::PATHS.into_iter().zip(["ok", "ready"]) {
             let health = Route::Deferred(Arc::new(HealthRoute(text)));
             config.routes.add(path, health, RouteOrigin::Default);
         }
@@ -108,7 +110,7 @@ impl ServerConfig {
             base: BasePath::default(),
             content_security_policy: CONTENT_SECURITY_POLICY.into(),
             // Health probes have no token, and these responses reveal nothing.
-            open_paths: vec!["/healthz".to_owned(), "/readyz".to_owned()],
+            open_paths: health::PATHS.map(str::to_owned).into(),
             routes: Routes::default(),
             checks: RequestChecks::default(),
         }
@@ -122,7 +124,7 @@ impl ServerConfig {
         content_type: impl Into<Cow<'static, str>>,
         body: impl Into<Vec<u8>>,
     ) -> Self {
-        let (content_type, body) = (content_type.into(), body.into().into());
+        let (content_type, body) = (content_type.into(), Bytes::from(body.into()));
         self.routes.add(path, Route::Page { content_type, body }, RouteOrigin::Own);
         self
     }

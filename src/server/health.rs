@@ -7,11 +7,21 @@ use crate::http::response::Response;
 use crate::http::status;
 use crate::hub::Query;
 
+/// The paths of the health checks. They need no token, and are answered when the limit of requests
+/// is reached.
+pub(crate) const PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
 /// Responds with this text once the hub has responded.
 pub(crate) struct HealthRoute(pub(crate) &'static str);
 
 impl DeferredRoute for HealthRoute {
-    fn request(&self, _: &Request, hub: &HubHandle, respond: Respond) -> Result<(), Response> {
+    fn request(
+        &self,
+        _: &Request,
+        _: bool,
+        hub: &HubHandle,
+        respond: Respond,
+    ) -> Result<(), Response> {
         let text = self.0;
         let answer = move |_| respond(Box::new(move || Response::line(status::OK, text)));
         hub.query(Query::Alive, Box::new(answer))
@@ -22,7 +32,7 @@ impl DeferredRoute for HealthRoute {
         true
     }
 
-    fn timeout(&self, _: &HubHandle) -> Response {
+    fn timeout(&self, _: bool, _: &HubHandle) -> Response {
         Response::line(status::UNAVAILABLE, "the hub does not respond")
     }
 }

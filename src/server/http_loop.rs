@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use tungstenite::Bytes;
 
 use super::ServerConfig;
 use super::auth::login::LoginForm;
 use super::auth::request_guard::{Decision, RequestGuard};
 use super::clients::{ClientLimits, Clients, NewSession};
+use super::health;
 use super::http_event::HttpEvent;
+use super::outgoing::{Outgoing, ResponseMemory};
 use super::pending::{PendingRequest, RequestProgress, RequestStage, reject_at_once};
 use super::pending_table::PendingTable;
+use super::rejections::{self, Rejections};
 use super::route_threads::RouteThreads;
 use super::routes::{DeferredRoute, MakeResponse, RouteOutcome, RouteTable};
 use crate::connection::frame::Frame;
@@ -25,7 +29,6 @@ use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::status;
 use crate::poller::{Poller, Readiness};
-use crate::rate_limited::RateLimitedWarning;
 use crate::{HubHandle, limits};
 
 /// Time to read a request's head, from accept on, and as much again for a login form.
@@ -40,6 +43,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A request this old may be dropped in favor of a new connection.
 const EVICTION_AGE: Duration = Duration::from_millis(500);
+
+/// Connections beyond the limit of requests, of which only health checks are answered.
+const RESERVED: usize = 8;
 
 /// A connection to serve.
 pub(super) struct NewConnection {
@@ -61,17 +67,9 @@ pub(super) struct HttpLoop {
     events: Sender<HttpEvent>,
     inbox: Receiver<HttpEvent>,
     requests: PendingTable,
+    response_memory: ResponseMemory,
+    rejections: Rejections,
     clients: Clients,
-    warnings: RequestWarnings,
-}
-
-/// Warnings about requests.
-#[derive(Default)]
-struct RequestWarnings {
-    too_many_requests: RateLimitedWarning,
-    timed_out: RateLimitedWarning,
-    head_too_large: RateLimitedWarning,
-    form_too_large: RateLimitedWarning,
 }
 
 impl HttpLoop {
@@ -110,6 +108,7 @@ impl HttpLoop {
             (events.clone(), poller.waker()),
         );
         Ok(Self {
+            rejections: Rejections::new(&hub),
             hub,
             base: config.base,
             guard,
@@ -121,8 +120,8 @@ impl HttpLoop {
             events,
             inbox,
             requests: PendingTable::new(poller),
+            response_memory: ResponseMemory::default(),
             clients,
-            warnings: RequestWarnings::default(),
         })
     }
 
@@ -167,18 +166,12 @@ impl HttpLoop {
             return;
         }
         let now = Instant::now();
-        if self.requests.len() >= self.max_requests && !self.make_room(now) {
-            let limit = self.max_requests;
-            self.warnings.too_many_requests.warn(|| {
-                format!("the limit of {limit} concurrent requests is reached: {peer} gets 503")
-            });
-            let busy = Response::line(
-                status::UNAVAILABLE,
-                "too many concurrent requests; try again later",
-            );
+        let over_limit = self.requests.len() >= self.max_requests && !self.make_room(now);
+        if over_limit && self.requests.len() >= self.max_requests + RESERVED {
+            let busy = self.rejections.too_many_requests(self.max_requests, peer);
             return reject_at_once(socket, &busy.bytes(&self.content_security_policy, false));
         }
-        match self.requests.insert(connection, now, READ_TIMEOUT) {
+        match self.requests.insert(connection, now, READ_TIMEOUT, over_limit) {
             Ok(id) => self.advance(id),
             Err(error) => log::warn!("cannot poll the connection of {peer}: {error}"),
         }
@@ -209,7 +202,7 @@ impl HttpLoop {
                 if response.status() == status::HEAD_TOO_LARGE {
                     let peer = request.peer;
                     let summary = response.summary();
-                    self.warnings.head_too_large.warn(|| format!("{peer} gets {summary}"));
+                    self.rejections.head_too_large.warn(|| format!("{peer} gets {summary}"));
                 }
                 self.respond(id, &response, false);
             }
@@ -228,12 +221,16 @@ impl HttpLoop {
         let Some(request) = self.requests.get_mut(id) else { return };
         let (client_addr, decision) = self.guard.check(request.peer, &head, Instant::now());
         request.peer = client_addr;
-        let origin_allowed = match decision {
-            Decision::Allow { origin_allowed } => origin_allowed,
+        if request.over_limit && !health::PATHS.contains(&head.path()) {
+            let busy = self.rejections.too_many_requests(self.max_requests, client_addr);
+            return self.respond(id, &busy, head_only);
+        }
+        let (origin_allowed, authorized) = match decision {
+            Decision::Allow { origin_allowed, authorized } => (origin_allowed, authorized),
             Decision::Respond(response) => {
                 if response.status() == status::CONTENT_TOO_LARGE {
                     let summary = response.summary();
-                    self.warnings.form_too_large.warn(|| format!("{client_addr} gets {summary}"));
+                    self.rejections.form_too_large.warn(|| format!("{client_addr} gets {summary}"));
                 }
                 return self.respond(id, &response, head_only);
             }
@@ -245,7 +242,9 @@ impl HttpLoop {
         };
         match self.routes.dispatch(head, client_addr, origin_allowed) {
             RouteOutcome::Respond(response) => self.respond(id, &response, head_only),
-            RouteOutcome::Defer(route, request) => self.defer(id, &route, &request, head_only),
+            RouteOutcome::Defer(route, request) => {
+                self.defer(id, &route, &request, authorized, head_only);
+            }
             RouteOutcome::RunHandler(handler, request) => {
                 let stage = RequestStage::AwaitHandler { head_only };
                 self.requests.set_stage(id, stage, Readiness::End, HANDLER_TIMEOUT);
@@ -272,15 +271,16 @@ impl HttpLoop {
         id: u64,
         route: &Arc<dyn DeferredRoute>,
         request: &Request,
+        authorized: bool,
         head_only: bool,
     ) {
         let (events, waker) = (self.events.clone(), self.requests.waker());
-        let stage = RequestStage::AwaitDeferred { route: Arc::clone(route), head_only };
+        let stage = RequestStage::AwaitDeferred { route: Arc::clone(route), authorized, head_only };
         self.requests.set_stage(id, stage, Readiness::End, DEFERRED_TIMEOUT);
         let respond = move |response| {
             HttpEvent::DeferredReady(id, response).send(&events, &waker);
         };
-        if let Err(response) = route.request(request, &self.hub, Box::new(respond)) {
+        if let Err(response) = route.request(request, authorized, &self.hub, Box::new(respond)) {
             self.respond(id, &response, head_only);
         }
     }
@@ -306,11 +306,25 @@ impl HttpLoop {
     }
 
     fn respond(&mut self, id: u64, response: &Response, head_only: bool) {
-        self.write(id, response.bytes(&self.content_security_policy, head_only));
+        let (head, body) = response.parts(&self.content_security_policy, head_only);
+        let mut response = Outgoing::new(head, body);
+        while !self.response_memory.add(&mut response) {
+            self.rejections.count_response_memory();
+            let Some(slow) = self.requests.slowest_response(Instant::now(), WRITE_TIMEOUT) else {
+                let busy = rejections::too_much_response_memory();
+                let (head, body) = busy.parts(&self.content_security_policy, head_only);
+                response = Outgoing::new(head, body);
+                break;
+            };
+            self.end(slow);
+        }
+        self.write(id, response);
     }
 
-    fn write(&mut self, id: u64, bytes: Vec<u8>) {
-        let stage = RequestStage::Write { bytes, sent: 0 };
+    fn write(&mut self, id: u64, response: Outgoing) {
+        let Some(PendingRequest { socket, .. }) = self.requests.get(id) else { return };
+        response.limit_send_buffer(socket);
+        let stage = RequestStage::Write(response);
         self.requests.set_stage(id, stage, Readiness::Write, WRITE_TIMEOUT);
         self.advance(id);
     }
@@ -322,7 +336,7 @@ impl HttpLoop {
         if let Err(why) = self.clients.check_limits(*peer) {
             // Accept and close: browsers expose the code of a Close frame, but no HTTP status.
             let close = Frame::close(1013, why);
-            return self.write(id, [accept, close.bytes()].concat());
+            return self.write(id, Outgoing::new([accept, close.bytes()].concat(), Bytes::new()));
         }
         let Some(PendingRequest { socket, peer, .. }) = self.requests.remove(id) else { return };
         self.clients.start(socket, peer, &Frame::raw(accept), session, early);
@@ -330,7 +344,9 @@ impl HttpLoop {
 
     /// Closes the connection.
     fn end(&mut self, id: u64) {
-        self.requests.remove(id);
+        if let Some(request) = self.requests.remove(id) {
+            request.discard_unread();
+        }
         self.route_threads.cancel(id);
     }
 
@@ -358,7 +374,7 @@ impl HttpLoop {
         let Some(PendingRequest { peer, stage, .. }) = self.requests.get(id) else { return };
         match stage {
             RequestStage::ReadHead { .. } | RequestStage::ReadLoginForm { .. } => {
-                self.warnings.timed_out.warn(|| {
+                self.rejections.timed_out.warn(|| {
                     format!("{peer} did not send its request within 5 seconds: it gets 408")
                 });
                 let response = Response::line(
@@ -367,8 +383,8 @@ impl HttpLoop {
                 );
                 self.respond(id, &response, false);
             }
-            RequestStage::AwaitDeferred { route, head_only } => {
-                let (response, head_only) = (route.timeout(&self.hub), *head_only);
+            RequestStage::AwaitDeferred { route, authorized, head_only } => {
+                let (response, head_only) = (route.timeout(*authorized, &self.hub), *head_only);
                 self.respond(id, &response, head_only);
             }
             RequestStage::AwaitHandler { head_only } => {
@@ -377,7 +393,7 @@ impl HttpLoop {
                 let response = Response::line(status::UNAVAILABLE, "timed out; try again later");
                 self.respond(id, &response, head_only);
             }
-            RequestStage::Write { .. } | RequestStage::Drain => self.end(id),
+            RequestStage::Write(_) | RequestStage::Drain => self.end(id),
         }
     }
 }

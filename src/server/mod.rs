@@ -10,9 +10,11 @@ mod connector;
 mod health;
 mod http_event;
 mod http_loop;
+mod outgoing;
 mod pending;
 mod pending_table;
 mod pings;
+pub(crate) mod rejections;
 mod route_threads;
 pub(crate) mod routes;
 

@@ -3,9 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt;
 
 use super::auth::login::LoginForm;
+use super::outgoing::Outgoing;
 use super::routes::DeferredRoute;
 use crate::http::head::{MAX_HEAD, RequestHead};
 use crate::http::response::Response;
@@ -16,6 +19,8 @@ pub(super) struct PendingRequest {
     pub(super) peer: SocketAddr,
     pub(super) accepted: Instant,
     pub(super) deadline: Instant,
+    /// Accepted beyond the limit of requests, for a health check.
+    pub(super) over_limit: bool,
     pub(super) stage: RequestStage,
 }
 
@@ -32,16 +37,14 @@ pub(super) enum RequestStage {
     /// Waits for the response of a deferred route.
     AwaitDeferred {
         route: Arc<dyn DeferredRoute>,
+        authorized: bool,
         head_only: bool,
     },
     /// Waits for a handler's thread.
     AwaitHandler {
         head_only: bool,
     },
-    Write {
-        bytes: Vec<u8>,
-        sent: usize,
-    },
+    Write(Outgoing),
     /// The response is sent and our half is closed: waits until the peer has read it.
     Drain,
 }
@@ -100,24 +103,29 @@ impl PendingRequest {
             RequestStage::AwaitDeferred { .. } | RequestStage::AwaitHandler { .. } => {
                 RequestProgress::Ended
             }
-            RequestStage::Write { bytes, sent } => loop {
-                let rest = bytes.get(*sent..).unwrap_or_default();
-                if rest.is_empty() {
+            RequestStage::Write(response) => match response.write_to(&self.socket) {
+                Ok(()) => {
                     // Only our half: closing a socket with unread input resets the connection, and
                     // the peer loses the response.
                     let _ = self.socket.shutdown(Shutdown::Write);
-                    return RequestProgress::Sent;
+                    RequestProgress::Sent
                 }
-                match self.socket.write(rest) {
-                    Ok(n) => *sent += n,
-                    Err(error) => return waiting_or_ended(&error),
-                }
+                Err(error) => waiting_or_ended(&error),
             },
             RequestStage::Drain => match self.socket.read(&mut buffer) {
                 Ok(0) => RequestProgress::Ended,
                 Ok(_) => RequestProgress::Waiting,
                 Err(error) => waiting_or_ended(&error),
             },
+        }
+    }
+
+    /// Makes the kernel discard what a peer that is too slow has not read when the connection is
+    /// closed, instead of keeping it for a minute.
+    pub(super) fn discard_unread(&self) {
+        if let RequestStage::Write(_) = self.stage {
+            // Without it, the memory is only freed later.
+            let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         }
     }
 }

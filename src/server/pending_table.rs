@@ -8,6 +8,9 @@ use super::http_loop::NewConnection;
 use super::pending::{PendingRequest, RequestStage};
 use crate::poller::{Poller, Readiness, Waker};
 
+/// A response that takes longer than this is slow. Most take milliseconds.
+pub(super) const SLOW_RESPONSE: Duration = Duration::from_secs(2);
+
 pub(super) struct PendingTable {
     poller: Poller,
     next_id: u64,
@@ -47,12 +50,24 @@ impl PendingTable {
         self.deadlines.first().copied()
     }
 
+    /// The request whose response has been sent for the longest, if it is slow and counts against
+    /// the limit of memory. `write_timeout` is the time that a response has.
+    pub(super) fn slowest_response(&self, now: Instant, write_timeout: Duration) -> Option<u64> {
+        let counted = |id: &u64| {
+            let stage = self.requests.get(id).map(|request| &request.stage);
+            matches!(stage, Some(RequestStage::Write(response)) if response.is_counted())
+        };
+        let (deadline, id) = self.deadlines.iter().find(|(_, id)| counted(id))?;
+        (*deadline + SLOW_RESPONSE <= now + write_timeout).then_some(*id)
+    }
+
     /// Adds a connection whose head is still to be read. Returns its id.
     pub(super) fn insert(
         &mut self,
         connection: NewConnection,
         now: Instant,
         timeout: Duration,
+        over_limit: bool,
     ) -> io::Result<u64> {
         let NewConnection { socket, peer, already_read } = connection;
         let id = self.next_id;
@@ -62,7 +77,8 @@ impl PendingTable {
         self.deadlines.insert((deadline, id));
         let stage =
             RequestStage::ReadHead { unparsed: !already_read.is_empty(), bytes: already_read };
-        self.requests.insert(id, PendingRequest { socket, peer, accepted: now, deadline, stage });
+        let request = PendingRequest { socket, peer, accepted: now, deadline, over_limit, stage };
+        self.requests.insert(id, request);
         Ok(id)
     }
 

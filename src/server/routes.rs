@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tungstenite::Bytes;
+
 use super::auth::authenticator::TOKEN_SUBPROTOCOL;
 use super::auth::login::{LOGIN_PATH, LOGOUT_PATH};
 use crate::http::head::RequestHead;
@@ -45,7 +47,7 @@ pub(crate) enum RouteOrigin {
 /// What is served at a path.
 #[derive(Clone)]
 pub(crate) enum Route {
-    Page { content_type: Cow<'static, str>, body: Cow<'static, [u8]> },
+    Page { content_type: Cow<'static, str>, body: Bytes },
     Socket(SessionFactory),
     Handler(RouteHandler),
     Deferred(Arc<dyn DeferredRoute>),
@@ -70,13 +72,20 @@ pub(crate) type RouteHandler = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
 /// A route whose response comes later, from another thread. Called on the HTTP thread, so it must
 /// not block.
 pub(crate) trait DeferredRoute: Send + Sync {
+    /// `authorized` is false for a client without the token, at a path that needs none.
+    ///
     /// # Errors
     /// The response, if it is known at once.
-    fn request(&self, request: &Request, hub: &HubHandle, respond: Respond)
-    -> Result<(), Response>;
+    fn request(
+        &self,
+        request: &Request,
+        authorized: bool,
+        hub: &HubHandle,
+        respond: Respond,
+    ) -> Result<(), Response>;
 
     /// The response if none came in time.
-    fn timeout(&self, hub: &HubHandle) -> Response;
+    fn timeout(&self, authorized: bool, hub: &HubHandle) -> Response;
 
     /// Whether pages of other origins may request it. They cannot read the response, but each
     /// request costs work.
@@ -232,7 +241,7 @@ impl RouteTable {
                 RouteOutcome::Respond(response.with_header("Allow", "GET, HEAD"))
             }
             Route::Page { content_type, body } => {
-                RouteOutcome::Respond(Response::page(content_type.clone(), body.clone()))
+                RouteOutcome::Respond(Response::shared(content_type.clone(), body.clone()))
             }
             Route::Handler(handler) => {
                 RouteOutcome::RunHandler(Arc::clone(handler), Request::new(head, peer, &found))

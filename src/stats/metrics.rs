@@ -3,17 +3,19 @@
 //! The container metrics have cAdvisor's names and meanings (its `docs/storage/prometheus.md`), so
 //! that dashboards made for cAdvisor work. An unknown value has no series.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use tungstenite::Bytes;
 
 use super::payload::{ContainerStats, STANDALONE};
 use super::state::EngineCounters;
 use crate::HubHandle;
 use crate::counters::Counters;
 use crate::http::response::Response;
-use crate::http::status;
 use crate::server::auth::authenticator::AuthCounters;
+use crate::server::rejections::RejectedRequests;
 
 /// A metric and its series, which differ in their labels.
 struct MetricFamily<'a> {
@@ -22,33 +24,23 @@ struct MetricFamily<'a> {
     help: &'a str,
 }
 
-/// The response to a scrape. `rows` is empty if there is no snapshot.
-pub(super) fn response(hub: &HubHandle, rows: &[(String, ContainerStats)]) -> Response {
-    let text = encode(&hub.counters(), &hub.engine_counters(), &hub.extension(), rows);
-    Response::new(status::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+/// The response to a scrape: the hub's metrics, which are made for each response, and those of the
+/// containers, which are shared.
+pub(super) fn response(hub: &HubHandle, containers: Bytes) -> Response {
+    let (rejected, auth) = (hub.extension::<RejectedRequests>(), hub.extension::<AuthCounters>());
+    let start = of_hub(&hub.counters(), &hub.engine_counters(), &rejected, &auth);
+    Response::shared("text/plain; version=0.0.4; charset=utf-8", containers).with_start(start)
 }
 
-pub(crate) fn encode(
+fn of_hub(
     counters: &Counters,
     engine: &EngineCounters,
+    rejected: &RejectedRequests,
     auth: &AuthCounters,
-    rows: &[(String, ContainerStats)],
 ) -> String {
     let mut out = String::new();
-    write_hub_metrics(&mut out, counters, engine, auth, rows);
-    write_container_metrics(&mut out, rows);
-    out
-}
-
-fn write_hub_metrics(
-    out: &mut String,
-    counters: &Counters,
-    engine: &EngineCounters,
-    auth: &AuthCounters,
-    rows: &[(String, ContainerStats)],
-) {
     let mut metric = |name, kind, help, value: f64| {
-        MetricFamily { name, kind, help }.write(out, [(String::new(), value)]);
+        MetricFamily { name, kind, help }.write(&mut out, [("", value)]);
     };
     metric(
         "kentros_clients",
@@ -85,26 +77,16 @@ fn write_hub_metrics(
     for (name, help, value) in totals {
         metric(name, "counter", help, float(value));
     }
-    let oldest = rows.iter().filter_map(|(_, row)| row.age_ms).max();
-    if let Some(age) = oldest {
-        let age = Duration::from_millis(age).as_secs_f64();
-        metric(
-            "kentros_sample_age_seconds",
-            "gauge",
-            "Age of the oldest sample at the time of publication.",
-            age,
-        );
-    }
     MetricFamily {
         name: "kentros_clients_evicted_total",
         kind: "counter",
         help: "Total clients evicted, by reason.",
     }
     .write(
-        out,
+        &mut out,
         [
-            ("{reason=\"slow\"}".to_owned(), float(counters.evicted_slow)),
-            ("{reason=\"write_deadline\"}".to_owned(), float(counters.evicted_deadline)),
+            ("{reason=\"slow\"}", float(counters.evicted_slow)),
+            ("{reason=\"write_deadline\"}", float(counters.evicted_deadline)),
         ],
     );
     let count = |counter: &AtomicU64| float(counter.load(Ordering::Relaxed));
@@ -114,24 +96,48 @@ fn write_hub_metrics(
         help: "Total tokens rejected, by reason: wrong, or not checked after too many wrong ones.",
     }
     .write(
-        out,
+        &mut out,
         [
             ("{reason=\"wrong_token\"}".to_owned(), count(&auth.wrong)),
             ("{reason=\"too_many\"}".to_owned(), count(&auth.unchecked)),
         ],
     );
     MetricFamily {
+        name: "kentros_http_rejected_total",
+        kind: "counter",
+        help: "Total HTTP requests rejected or disconnected because of a limit, by limit.",
+    }
+    .write(
+        &mut out,
+        rejected.by_limit().map(|(limit, count)| (format!("{{limit=\"{limit}\"}}"), float(count))),
+    );
+    MetricFamily {
         name: "kentros_build_info",
         kind: "gauge",
         help: "The version of kentros, as a label.",
     }
-    .write(out, [(format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)]);
+    .write(&mut out, [(format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)]);
+    out
 }
 
-fn write_container_metrics(out: &mut String, rows: &[(String, ContainerStats)]) {
+/// The metrics of the containers: megabytes for thousands of them.
+pub(crate) fn of_containers(rows: &[(String, ContainerStats)]) -> String {
+    let mut out = String::new();
+    let oldest = rows.iter().filter_map(|(_, row)| row.age_ms).max();
+    if let Some(age) = oldest {
+        let age = Duration::from_millis(age).as_secs_f64();
+        MetricFamily {
+            name: "kentros_sample_age_seconds",
+            kind: "gauge",
+            help: "Age of the oldest sample at the time of publication.",
+        }
+        .write(&mut out, [("", age)]);
+    }
+    let labels: Vec<String> = rows.iter().map(|(id, row)| labels(id, row)).collect();
     let mut family = |name, kind, help, value: &dyn Fn(&ContainerStats) -> Option<f64>| {
-        let series = rows.iter().filter_map(|(id, row)| Some((labels(id, row), value(row)?)));
-        MetricFamily { name, kind, help }.write(out, series);
+        let values = rows.iter().zip(&labels).map(|((_, row), labels)| (labels, value(row)));
+        let series = values.filter_map(|(labels, value)| Some((labels, value?)));
+        MetricFamily { name, kind, help }.write(&mut out, series);
     };
     family(
         "container_cpu_usage_seconds_total",
@@ -178,6 +184,7 @@ fn write_container_metrics(out: &mut String, rows: &[(String, ContainerStats)]) 
     family("container_threads", "gauge", "Number of processes and threads.", &|row| {
         row.pids.map(float)
     });
+    out
 }
 
 /// `None` for a container that shares another's network: each reports the whole traffic, so sums
@@ -222,7 +229,7 @@ fn float(value: u64) -> f64 {
 
 impl MetricFamily<'_> {
     /// Writes the series with their header, or nothing without any series.
-    fn write(&self, out: &mut String, series: impl IntoIterator<Item = (String, f64)>) {
+    fn write(&self, out: &mut String, series: impl IntoIterator<Item = (impl fmt::Display, f64)>) {
         let Self { name, kind, help } = self;
         let mut has_header = false;
         for (labels, value) in series {
@@ -256,14 +263,9 @@ mod tests {
         }
     }
 
-    fn encoded(rows: &[(String, ContainerStats)]) -> String {
-        let (counters, engine) = (Counters::default(), EngineCounters::default());
-        encode(&counters, &engine, &AuthCounters::default(), rows)
-    }
-
     #[test]
     fn labels_are_escaped_and_unknown_values_have_no_series() {
-        let text = encoded(&[("c1".into(), row())]);
+        let text = of_containers(&[("c1".into(), row())]);
         let labels = r#"{id="c1",name="we\"b\\\n",image="nginx",container_label_com_docker_compose_project="shop",container_label_com_docker_compose_service="web"}"#;
         assert!(
             text.contains(&format!("\ncontainer_cpu_usage_seconds_total{labels} 1.5\n")),
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn a_shared_network_is_counted_for_its_owner_only() {
         let shared = ContainerStats { network_of: Some("c1".into()), ..row() };
-        let text = encoded(&[("c1".into(), row()), ("c2".into(), shared)]);
+        let text = of_containers(&[("c1".into(), row()), ("c2".into(), shared)]);
         assert_eq!(text.matches("container_network_receive_bytes_total{").count(), 1);
     }
 }

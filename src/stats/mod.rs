@@ -7,10 +7,12 @@
 mod dashboard;
 mod endpoints;
 pub(crate) mod handle;
+mod latest;
 mod messages;
 pub(crate) mod metrics;
 pub(crate) mod payload;
 pub(crate) mod protocol;
+mod readiness;
 #[cfg(feature = "docker")]
 pub(crate) mod reading;
 mod serve;
@@ -81,7 +83,7 @@ pub trait StatsSource: Send + 'static {
     fn pause(&mut self) {}
 
     /// Checks cheaply whether [`collect`](Self::collect) would succeed. `/readyz` calls this while
-    /// there is no listener.
+    /// there is no listener, at most once per second.
     ///
     /// # Errors
     /// The reason why it would fail.

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Receiver;
 
+use super::latest::LatestSnapshot;
+use super::readiness::{HealthResponder, Readiness};
 use super::snapshot::history::History;
 use crate::Snapshot;
 use crate::rate_limited::RateLimitedWarning;
@@ -37,9 +39,10 @@ pub struct EngineCounters {
 /// One per hub, as an [extension](crate::HubHandle::extension).
 #[derive(Default)]
 pub(super) struct StatsState {
-    latest: Mutex<Option<Arc<Snapshot>>>,
+    latest: Mutex<Option<Arc<LatestSnapshot>>>,
     history: Mutex<History>,
     streamers: Mutex<Vec<SourceHealthCheck>>,
+    pub(super) readiness: Arc<Readiness>,
     up: AtomicBool,
     calls: AtomicU64,
     errors: AtomicU64,
@@ -62,15 +65,12 @@ impl SourceHealthCheck {
     }
 }
 
-/// Called once, from any thread, with the result of a health check.
-pub(super) type HealthResponder = Box<dyn FnOnce(Result<(), String>) + Send>;
-
 impl StatsState {
     pub(super) fn set_latest(&self, snapshot: Option<Arc<Snapshot>>) {
-        *lock(&self.latest) = snapshot;
+        *lock(&self.latest) = snapshot.map(|snapshot| Arc::new(LatestSnapshot::new(snapshot)));
     }
 
-    pub(super) fn latest(&self) -> Option<Arc<Snapshot>> {
+    pub(super) fn latest(&self) -> Option<Arc<LatestSnapshot>> {
         lock(&self.latest).clone()
     }
 
@@ -87,9 +87,11 @@ impl StatsState {
         let mut streamers = lock(&self.streamers);
         streamers.retain(SourceHealthCheck::is_running);
         streamers.push(SourceHealthCheck { check: Arc::new(check), ended });
+        self.readiness.invalidate();
     }
 
-    /// Checks the source of the newest streamer. Succeeds if there is no streamer.
+    /// Checks the source of the newest streamer, at most once per second. Succeeds if there is no
+    /// streamer.
     pub(super) fn health_check(&self, responder: HealthResponder) {
         let check = {
             let mut streamers = lock(&self.streamers);
@@ -97,7 +99,7 @@ impl StatsState {
             streamers.last().map(|streamer| Arc::clone(&streamer.check))
         };
         match check {
-            Some(check) => check(responder),
+            Some(check) => self.readiness.check(responder, |responder| check(responder)),
             None => responder(Ok(())),
         }
     }

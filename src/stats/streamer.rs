@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::messages::CONTAINER_STATS;
 use super::payload::{EngineState, EngineStatus};
-use super::state::{HealthResponder, StatsState};
+use super::readiness::HealthResponder;
+use super::state::StatsState;
 use super::{EngineInfo, StatsSource};
 use crate::hub::periodic::{self, PeriodicTask, Streamer, TaskCall};
 use crate::message::unix_seconds;
@@ -200,6 +201,7 @@ impl<S: StatsSource> StatsTask<S> {
         }
         self.broadcast(&status);
         self.status = Some(status);
+        self.state.readiness.invalidate();
     }
 
     /// If the hub is full, the next report sends the status again.

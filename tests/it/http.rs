@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::demo::DemoSource;
 use crate::harness::raw::{Answer, ask, get, handshake};
-use crate::harness::{Served, dial, keys, one_each};
+use crate::harness::{Served, dial, keys, one_each, until};
 use crate::source::{Call, Reading, Script};
 
 #[track_caller]
@@ -163,14 +163,14 @@ fn healthz_returns_200_until_the_hub_stops() {
 fn readyz_returns_the_error_of_the_sources_health_check() {
     let served = Served::new();
     let script = Script::start(&served.handle());
-    assert_eq!(served.get("/readyz").status, 200);
-    assert_eq!(script.call(), Call::HealthCheck);
     script.health(Err("no engine at unix:///nowhere: start it".into()));
     let answer = served.get("/readyz");
     assert_eq!(answer.status, 503);
     assert_eq!(answer.body, "no engine at unix:///nowhere: start it\n");
     assert_eq!(script.call(), Call::HealthCheck);
     assert_eq!(served.get("/healthz").status, 200, "the process itself is healthy");
+    script.health(Ok(()));
+    until("the next check", || served.get("/readyz").status == 200);
 }
 
 #[test]

@@ -36,7 +36,7 @@ const CADVISOR: [(&str, &str); 9] = [
     ("container_fs_writes_bytes_total", "counter"),
     ("container_threads", "gauge"),
 ];
-const OWN: [(&str, &str); 11] = [
+const OWN: [(&str, &str); 12] = [
     ("kentros_clients", "gauge"),
     ("kentros_engine_up", "gauge"),
     ("kentros_engine_calls_total", "counter"),
@@ -47,6 +47,7 @@ const OWN: [(&str, &str); 11] = [
     ("kentros_messages_left_out_total", "counter"),
     ("kentros_clients_evicted_total", "counter"),
     ("kentros_auth_failures_total", "counter"),
+    ("kentros_http_rejected_total", "counter"),
     ("kentros_build_info", "gauge"),
 ];
 const PROJECT: &str = "container_label_com_docker_compose_project";

@@ -36,8 +36,9 @@ pub(crate) struct RequestGuard {
 
 /// What happens to a request.
 pub(crate) enum Decision {
-    /// It is routed. `origin_allowed` is false for a page that may not open WebSockets.
-    Allow { origin_allowed: bool },
+    /// It is routed. `origin_allowed` is false for a page that may not open WebSockets, `authorized`
+    /// for a client without the token at a path that needs none.
+    Allow { origin_allowed: bool, authorized: bool },
     /// It gets this response.
     Respond(Response),
     /// Its body is a login form, for [`RequestGuard::log_in`].
@@ -105,11 +106,12 @@ impl RequestGuard {
         }
         let origin = head.header("origin");
         let origin_allowed = self.checks.origins.allows(origin, &host, client.https);
-        let allow = Decision::Allow { origin_allowed };
+        let allow = Decision::Allow { origin_allowed, authorized: true };
         let Some(authenticator) = &mut self.authenticator else { return Ok(allow) };
         let path = head.path();
         if self.open_paths.iter().any(|open| path_matches(open, path)) {
-            return Ok(allow);
+            let authorized = authenticator.check(client.addr, head, now).is_ok();
+            return Ok(Decision::Allow { origin_allowed, authorized });
         }
         let https = client.https == Some(true);
         match (path, head.method()) {

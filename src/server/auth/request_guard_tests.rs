@@ -56,8 +56,9 @@ fn outcome_at(
     now: Instant,
 ) -> String {
     match guard.check(peer, head, now).1 {
-        Decision::Allow { origin_allowed: true } => "allow".into(),
-        Decision::Allow { origin_allowed: false } => "foreign".into(),
+        Decision::Allow { origin_allowed: true, authorized: true } => "allow".into(),
+        Decision::Allow { origin_allowed: true, authorized: false } => "open".into(),
+        Decision::Allow { origin_allowed: false, .. } => "foreign".into(),
         Decision::Respond(response) => response.status().to_string(),
         Decision::ReadLoginForm(form) => format!("form of {}", form.length),
     }
@@ -96,7 +97,9 @@ fn an_absolute_target_must_have_an_allowed_host() {
 #[test]
 fn only_an_open_path_needs_no_token() {
     let mut guard = guard_with_token();
-    assert_eq!(get(&mut guard, "/public/page", ""), "allow");
+    assert_eq!(get(&mut guard, "/public/page", ""), "open");
+    let token = format!("Authorization: Bearer {TOKEN}");
+    assert_eq!(get(&mut guard, "/public/page", &token), "allow", "with the token it is authorized");
     for path in ["/public", "/publicx", "/x/public/page", "/%70ublic/page"] {
         assert_eq!(get(&mut guard, path, ""), "401", "{path}");
     }
@@ -106,7 +109,7 @@ fn only_an_open_path_needs_no_token() {
 fn without_a_token_only_health_and_login_paths_are_allowed() {
     let mut guard = guard_with_token();
     for path in ["/healthz", "/readyz", "/healthz?a=b", "http://localhost:9001/healthz"] {
-        assert_eq!(get(&mut guard, path, ""), "allow", "{path}");
+        assert_eq!(get(&mut guard, path, ""), "open", "{path}");
     }
     assert_eq!(get(&mut guard, "/login", ""), "200");
     for path in [
@@ -372,7 +375,7 @@ fn the_host_is_checked_first_and_the_response_names_the_fix() {
         let text = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
         let head = RequestHead::parse(text.as_bytes()).unwrap().unwrap();
         match guard.check(peer.parse().unwrap(), &head, later()).1 {
-            Decision::Allow { origin_allowed } => format!("allow {origin_allowed}"),
+            Decision::Allow { origin_allowed, .. } => format!("allow {origin_allowed}"),
             Decision::Respond(response) => response.summary(),
             Decision::ReadLoginForm(_) => panic!("no token is set"),
         }

@@ -1,5 +1,7 @@
 //! The dashboard: an HTML page, a stylesheet and JavaScript modules, embedded in the binary.
 
+use tungstenite::Bytes;
+
 use crate::server::routes::{Route, RouteOrigin, Routes};
 
 /// Embeds a file without its comments and most of its whitespace. The compiler does it, so there is
@@ -57,7 +59,8 @@ static FILES: [(&str, &str, &[u8]); 15] = [
 /// Adds the pages as defaults, which other pages may replace.
 pub(crate) fn add_pages(routes: &mut Routes) {
     for (path, content_type, body) in FILES {
-        let page = Route::Page { content_type: content_type.into(), body: body.into() };
+        let body = Bytes::from_static(body);
+        let page = Route::Page { content_type: content_type.into(), body };
         routes.add(path, page, RouteOrigin::Default);
     }
 }
