@@ -13,6 +13,7 @@ use crate::docker::engine::error::EngineError;
 use crate::docker::engine::json::EngineEvent;
 use crate::docker::engine::lines::LineStream;
 use crate::docker::engine::negotiate::Pong;
+use crate::rate_limited::RateLimitedWarning;
 use crate::{HubHandle, Message};
 
 /// The time limit for the head of the event stream: Podman reads its journal first.
@@ -57,6 +58,7 @@ impl EventReader {
     /// Runs until the sender of `stopped` is dropped or the engine is lost.
     pub(super) fn run(mut self, stopped: &Receiver<()>) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let unavailable = RateLimitedWarning::default();
         let mut first_pong: Option<Pong> = None;
         loop {
             let opened = Instant::now();
@@ -73,15 +75,17 @@ impl EventReader {
                     self.set_available(true);
                     self.read(lines)
                 }
-                Err(error) if error.is_denied() => {
-                    self.set_available(false);
-                    log::warn!(
-                        "cannot read events: {error}; listing containers every 2 seconds instead"
-                    );
-                    return;
-                }
                 Err(error) => {
                     self.set_available(false);
+                    unavailable.warn(|| {
+                        format!(
+                            "cannot read events: {error}; listing containers every 2 seconds \
+                             instead"
+                        )
+                    });
+                    if error.is_denied() {
+                        return;
+                    }
                     error
                 }
             };
