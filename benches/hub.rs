@@ -20,6 +20,8 @@ mod error;
 mod frame;
 #[path = "../src/interest.rs"]
 mod interest;
+#[path = "../src/connection/kernel_buffers.rs"]
+mod kernel_buffers;
 #[path = "../src/message.rs"]
 mod message;
 #[path = "../src/connection/outbox.rs"]

@@ -164,7 +164,7 @@ impl FlushLoop {
                         });
                     }
                     self.poller.remove(&**outbox);
-                    outbox.disconnect();
+                    outbox.abort();
                     false
                 }
                 deadline => {

@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod flusher;
 pub(crate) mod frame;
+pub(crate) mod kernel_buffers;
 pub(crate) mod outbox;
 pub(crate) mod queue;
 pub(crate) mod reader;

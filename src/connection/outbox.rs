@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::SendFlags;
 
 use super::frame::Frame;
+use super::kernel_buffers::reset_when_closed;
 use super::queue::{FramePosition, PushResult, Queue, QueueBounds};
 
 /// A connection's socket and the frames it has not accepted yet.
@@ -307,6 +308,16 @@ impl<S: Socket> Outbox<S> {
 }
 
 impl Outbox {
+    /// Disconnects a peer that has not read what was sent to it. Its part of the kernel's memory is
+    /// freed, unless it only has to answer a Close: that could be lost.
+    pub(crate) fn abort(&self) {
+        let mut state = self.lock();
+        if matches!(state.phase, ConnectionPhase::Open | ConnectionPhase::Closing) {
+            reset_when_closed(&self.socket);
+        }
+        self.shut_locked(&mut state);
+    }
+
     /// The socket, for reading.
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket

@@ -38,6 +38,7 @@ mod healthcheck;
 mod hostile_text;
 mod http;
 mod keepalive;
+mod kernel_memory;
 mod limits;
 mod listener;
 mod login;
