@@ -14,25 +14,29 @@ use std::time::{Duration, Instant};
 use kentros::Snapshot;
 use rustix::net::{SendFlags, send};
 
+#[path = "../src/counters.rs"]
+mod counters;
 #[path = "../src/error.rs"]
 mod error;
 #[path = "../src/connection/frame.rs"]
 mod frame;
 #[path = "../src/interest.rs"]
 mod interest;
-#[path = "../src/connection/kernel_buffers.rs"]
-mod kernel_buffers;
 #[path = "../src/message.rs"]
 mod message;
 #[path = "../src/connection/outbox.rs"]
 mod outbox;
 #[path = "../src/connection/queue.rs"]
 mod queue;
+#[path = "../src/connection/queued_frame.rs"]
+mod queued_frame;
 #[cfg(test)]
 #[path = "../src/random.rs"]
 mod random;
 #[path = "../src/hub/registry.rs"]
 mod registry;
+#[path = "../src/connection/socket.rs"]
+mod socket;
 
 use error::Error;
 use frame::Frame;

@@ -1,7 +1,7 @@
 //! The hub's counters.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The counters of a hub since its start. See [`HubHandle::counters`](crate::HubHandle::counters).
@@ -34,6 +34,10 @@ pub struct Counters {
     pub evicted_slow: u64,
     /// Clients evicted because one write took longer than the write deadline.
     pub evicted_deadline: u64,
+    /// Clients evicted because the queues of all clients together were full.
+    pub evicted_memory: u64,
+    /// Bytes of messages in the queues of clients now. A message in several queues counts once.
+    pub queued_bytes: usize,
 }
 
 /// The live counters, shared by the hub's threads.
@@ -45,6 +49,8 @@ pub(crate) struct AtomicCounters {
     pub(crate) conflated: AtomicU64,
     pub(crate) evicted_slow: AtomicU64,
     pub(crate) evicted_deadline: AtomicU64,
+    pub(crate) evicted_memory: AtomicU64,
+    pub(crate) queued_bytes: Arc<QueuedBytes>,
 }
 
 impl AtomicCounters {
@@ -56,6 +62,8 @@ impl AtomicCounters {
             conflated: self.conflated.load(Ordering::Relaxed),
             evicted_slow: self.evicted_slow.load(Ordering::Relaxed),
             evicted_deadline: self.evicted_deadline.load(Ordering::Relaxed),
+            evicted_memory: self.evicted_memory.load(Ordering::Relaxed),
+            queued_bytes: self.queued_bytes.get(),
         }
     }
 }
@@ -63,6 +71,25 @@ impl AtomicCounters {
 pub(crate) fn add(counter: &AtomicU64, n: u64) {
     if n > 0 {
         counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// The bytes of a hub's messages that are in a queue. A message counts once, in however many queues
+/// it is: they share its memory.
+#[derive(Debug, Default)]
+pub(crate) struct QueuedBytes(AtomicUsize);
+
+impl QueuedBytes {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

@@ -64,6 +64,14 @@ impl Interest {
         self.projects.as_ref()
     }
 
+    /// The part of it that matters for a content of these projects: everything if it includes all of
+    /// them, otherwise those that it includes.
+    pub(crate) fn within(&self, projects: &BTreeSet<String>) -> Self {
+        let Some(own) = &self.projects else { return Self::all() };
+        let both: BTreeSet<String> = own.intersection(projects).cloned().collect();
+        if both.len() == projects.len() { Self::all() } else { Self { projects: Some(both) } }
+    }
+
     /// Adds a project. An interest in all becomes an interest in this one only.
     pub(crate) fn with(&self, project: String) -> Self {
         let mut projects = self.projects.clone().unwrap_or_default();
@@ -91,6 +99,15 @@ mod tests {
         assert!(Interest::only(["a"]).receives(None));
         assert!(!Interest::none().receives(None));
         assert_eq!(Interest::only(Vec::<String>::new()), Interest::none());
+    }
+
+    #[test]
+    fn projects_without_content_make_no_difference() {
+        let content: BTreeSet<String> = ["a", "b"].map(str::to_owned).into();
+        assert_eq!(Interest::only(["a", "b", "x"]).within(&content), Interest::all());
+        assert_eq!(Interest::only(["a", "x"]).within(&content), Interest::only(["a"]));
+        assert_eq!(Interest::only(["x"]).within(&content), Interest::none());
+        assert_eq!(Interest::only(["x"]).within(&BTreeSet::new()), Interest::all());
     }
 
     #[test]

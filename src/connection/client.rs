@@ -146,7 +146,7 @@ impl Client {
     /// but stays connected, [`Encode`](crate::ErrorKind::Encode) if the payload cannot be encoded as
     /// JSON.
     pub fn try_send(&self, message: &Message) -> Result<(), Error> {
-        let frame = Frame::message(message)?;
+        let frame = Frame::message(message)?.counted(self.inner.flusher.queued_bytes());
         match self.offer(std::slice::from_ref(&frame), frame.bytes()) {
             OfferResult::Sent | OfferResult::Queued { .. } => Ok(()),
             OfferResult::Full => Err(Error::busy()),
@@ -262,6 +262,19 @@ impl Client {
         if self.close_within(1008, reason, true, self.outbox.write_deadline()) {
             self.inner.flusher.count_slow(self.peer_addr());
             log::debug!("evicted client {} at {}: too slow", self.id(), self.peer_addr());
+        }
+    }
+
+    /// Closes and counts a client because the queues of all clients are full. Frees its queue at once.
+    pub(crate) fn evict_to_free_memory(&self) {
+        let reason = "too slow: the queues of all clients are full";
+        let store_reason = || {
+            let _ = self.inner.closing.set(Box::new((1008, reason.to_owned())));
+        };
+        let (close, within) = (Frame::close(1008, reason), self.outbox.write_deadline());
+        if self.outbox.close_and_free(&close, within, store_reason) {
+            self.inner.flusher.watch(&self.outbox);
+            self.inner.flusher.count_for_memory(self.peer_addr());
         }
     }
 

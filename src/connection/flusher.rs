@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::outbox::{FlushResult, Outbox};
+use crate::counters::QueuedBytes;
 use crate::counters::{self, AtomicCounters};
 use crate::poller::{Poller, Readiness, Waker};
 use crate::rate_limited::RateLimitedWarning;
@@ -24,6 +25,8 @@ pub(crate) struct Flusher {
     counters: Arc<AtomicCounters>,
     /// Warns about full queues.
     slow_warning: Arc<RateLimitedWarning>,
+    /// Warns about the sum of all queues.
+    memory_warning: Arc<RateLimitedWarning>,
 }
 
 enum FlushCommand {
@@ -36,8 +39,13 @@ impl Flusher {
     pub(crate) fn spawn(counters: Arc<AtomicCounters>) -> io::Result<(Self, JoinHandle<()>)> {
         let poller = Poller::new()?;
         let (inbox, commands) = unbounded();
-        let (waker, slow_warning) = (poller.waker(), Arc::default());
-        let flusher = Self { inbox, waker, counters: Arc::clone(&counters), slow_warning };
+        let flusher = Self {
+            inbox,
+            waker: poller.waker(),
+            counters: Arc::clone(&counters),
+            slow_warning: Arc::default(),
+            memory_warning: Arc::default(),
+        };
         let late_warning = RateLimitedWarning::default();
         let run = FlushLoop {
             poller,
@@ -65,6 +73,18 @@ impl Flusher {
         counters::add(&self.counters.evicted_slow, 1);
         self.slow_warning
             .warn(|| format!("{peer} reads too slowly, its queue is full: closing it with 1008"));
+    }
+
+    /// Counts a client that was evicted because all queues together are full, and logs a warning.
+    pub(crate) fn count_for_memory(&self, peer: SocketAddr) {
+        counters::add(&self.counters.evicted_memory, 1);
+        self.memory_warning.warn(|| {
+            format!("the queues of all clients are full: closing the slowest with 1008, now {peer}")
+        });
+    }
+
+    pub(crate) fn queued_bytes(&self) -> &Arc<QueuedBytes> {
+        &self.counters.queued_bytes
     }
 
     /// Ends the thread once nothing is watched, or after `limit`. Then it disconnects the remaining

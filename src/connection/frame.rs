@@ -2,18 +2,29 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::frame::{Frame as Tungstenite, FrameHeader};
 
+use crate::counters::QueuedBytes;
 use crate::{Error, Message};
 
 /// An encoded, unmasked frame.
 #[derive(Clone)]
 pub(crate) struct Frame {
-    bytes: Arc<[u8]>,
+    pub(super) encoded: Arc<Encoded>,
     kind: FrameKind,
+    /// The hub whose queued bytes it counts among.
+    pub(super) hub: Option<Arc<QueuedBytes>>,
+}
+
+/// What the clones of a frame share.
+pub(super) struct Encoded {
+    bytes: Box<[u8]>,
+    /// The number of queues that hold it.
+    pub(super) queues: AtomicUsize,
 }
 
 /// How a queue treats a frame.
@@ -79,7 +90,13 @@ impl Frame {
 
     /// Bytes that are encoded already: frames, or the HTTP response before the first frame.
     pub(crate) fn raw(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), kind: FrameKind::Event }
+        Self::from_bytes(bytes.into())
+    }
+
+    /// Counts the frame among the queued bytes of this hub while it is in a queue.
+    pub(crate) fn counted(mut self, hub: &Arc<QueuedBytes>) -> Self {
+        self.hub = Some(Arc::clone(hub));
+        self
     }
 
     /// Makes the frame replace a queued one with the same key.
@@ -96,23 +113,23 @@ impl Frame {
 
     /// Whether both are clones of the same frame.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.bytes, &other.bytes)
+        Arc::ptr_eq(&self.encoded, &other.encoded)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.encoded.bytes
     }
 
     /// The text, if this is a text message.
     pub(crate) fn as_text(&self) -> Option<&str> {
         // RFC 6455, section 5.2: the length is in the second byte, or in the next two or eight.
-        let header = match self.bytes.get(..2)? {
+        let header = match self.bytes().get(..2)? {
             [0x81, 126] => 4,
             [0x81, 127] => 10,
             [0x81, _] => 2,
             _ => return None,
         };
-        std::str::from_utf8(self.bytes.get(header..)?).ok()
+        std::str::from_utf8(self.bytes().get(header..)?).ok()
     }
 
     pub(crate) fn conflation_key(&self) -> Option<&Arc<str>> {
@@ -124,6 +141,11 @@ impl Frame {
         matches!(self.kind, FrameKind::Event)
     }
 
+    fn from_bytes(bytes: Box<[u8]>) -> Self {
+        let encoded = Encoded { bytes, queues: AtomicUsize::new(0) };
+        Self { encoded: Arc::new(encoded), kind: FrameKind::Event, hub: None }
+    }
+
     fn data(payload: &[&[u8]], kind: Data) -> Self {
         let header = FrameHeader { opcode: OpCode::Data(kind), ..FrameHeader::default() };
         let length: usize = payload.iter().map(|part| part.len()).sum();
@@ -133,20 +155,20 @@ impl Frame {
         for part in payload {
             bytes.extend_from_slice(part);
         }
-        Self { bytes: bytes.into(), kind: FrameKind::Event }
+        Self::from_bytes(bytes.into())
     }
 
     fn encode(frame: Tungstenite) -> Self {
         let mut bytes = Vec::with_capacity(frame.len());
         // Writing to a Vec cannot fail.
         let _ = frame.format(&mut bytes);
-        Self { bytes: bytes.into(), kind: FrameKind::Event }
+        Self::from_bytes(bytes.into())
     }
 }
 
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frame({} bytes, {:?})", self.bytes.len(), self.kind)
+        write!(f, "Frame({} bytes, {:?})", self.bytes().len(), self.kind)
     }
 }
 

@@ -3,15 +3,15 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::SendFlags;
 
 use super::frame::Frame;
-use super::kernel_buffers::reset_when_closed;
 use super::queue::{FramePosition, PushResult, Queue, QueueBounds};
+use super::socket::Socket;
+use crate::counters::QueuedBytes;
 
 /// A connection's socket and the frames it has not accepted yet.
 ///
@@ -27,14 +27,6 @@ pub(crate) struct Outbox<S = TcpStream> {
     bounds: QueueBounds,
     /// How long one frame may take from its first byte to its last.
     write_deadline: Duration,
-}
-
-/// A non-blocking socket; in tests also a model of one.
-pub(crate) trait Socket {
-    /// Sends as many bytes as fit, without blocking and without `SIGPIPE`.
-    fn send(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Shuts down one or both directions.
-    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 }
 
 #[derive(Debug)]
@@ -283,6 +275,40 @@ impl<S: Socket> Outbox<S> {
         self.shut_locked(&mut self.lock());
     }
 
+    /// Disconnects a peer that has not read what was sent to it, and frees the kernel's memory too,
+    /// unless only the peer's answer to a Close is missing: that Close could be lost.
+    pub(crate) fn abort(&self) {
+        let mut state = self.lock();
+        if matches!(state.phase, ConnectionPhase::Open | ConnectionPhase::Closing) {
+            self.socket.reset_when_closed();
+        }
+        self.shut_locked(&mut state);
+    }
+
+    /// Like [`close_with_hook`](Self::close_with_hook), but frees the whole queue now. A peer in the
+    /// middle of a frame is disconnected: it could get the Close only after the rest of the frame.
+    pub(crate) fn close_and_free(
+        &self,
+        close: &Frame,
+        within: Duration,
+        before_close: impl FnOnce(),
+    ) -> bool {
+        let mut state = self.lock();
+        if state.phase != ConnectionPhase::Open {
+            return false;
+        }
+        before_close();
+        let queue = &mut state.backlog().queue;
+        queue.clear_unsent();
+        if queue.is_empty() {
+            self.close_locked(&mut state, close, within);
+        } else {
+            self.socket.reset_when_closed();
+            self.shut_locked(&mut state);
+        }
+        true
+    }
+
     fn shut_locked(&self, state: &mut OutboxState) -> OfferResult {
         state.phase = ConnectionPhase::Shut;
         state.backlog = None;
@@ -297,6 +323,13 @@ impl<S: Socket> Outbox<S> {
         Some(backlog.close_deadline.unwrap_or(backlog.head_since + self.write_deadline))
     }
 
+    /// When the first queued frame became the first, and the share of `hub`'s queued bytes.
+    pub(crate) fn backlog(&self, hub: &Arc<QueuedBytes>) -> Option<(Instant, usize)> {
+        let state = self.lock();
+        let backlog = state.backlog.as_ref()?;
+        Some((backlog.head_since, backlog.queue.share_of(hub)))
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.lock().phase == ConnectionPhase::Open
     }
@@ -308,16 +341,6 @@ impl<S: Socket> Outbox<S> {
 }
 
 impl Outbox {
-    /// Disconnects a peer that has not read what was sent to it. Its part of the kernel's memory is
-    /// freed, unless it only has to answer a Close: that could be lost.
-    pub(crate) fn abort(&self) {
-        let mut state = self.lock();
-        if matches!(state.phase, ConnectionPhase::Open | ConnectionPhase::Closing) {
-            reset_when_closed(&self.socket);
-        }
-        self.shut_locked(&mut state);
-    }
-
     /// The socket, for reading.
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
@@ -373,21 +396,6 @@ impl Outbox {
         let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
         let timeout = limit.try_into().ok();
         let _ = poll(&mut fds, timeout.as_ref());
-    }
-}
-
-impl Socket for TcpStream {
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Err(rustix::io::Errno::INTR) => {}
-                other => return Ok(other?),
-            }
-        }
-    }
-
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        TcpStream::shutdown(self, how)
     }
 }
 

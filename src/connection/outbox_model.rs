@@ -24,6 +24,8 @@ struct Pipe {
     /// Accepts everything.
     wide: bool,
     broken: bool,
+    /// Whether closing it resets the connection.
+    reset: bool,
 }
 
 struct Trickle(Rc<RefCell<Pipe>>);
@@ -47,6 +49,10 @@ impl Socket for Trickle {
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.0.borrow_mut().ends.push(how);
         Ok(())
+    }
+
+    fn reset_when_closed(&self) {
+        self.0.borrow_mut().reset = true;
     }
 }
 
@@ -137,6 +143,7 @@ impl Model {
 struct FrameSource {
     made: usize,
     keys: HashMap<usize, Arc<str>>,
+    queued_bytes: Arc<QueuedBytes>,
 }
 
 impl FrameSource {
@@ -148,20 +155,19 @@ impl FrameSource {
         match key {
             0..3 => {
                 let name = self.keys.entry(key).or_insert_with(|| key.to_string().into());
-                Frame::text(&text).latest(Arc::clone(name))
+                Frame::text(&text).latest(Arc::clone(name)).counted(&self.queued_bytes)
             }
             // A pong: one byte of a header, the length, the payload.
             3 => {
                 let text = &text[..text.len().min(100)];
                 Frame::raw(&[&[0x8a, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat())
             }
-            _ => Frame::text(&text),
+            _ => Frame::text(&text).counted(&self.queued_bytes),
         }
     }
 }
 
-/// The key and number of each complete frame in the output, the Close code, and the number of bytes
-/// left.
+/// The key and number of each whole frame in the output, the Close code, and the bytes left.
 fn parse(mut out: &[u8]) -> (Vec<(usize, usize)>, Option<u16>, usize) {
     let (mut frames, mut close) = (Vec::new(), None);
     while out.len() >= 2 {
@@ -238,6 +244,7 @@ impl<'a> ModelTest<'a> {
             ends: Vec::new(),
             wide: false,
             broken: false,
+            reset: false,
         }));
         let outbox = Outbox::new(Trickle(Rc::clone(&pipe)), BOUNDS, LIMIT);
         let (model, source) = (Model::default(), FrameSource::default());
@@ -257,7 +264,8 @@ impl<'a> ModelTest<'a> {
     fn step(&mut self) {
         match self.random.below(100) {
             0..55 => self.offer(),
-            55..97 => self.flush(),
+            55..96 => self.flush(),
+            96 => self.close_and_free(),
             97 => {
                 let discard_queued = self.random.below(2) == 0;
                 self.close(1001, discard_queued);
@@ -273,8 +281,8 @@ impl<'a> ModelTest<'a> {
 
     fn offer(&mut self) {
         let first = self.source.made + 1;
-        let count = 1 + self.random.below(3);
-        let frames: Vec<Frame> = (0..count).map(|_| self.source.frame(&mut self.random)).collect();
+        let frames: Vec<Frame> =
+            (0..=self.random.below(3)).map(|_| self.source.frame(&mut self.random)).collect();
         let joined: Vec<u8> = frames.iter().flat_map(Frame::bytes).copied().collect();
         let offered = self.outbox.offer(&frames, &joined);
         if self.model.closing {
@@ -345,6 +353,27 @@ impl<'a> ModelTest<'a> {
         model.check_output(&self.pipe.borrow().out);
     }
 
+    /// What the hub does when all queues together are full.
+    fn close_and_free(&mut self) {
+        let close = Frame::close(1008, "");
+        let is_first = self.outbox.close_and_free(&close, LIMIT, || {});
+        assert_eq!(is_first, !self.model.closing);
+        if !is_first {
+            return;
+        }
+        self.discarded = true;
+        let begun = self.model.sent > 0;
+        assert_eq!(self.pipe.borrow().reset, begun, "in the middle of a frame it is reset");
+        self.model.queued.clear();
+        self.model.over = begun || self.pipe.borrow().broken;
+        self.model.closing = true;
+        if !self.model.over {
+            self.coverage.closed += 1;
+            self.model.queued.push(close);
+            self.model.check_output(&self.pipe.borrow().out);
+        }
+    }
+
     /// Checks the invariants.
     fn check(&self) {
         let (messages, bytes) = self.model.counted();
@@ -352,6 +381,11 @@ impl<'a> ModelTest<'a> {
         let (more, longer) = if self.model.closing { (1, 4) } else { (0, 0) };
         assert!(messages <= BOUNDS.messages + more, "{messages} messages queued");
         assert!(messages <= 1 + more || bytes <= BOUNDS.bytes + longer, "{bytes} bytes queued");
+        let counted = self.model.queued.iter().filter(|frame| frame.hub.is_some());
+        let bytes = counted.map(|frame| frame.bytes().len()).sum::<usize>();
+        let queued = &self.source.queued_bytes;
+        let share = self.outbox.backlog(queued).map_or(0, |(_, share)| share);
+        assert_eq!((queued.get(), share), (bytes, bytes));
         let has_deadline = self.model.closing || !self.model.queued.is_empty();
         assert_eq!(self.outbox.deadline().is_some(), has_deadline);
         assert_eq!(self.outbox.is_open(), !self.model.closing);
@@ -365,6 +399,7 @@ impl<'a> ModelTest<'a> {
         let (frames, code, rest) = parse(&pipe.out);
         assert!(frames.is_sorted_by(|a, b| a.1 < b.1), "in order, nothing twice: {frames:?}");
         if self.model.over || pipe.broken {
+            assert_eq!(self.source.queued_bytes.get(), 0);
             return;
         }
         self.model.check_output(&pipe.out);

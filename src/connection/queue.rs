@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use super::frame::Frame;
+use super::queued_frame::QueuedFrame;
+use crate::counters::QueuedBytes;
 
 /// The most events in a queue. Frames with a conflation key do not count, because there is at most
 /// one per key, apart from one that is partly sent. Nor do frames that their sender waits for.
@@ -20,7 +23,7 @@ const MAX_STATES: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// Allocates only once a frame is queued, which for most clients is never.
-    frames: VecDeque<Frame>,
+    frames: VecDeque<QueuedFrame>,
     /// The bytes of the first frame that are sent.
     sent: usize,
     /// The number of events, and their bytes including sent ones.
@@ -93,7 +96,7 @@ impl Queue {
             self.counted += 1;
             self.bytes += frame.bytes().len();
         }
-        self.frames.push_back(frame.clone());
+        self.frames.push_back(QueuedFrame::new(frame));
     }
 
     /// Removes the first frame.
@@ -104,7 +107,7 @@ impl Queue {
             self.counted -= 1;
             self.bytes -= frame.bytes().len();
         }
-        Some(frame)
+        Some(frame.clone())
     }
 
     /// Removes all frames except one that is partly sent, whose rest must follow.
@@ -115,6 +118,11 @@ impl Queue {
         if let Some(frame) = begun {
             self.push_unbounded(&frame, sent);
         }
+    }
+
+    /// The share of `hub`'s queued bytes. A frame in several queues is divided among them.
+    pub(crate) fn share_of(&self, hub: &Arc<QueuedBytes>) -> usize {
+        self.frames.iter().map(|frame| frame.share_of(hub)).sum()
     }
 
     /// The position of this frame.

@@ -11,8 +11,9 @@ use super::interest_channel::InterestSender;
 use super::publication::{KeyedPublication, Publication};
 use super::registry::Registry;
 use super::retained::Retained;
+use super::slowest::{Backlog, MAX_QUEUED_BYTES, slowest};
 use super::subscriber::Subscriber;
-use super::write_batch::{Report, WriteBatch, batches};
+use super::write_batch::{Report, Turn, WriteBatch};
 use super::{HubConfig, Query, Responder};
 use crate::Interest;
 use crate::connection::frame::Frame;
@@ -73,6 +74,7 @@ pub(super) struct HubLoop {
     stopping: Arc<AtomicBool>,
     registry: Registry<Subscriber>,
     max_subscriptions: usize,
+    max_queued_bytes: usize,
     fanout: Fanout,
     counters: Arc<AtomicCounters>,
     retained: Retained,
@@ -101,6 +103,7 @@ impl HubLoop {
             stopping,
             registry: Registry::new(shards),
             max_subscriptions: config.max_subscriptions,
+            max_queued_bytes: MAX_QUEUED_BYTES,
             fanout: Fanout::new(shards),
             counters,
             retained: Retained::default(),
@@ -192,9 +195,11 @@ impl HubLoop {
             }
         }
         counters::add(&self.counters.published, publications.len() as u64);
-        let batches = batches(&self.registry, &publications);
-        let report = self.fanout.deliver(&mut self.registry, batches);
-        self.apply_report(report);
+        let mut turn = Turn::new(&self.registry, &publications);
+        while let Some(batches) = turn.next_batches(&publications) {
+            let report = self.fanout.deliver(&mut self.registry, batches);
+            self.apply_report(report);
+        }
         for (key, publication) in publications {
             if let Some(key) = key {
                 self.retained.set(key, publication);
@@ -217,6 +222,28 @@ impl HubLoop {
         }
         for client in report.closing {
             self.remove(client);
+        }
+        self.free_memory();
+    }
+
+    /// Evicts the slowest clients if the queues of all clients hold too much.
+    fn free_memory(&mut self) {
+        let queued = Arc::clone(&self.counters.queued_bytes);
+        let bytes = queued.get();
+        if bytes <= self.max_queued_bytes {
+            return;
+        }
+        let backlogs = self.registry.iter().filter_map(|(id, subscriber)| {
+            let Subscriber::Client(client) = subscriber else { return None };
+            let (since, share) = client.outbox().backlog(&queued)?;
+            Some(Backlog { client: id, since, share })
+        });
+        // More than the excess, because each search visits all clients.
+        let excess = bytes - self.max_queued_bytes / 4 * 3;
+        for client in slowest(backlogs.collect(), excess) {
+            if let Some(Subscriber::Client(client)) = self.remove(client) {
+                client.evict_to_free_memory();
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 use std::net::TcpStream;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{bounded, unbounded};
@@ -190,4 +191,85 @@ fn excluded_messages_cost_no_extra_system_call() {
     }]);
     assert!(hub.sent().iter().all(Vec::is_empty));
     hub.end();
+}
+
+#[test]
+fn clients_whose_interests_select_the_same_content_share_one_message() {
+    let mut hub = TestHub::new(5, 2);
+    for (client, projects) in ["", "a b x", "a y b", "a z", "z a"].iter().enumerate() {
+        projects.split_whitespace().for_each(|project| hub.subscribe(client, project));
+    }
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let content = move |interest: &Interest| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let projects = ["a", "b", "x"].map(|project| interest.includes(project));
+        vec![crate::Message::new("state", projects), crate::Message::new("second", ())]
+    };
+    let projects = ["a", "b"].map(str::to_owned).into();
+    let queued = Arc::clone(&hub.hub.counters.queued_bytes);
+    let publication = Publication::by_interest(content, Some(projects), &queued);
+    hub.publish([publication.clone(), Publication::Everyone(Frame::text("after"))]);
+    let sent = hub.sent();
+    assert_eq!(calls.load(Ordering::SeqCst), 2, "for all, and for a alone");
+    assert!(sent[0] == sent[1] && sent[1] == sent[2] && sent[3] == sent[4] && sent[0] != sent[3]);
+    assert!(sent.iter().all(|packets| packets.len() == 1), "one system call per client");
+    let mut frames = Vec::new();
+    publication.frames(&Interest::only(["b", "a", "new"]), &mut frames);
+    assert_eq!(calls.load(Ordering::SeqCst), 2, "nor does a later client of these projects");
+    hub.end();
+}
+
+#[test]
+fn when_all_queues_are_full_the_slowest_clients_are_closed() {
+    let mut hub = TestHub::new(6, 2);
+    let queued = Arc::clone(&hub.hub.counters.queued_bytes);
+    hub.hub.max_queued_bytes = 1 << 20;
+    for client in 0..5 {
+        hub.subscribe(client, &format!("p{client}"));
+    }
+    let state = |project: usize, key: usize| Publication::Project {
+        project: format!("p{project}").into(),
+        frame: Frame::raw(&vec![0; 64 * 1024]).latest(key.to_string().into()).counted(&queued),
+        except: None,
+    };
+    // The later clients stall later. The last one reads.
+    for client in 0..5 {
+        for key in 0..10 {
+            hub.publish([state(client, key)]);
+            packets(&hub.peers[5]);
+        }
+        assert!(queued.get() <= 1 << 20, "{} bytes are queued", queued.get());
+    }
+    let gone: Vec<bool> =
+        hub.clients.iter().map(|client| hub.hub.registry.get(client.id()).is_none()).collect();
+    let evicted = gone.iter().filter(|gone| **gone).count();
+    assert!((2..=4).contains(&evicted) && gone.is_sorted_by(|a, b| a >= b), "{gone:?}");
+    let counters = hub.hub.counters.read();
+    assert_eq!((counters.evicted_memory, counters.evicted_slow), (evicted as u64, 0));
+    let last = packets(&hub.peers[0]);
+    assert_eq!(
+        hub.clients[0].server_close_reason().map(|reason| match reason {
+            crate::CloseReason::Server { code, .. } => code,
+            _ => 0,
+        }),
+        Some(1008)
+    );
+    until_close(&hub.peers[0], last);
+    // The messages of the others are unique, so all of them count.
+    let held = 10 * 64 * 1024 * (5 - evicted);
+    assert!(queued.get() <= held && queued.get() > 0);
+    hub.end();
+    assert_eq!(queued.get(), 0);
+}
+
+/// Waits for a Close with 1008.
+fn until_close(peer: &OwnedFd, mut packets: Vec<Vec<u8>>) {
+    let mut buffer = [0; 256];
+    while packets.last().is_none_or(|packet| packet[0] != 0x88) {
+        let (n, _) = recv(peer, &mut buffer, RecvFlags::empty()).unwrap();
+        assert!(n > 0, "the end without a Close");
+        packets.push(buffer[..n].to_vec());
+    }
+    assert_eq!(packets.last().unwrap()[2..4], 1008_u16.to_be_bytes());
 }

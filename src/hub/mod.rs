@@ -19,6 +19,7 @@ mod query;
 mod registry;
 mod retained;
 mod schedule;
+mod slowest;
 mod subscriber;
 mod write_batch;
 

@@ -1,9 +1,11 @@
 //! An encoded message and its recipients.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::connection::frame::Frame;
+use crate::counters::QueuedBytes;
 use crate::{Interest, Message, threads};
 
 /// The assumed size of a publication by interest, whose content is not known yet. Sixteen of them
@@ -27,6 +29,9 @@ pub(super) type KeyedPublication = (Option<Arc<str>>, Publication);
 /// A state whose content depends on the recipient's interest.
 pub(super) struct ByInterest {
     content: ContentFn,
+    /// The projects that the content depends on, if they are known.
+    projects: Option<BTreeSet<String>>,
+    queued: Arc<QueuedBytes>,
     /// The cached frames for clients interested in everything, the most common kind.
     for_all: OnceLock<Vec<Frame>>,
 }
@@ -36,9 +41,13 @@ type ContentFn = Box<dyn Fn(&Interest) -> Vec<Message> + Send + Sync>;
 impl Publication {
     pub(super) fn by_interest(
         content: impl Fn(&Interest) -> Vec<Message> + Send + Sync + 'static,
+        projects: Option<BTreeSet<String>>,
+        queued: &Arc<QueuedBytes>,
     ) -> Self {
         Self::ByInterest(Arc::new(ByInterest {
             content: Box::new(content),
+            projects,
+            queued: Arc::clone(queued),
             for_all: OnceLock::new(),
         }))
     }
@@ -49,6 +58,10 @@ impl Publication {
             Self::Project { project, .. } => Some(project),
             Self::Everyone(_) | Self::ByInterest(_) => None,
         }
+    }
+
+    pub(super) fn is_by_interest(&self) -> bool {
+        matches!(self, Self::ByInterest(_))
     }
 
     /// The client that does not receive it.
@@ -67,15 +80,27 @@ impl Publication {
         }
     }
 
+    /// What a recipient's frames depend on, if not all recipients get the same.
+    pub(super) fn audience(&self, interest: &Interest) -> Option<Interest> {
+        match self {
+            Self::ByInterest(by_interest) => Some(by_interest.audience(interest)),
+            Self::Everyone(_) | Self::Project { .. } => None,
+        }
+    }
+
+    /// Appends the frames for the recipients of this audience.
+    pub(super) fn frames_for(&self, audience: Option<&Interest>, out: &mut Vec<Frame>) {
+        match (self, audience) {
+            (Self::Everyone(frame) | Self::Project { frame, .. }, _) => out.push(frame.clone()),
+            (Self::ByInterest(by_interest), Some(audience)) => by_interest.frames(audience, out),
+            (Self::ByInterest(_), None) => {}
+        }
+    }
+
     /// Appends the frames for a recipient with this interest.
     pub(super) fn frames(&self, interest: &Interest, out: &mut Vec<Frame>) {
-        match self {
-            Self::ByInterest(by_interest) => by_interest.frames(interest, out),
-            Self::Everyone(frame) | Self::Project { frame, .. } => {
-                if interest.receives(self.project()) {
-                    out.push(frame.clone());
-                }
-            }
+        if interest.receives(self.project()) {
+            self.frames_for(self.audience(interest).as_ref(), out);
         }
     }
 
@@ -97,12 +122,18 @@ impl Publication {
 }
 
 impl ByInterest {
-    fn frames(&self, interest: &Interest, out: &mut Vec<Frame>) {
-        if interest.is_none() {
-        } else if interest.is_all() {
-            out.extend_from_slice(self.for_all.get_or_init(|| self.encode(interest)));
+    fn audience(&self, interest: &Interest) -> Interest {
+        match &self.projects {
+            Some(projects) => interest.within(projects),
+            None => interest.clone(),
+        }
+    }
+
+    fn frames(&self, audience: &Interest, out: &mut Vec<Frame>) {
+        if audience.is_all() {
+            out.extend_from_slice(self.for_all.get_or_init(|| self.encode(audience)));
         } else {
-            out.extend(self.encode(interest));
+            out.extend(self.encode(audience));
         }
     }
 
@@ -112,7 +143,7 @@ impl ByInterest {
         let mut frames = Vec::new();
         for message in messages.into_iter().flatten() {
             match Frame::message(&message.state()) {
-                Ok(frame) => frames.push(frame),
+                Ok(frame) => frames.push(frame.counted(&self.queued)),
                 Err(error) => log::error!("publish_by_interest: {error}"),
             }
         }

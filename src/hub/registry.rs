@@ -103,6 +103,12 @@ impl<C> Registry<C> {
         group.get(slot.index).map(|(_, client)| client)
     }
 
+    /// All clients, with their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &C)> {
+        let groups = self.shards.iter().flat_map(|shard| shard.groups.values());
+        groups.flatten().map(|(id, client)| (*id, client))
+    }
+
     /// The client's interest.
     pub(crate) fn interest(&self, id: u64) -> Option<&Interest> {
         let view = self.views.get(&self.slots.get(&id)?.view)?;

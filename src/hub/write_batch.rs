@@ -1,14 +1,19 @@
 //! The bytes that one turn sends to each group of clients.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
+use std::sync::Arc;
 
 use super::publication::KeyedPublication;
 use super::registry::{Registry, Shard, ViewId};
 use super::subscriber::Subscriber;
+use crate::Interest;
 use crate::connection::frame::Frame;
 use crate::connection::outbox::OfferResult;
 
-/// The frames for the clients of one view, joined once so that each client costs one system call.
+/// Frames of more bytes are sent in several steps.
+const MAX_JOINED: usize = 16 << 20;
+
+/// The frames for the clients of a view, joined once so that each client costs one system call.
 #[derive(Debug)]
 pub(super) struct WriteBatch {
     frames: Vec<Frame>,
@@ -48,34 +53,72 @@ impl WriteBatch {
     }
 }
 
-/// The batch for each view.
-pub(super) type Batches = HashMap<ViewId, WriteBatch>;
+/// The batch for each view. Views with the same frames share one.
+pub(super) type Batches = HashMap<ViewId, Arc<WriteBatch>>;
 
-/// Joins the frames for each view.
-pub(super) fn batches(
-    registry: &Registry<Subscriber>,
-    publications: &[KeyedPublication],
-) -> Batches {
-    let mut frames: HashMap<ViewId, Vec<Frame>> = HashMap::new();
-    let mut exceptions: HashMap<ViewId, HashMap<u64, Vec<usize>>> = HashMap::new();
-    for (_, publication) in publications {
-        for (view, interest) in registry.receivers(publication.project()) {
-            let frames = frames.entry(view).or_default();
+/// The publications of one turn, and who receives them.
+#[derive(Debug)]
+pub(super) struct Turn {
+    groups: hash_map::IntoIter<Group, Vec<ViewId>>,
+}
+
+/// What determines the frames of a view.
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
+struct Group {
+    /// The indices of its publications.
+    publications: Vec<usize>,
+    /// The audience of each of them that depends on the interest.
+    audiences: Vec<Interest>,
+}
+
+impl Turn {
+    pub(super) fn new(registry: &Registry<Subscriber>, publications: &[KeyedPublication]) -> Self {
+        let mut views: HashMap<ViewId, Group> = HashMap::new();
+        for (i, (_, publication)) in publications.iter().enumerate() {
+            for (view, interest) in registry.receivers(publication.project()) {
+                let group = views.entry(view).or_default();
+                group.publications.push(i);
+                group.audiences.extend(publication.audience(interest));
+            }
+        }
+        let mut groups: HashMap<Group, Vec<ViewId>> = HashMap::new();
+        for (view, group) in views {
+            groups.entry(group).or_default().push(view);
+        }
+        Self { groups: groups.into_iter() }
+    }
+
+    /// Joins the frames for the next views, of at most [`MAX_JOINED`] bytes: thousands of views may
+    /// have different frames of a megabyte. `None` at the end.
+    pub(super) fn next_batches(&mut self, publications: &[KeyedPublication]) -> Option<Batches> {
+        let mut batches = Batches::new();
+        let mut bytes = 0;
+        while bytes < MAX_JOINED
+            && let Some((group, views)) = self.groups.next()
+        {
+            if let Some(batch) = group.batch(publications) {
+                bytes += batch.frames.iter().map(|frame| frame.bytes().len()).sum::<usize>();
+                let batch = Arc::new(batch);
+                batches.extend(views.into_iter().map(|view| (view, Arc::clone(&batch))));
+            }
+        }
+        (!batches.is_empty()).then_some(batches)
+    }
+}
+
+impl Group {
+    fn batch(&self, publications: &[KeyedPublication]) -> Option<WriteBatch> {
+        let (mut frames, mut exceptions) = (Vec::new(), HashMap::<u64, Vec<usize>>::new());
+        let mut audiences = self.audiences.iter();
+        for (_, publication) in self.publications.iter().filter_map(|&i| publications.get(i)) {
             if let Some(client) = publication.except() {
-                let exceptions = exceptions.entry(view).or_default();
                 exceptions.entry(client).or_default().push(frames.len());
             }
-            publication.frames(interest, frames);
+            let audience = if publication.is_by_interest() { audiences.next() } else { None };
+            publication.frames_for(audience, &mut frames);
         }
+        Some(WriteBatch { exceptions, ..WriteBatch::new(frames)? })
     }
-    frames
-        .into_iter()
-        .filter_map(|(view, frames)| {
-            let mut batch = WriteBatch::new(frames)?;
-            batch.exceptions = exceptions.remove(&view).unwrap_or_default();
-            Some((view, batch))
-        })
-        .collect()
 }
 
 /// The result of sending to the clients of a shard.

@@ -16,8 +16,8 @@ use super::http_event::{AdoptedConnection, HttpEvent};
 use super::pings::Pings;
 use super::routes::TryCreateSession;
 use crate::connection::frame::Frame;
-use crate::connection::kernel_buffers;
 use crate::connection::reader::ConnectionLimits;
+use crate::connection::socket::limit_buffers;
 use crate::http::request::Request;
 use crate::http::response::Response;
 use crate::http::status;
@@ -131,7 +131,7 @@ impl Clients {
             log::debug!("{peer} has already disconnected: {error}");
             return;
         }
-        kernel_buffers::limit(&socket, self.connection_limits.max_message);
+        limit_buffers(&socket, self.connection_limits.max_message);
         let client = self.hub.client(peer, socket);
         client.outbox().await_handshake();
         if let NewSession::Ready(_) = session {
@@ -148,7 +148,7 @@ impl Clients {
     pub(super) fn adopt(&mut self, adopted: AdoptedConnection) {
         let AdoptedConnection { socket, peer, already_read, session, result } = adopted;
         let allowed = self.check_limits(peer);
-        kernel_buffers::limit(&socket, self.connection_limits.max_message);
+        limit_buffers(&socket, self.connection_limits.max_message);
         let client = self.hub.client(peer, socket);
         let adopted = match allowed {
             Ok(()) => {

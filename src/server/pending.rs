@@ -3,13 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use rustix::net::sockopt;
+use std::time::Instant;
 
 use super::auth::login::LoginForm;
 use super::outgoing::Outgoing;
 use super::routes::DeferredRoute;
+use crate::connection::socket::Socket as _;
 use crate::http::head::{MAX_HEAD, RequestHead};
 use crate::http::response::Response;
 
@@ -125,7 +124,7 @@ impl PendingRequest {
     pub(super) fn discard_unread(&self) {
         if let RequestStage::Write(_) = self.stage {
             // Without it, the memory is only freed later.
-            let _ = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+            self.socket.reset_when_closed();
         }
     }
 }

@@ -48,7 +48,10 @@ impl HubHandle {
     pub fn publish_snapshot(&self, snapshot: Snapshot) -> Result<(), Error> {
         let snapshot = Arc::new(snapshot);
         self.stats().set_latest(Some(Arc::clone(&snapshot)));
-        self.publish_by_interest(CONTAINER_STATS, move |interest| snapshot.messages(interest))
+        let projects = snapshot.projects();
+        self.publish_content(CONTAINER_STATS.to_owned(), Some(projects), move |interest| {
+            snapshot.messages(interest)
+        })
     }
 
     /// Returns whether the engine is up, and how often it was called.

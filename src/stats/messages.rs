@@ -1,5 +1,6 @@
 //! The messages of a snapshot: for each interest, its rows and totals.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::{Interest, Message, Snapshot};
@@ -26,6 +27,12 @@ impl Snapshot {
         let totals = totals.iter().filter(|(project, _)| interest.includes(project));
         let members = totals.map(|(project, json)| (Some(project.as_str()), json.as_str()));
         Some(Message::from_json_payload("project_stats", object(members)))
+    }
+
+    /// The projects of the snapshot, with or without rows.
+    pub(super) fn projects(&self) -> BTreeSet<String> {
+        let totals = self.totals.iter().flat_map(BTreeMap::keys);
+        self.rows.keys().chain(totals).cloned().collect()
     }
 
     /// Whether the snapshot has this project, with or without rows.

@@ -49,6 +49,12 @@ fn of_hub(
         float(counters.clients as u64),
     );
     metric(
+        "kentros_queued_bytes",
+        "gauge",
+        "Bytes of messages in the queues of slow clients.",
+        float(counters.queued_bytes as u64),
+    );
+    metric(
         "kentros_engine_up",
         "gauge",
         "Whether the last collection from the engine succeeded.",
@@ -87,6 +93,7 @@ fn of_hub(
         [
             ("{reason=\"slow\"}", float(counters.evicted_slow)),
             ("{reason=\"write_deadline\"}", float(counters.evicted_deadline)),
+            ("{reason=\"memory\"}", float(counters.evicted_memory)),
         ],
     );
     let count = |counter: &AtomicU64| float(counter.load(Ordering::Relaxed));

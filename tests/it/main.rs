@@ -51,6 +51,7 @@ mod pictures;
 mod proxy;
 mod public_api;
 mod publish;
+mod queue_memory;
 mod readiness;
 mod rooms;
 mod routes;

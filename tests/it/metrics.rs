@@ -36,8 +36,9 @@ const CADVISOR: [(&str, &str); 9] = [
     ("container_fs_writes_bytes_total", "counter"),
     ("container_threads", "gauge"),
 ];
-const OWN: [(&str, &str); 12] = [
+const OWN: [(&str, &str); 13] = [
     ("kentros_clients", "gauge"),
+    ("kentros_queued_bytes", "gauge"),
     ("kentros_engine_up", "gauge"),
     ("kentros_engine_calls_total", "counter"),
     ("kentros_engine_errors_total", "counter"),

@@ -140,6 +140,7 @@ impl HubHandle {
     ) -> Result<(), Error> {
         self.require_registered(client)?;
         let first = acknowledgement.map(Frame::message).transpose()?;
+        let first = first.map(|frame| frame.counted(self.queued_bytes()));
         self.send_command(HubCommand::SetInterest { client: client.id(), interest, first })
     }
 

@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::connection::client::Registrar;
 use crate::connection::flusher::Flusher;
 use crate::connection::queue::QueueBounds;
+use crate::counters::QueuedBytes;
 use crate::counters::{AtomicCounters, Counters};
 use crate::hub::hub_loop::HubCommand;
 use crate::hub::interest_channel::InterestSender;
@@ -123,6 +124,11 @@ impl HubHandle {
     pub(crate) fn client(&self, peer: SocketAddr, socket: TcpStream) -> Client {
         let write_deadline = limits::time(self.0.config.write_deadline);
         Client::new(peer, socket, self.bounds(), write_deadline, self.0.flusher.clone())
+    }
+
+    /// The bytes of this hub's messages in the queues of its clients.
+    fn queued_bytes(&self) -> &Arc<QueuedBytes> {
+        &self.0.counters.queued_bytes
     }
 
     fn bounds(&self) -> QueueBounds {

@@ -1,5 +1,6 @@
 //! [`HubHandle`] methods that send messages.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crossbeam_channel::SendTimeoutError;
@@ -71,7 +72,8 @@ impl HubHandle {
     /// [`broadcast`](Self::broadcast).
     pub fn send_to(&self, client: &Client, message: &Message) -> Result<(), Error> {
         self.require_registered(client)?;
-        self.publish(HubCommand::SendTo(client.id(), Frame::message(message)?))
+        let frame = Frame::message(message)?.counted(self.queued_bytes());
+        self.publish(HubCommand::SendTo(client.id(), frame))
     }
 
     /// Publishes a state whose content depends on the recipient's interest. `content` is called once
@@ -106,8 +108,20 @@ impl HubHandle {
         key: impl Into<String>,
         content: impl Fn(&Interest) -> Vec<Message> + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        let publication = Publication::by_interest(content);
-        self.publish(HubCommand::Publish { key: Some(key.into().into()), publication })
+        self.publish_content(key.into(), None, content)
+    }
+
+    /// Like [`publish_by_interest`](Self::publish_by_interest), for content that depends only on
+    /// whether the interest includes each of these projects. Clients for which that is the same share
+    /// their messages.
+    pub(crate) fn publish_content(
+        &self,
+        key: String,
+        projects: Option<BTreeSet<String>>,
+        content: impl Fn(&Interest) -> Vec<Message> + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        let publication = Publication::by_interest(content, projects, self.queued_bytes());
+        self.publish(HubCommand::Publish { key: Some(key.into()), publication })
     }
 
     /// Removes the retained messages of this key, of all projects: the key of
@@ -137,7 +151,7 @@ impl HubHandle {
         project: Option<&str>,
         except: Option<u64>,
     ) -> Result<(), Error> {
-        let frame = Frame::message_for(message, project)?;
+        let frame = Frame::message_for(message, project)?.counted(self.queued_bytes());
         let key = frame.conflation_key().cloned();
         let publication = match project {
             Some(project) => Publication::Project { project: project.into(), frame, except },

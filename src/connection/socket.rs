@@ -1,9 +1,10 @@
-//! The memory that the kernel holds for a connection.
+//! A client's socket, and the memory that the kernel holds for it.
 
-use std::net::TcpStream;
+use std::io;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{SendFlags, sockopt};
 
 /// The send buffer of a client, in bytes. The kernel doubles it for its own overhead and would
 /// otherwise grow it to megabytes for each client that does not read. A connection with 50 ms of
@@ -13,7 +14,7 @@ const SEND_BUFFER: usize = 128 * 1024;
 const MIN_RECEIVE_BUFFER: usize = 32 * 1024;
 
 /// Limits the buffers of a client whose messages have up to `max_message` bytes.
-pub(crate) fn limit(socket: &TcpStream, max_message: usize) {
+pub(crate) fn limit_buffers(socket: &TcpStream, max_message: usize) {
     let receive = max_message.saturating_mul(2).max(MIN_RECEIVE_BUFFER);
     let limited = sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER)
         .and_then(|()| sockopt::set_socket_recv_buffer_size(socket, receive));
@@ -22,10 +23,34 @@ pub(crate) fn limit(socket: &TcpStream, max_message: usize) {
     }
 }
 
-/// Makes the kernel reset the connection and free its buffers when the socket is closed. Otherwise
-/// it would keep what the peer has not read for as long as the peer is there.
-pub(crate) fn reset_when_closed(socket: &TcpStream) {
-    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+/// A non-blocking socket; in tests also a model of one.
+pub(crate) trait Socket {
+    /// Sends as many bytes as fit, without blocking and without `SIGPIPE`.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Shuts down one or both directions.
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+    /// Makes the kernel reset the connection and free its buffers when the socket is closed. Otherwise
+    /// it would keep what the peer has not read for as long as the peer is there.
+    fn reset_when_closed(&self);
+}
+
+impl Socket for TcpStream {
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match rustix::net::send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        TcpStream::shutdown(self, how)
+    }
+
+    fn reset_when_closed(&self) {
+        let _ = sockopt::set_socket_linger(self, Some(Duration::ZERO));
+    }
 }
 
 #[cfg(test)]
@@ -40,12 +65,12 @@ mod tests {
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, _) = listener.accept().unwrap();
         for (max_message, receive) in [(4096, MIN_RECEIVE_BUFFER), (50_000, 100_000)] {
-            limit(&socket, max_message);
+            limit_buffers(&socket, max_message);
             assert_eq!(sockopt::socket_send_buffer_size(&socket).unwrap(), 2 * SEND_BUFFER);
             assert_eq!(sockopt::socket_recv_buffer_size(&socket).unwrap(), 2 * receive);
         }
         // The kernel's own limit applies.
-        limit(&socket, usize::MAX);
+        limit_buffers(&socket, usize::MAX);
         assert_eq!(sockopt::socket_recv_buffer_size(&socket).unwrap(), 200_000);
     }
 }

@@ -1,0 +1,75 @@
+//! Which clients to evict when the queues of all clients hold too much memory. No threads or sockets.
+
+use std::time::Instant;
+
+/// The most bytes in the queues of all clients. A message in several queues counts once. A thousand
+/// clients that have each fallen behind by 256 KiB fit.
+pub(super) const MAX_QUEUED_BYTES: usize = 256 << 20;
+
+/// A client with a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Backlog {
+    pub(super) client: u64,
+    /// When the first message of its queue became the first.
+    pub(super) since: Instant,
+    /// Its share of the bytes in all queues.
+    pub(super) share: usize,
+}
+
+/// The clients to evict, so that at least `excess` bytes are freed. Those that read nothing for the
+/// longest time go first, but only of those that hold no less than the average: evicting clients
+/// that share their messages with many others would free nothing.
+pub(super) fn slowest(mut backlogs: Vec<Backlog>, excess: usize) -> Vec<u64> {
+    backlogs.sort_by_key(|backlog| backlog.since);
+    let (mut evicted, mut freed) = (Vec::new(), 0);
+    while freed < excess && !backlogs.is_empty() {
+        let all: usize = backlogs.iter().map(|backlog| backlog.share).sum();
+        if all == 0 {
+            break;
+        }
+        let average = all / backlogs.len();
+        backlogs.retain(|backlog| {
+            let evict = freed < excess && backlog.share >= average.max(1);
+            if evict {
+                evicted.push(backlog.client);
+                freed += backlog.share;
+            }
+            !evict
+        });
+    }
+    evicted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn backlogs(of: &[(u64, usize)]) -> Vec<Backlog> {
+        let start = Instant::now();
+        let backlog = |(client, &(seconds, share)): (usize, &(u64, usize))| Backlog {
+            client: client as u64,
+            since: start + Duration::from_secs(seconds),
+            share,
+        };
+        of.iter().enumerate().map(backlog).collect()
+    }
+
+    #[test]
+    fn the_slowest_go_first_and_no_more_than_needed() {
+        let all = backlogs(&[(3, 100), (1, 100), (2, 100), (4, 100)]);
+        assert!(slowest(all.clone(), 0).is_empty());
+        assert_eq!(slowest(all.clone(), 1), [1]);
+        assert_eq!(slowest(all.clone(), 150), [1, 2]);
+        assert_eq!(slowest(all, 1000), [1, 2, 0, 3]);
+    }
+
+    #[test]
+    fn clients_that_share_their_messages_are_spared() {
+        let all = backlogs(&[(1, 1), (2, 1), (3, 1), (5, 600), (4, 500)]);
+        assert_eq!(slowest(all.clone(), 1000), [4, 3]);
+        assert_eq!(slowest(all, 1102), [4, 3, 0, 1]);
+        assert!(slowest(backlogs(&[(1, 0), (2, 0)]), 10).is_empty());
+    }
+}
