@@ -200,7 +200,8 @@ fn text_of_a_hub_is_escaped_by_its_clients() {
         message("container_stats", json!({ HOSTILE: values })),
     ];
     let status = |error: Value| {
-        let mut status = serde_json::to_value(EngineStatus::new(EngineState::Unreachable)).unwrap();
+        let state = if error.is_null() { EngineState::Connected } else { EngineState::Unreachable };
+        let mut status = serde_json::to_value(EngineStatus::new(state)).unwrap();
         status["engine"] = HOSTILE.into();
         status["version"] = HOSTILE.into();
         status["error"] = error;
