@@ -16,7 +16,7 @@ use kentros::{
 use serde_json::json;
 use tungstenite::{Error as Fault, Message as Frame};
 
-use crate::harness::raw::{get, handshake, masked, read_close};
+use crate::harness::raw::{get, handshake, masked, read_close, read_frame};
 use crate::harness::shutdown::{WAYS, Way, end, within_guard};
 use crate::harness::{
     GUARD, Served, Ws, descriptors_and_threads, dial, dial_narrow, in_own_process, is_timeout,
@@ -66,6 +66,8 @@ fn a_thousand_clients(way: Way) {
     for stream in &mut silent {
         let request = br#"{"type":"subscribe","payload":"calm"}"#;
         stream.write_all(&masked(0x81, request)).unwrap();
+        // Before the reply, the client also receives the flood, which would fill its buffers.
+        while !read_frame(stream).unwrap().1.starts_with(br#"{"type":"subscribed""#) {}
     }
     flood(&handle);
     assert_eq!(handle.client_count(), 1000);
