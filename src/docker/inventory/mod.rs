@@ -1,5 +1,6 @@
 //! The known containers: lists replace them, events update them between lists. No I/O.
 
+mod entry;
 pub(crate) mod event_history;
 mod events;
 mod lister;
@@ -10,27 +11,18 @@ pub(crate) mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
+use crate::Interest;
 use crate::docker::engine::call::{EVENT_ACTIONS, is_plain_id};
-use crate::docker::engine::json::{
-    ContainerInspect, ContainerSummary, EngineEvent, EventAttributes, short_id,
-};
+use crate::docker::engine::json::{ContainerInspect, ContainerSummary, EngineEvent};
 use crate::docker::engine::list::{MAX_CONTAINERS, MAX_RUNNING};
-use crate::stats::payload::{
-    Container, ProjectStatus, ProjectTotals, StatusContainer, Unavailable,
-};
+use crate::stats::payload::{Container, ProjectStatus, ProjectTotals, Unavailable};
 use crate::stats::reading::{Measurement, parse_timestamp};
 use crate::stats::snapshot::totals::{count_container, is_running};
-use crate::{Interest, STANDALONE};
+use entry::{Inspection, InventoryEntry, REMOVED};
 use project_list::ListedProject;
 
 /// The most events remembered during a list call, and the most changed containers.
 const MAX_CHANGES: usize = 5_000;
-/// The number of lists after an event that may still show the state before it. Docker 20.10 sends
-/// `die` up to 100 ms before its own list shows it, and lists are half a second apart.
-const MAX_OUTDATED_LISTS: u8 = 4;
 
 /// The containers of one engine.
 #[derive(Debug, Default)]
@@ -46,32 +38,6 @@ pub(crate) struct Inventory {
     pub(crate) republish: bool,
     /// Why the inventory is no longer kept up to date.
     pub(crate) lost: Option<String>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct InventoryEntry {
-    container: Container,
-    project: String,
-    network_mode: Option<String>,
-    inspection: Inspection,
-    /// The health from events and inspections, because Podman's lists have none.
-    known_health: Option<String>,
-    exit_code: Option<i64>,
-    oom_killed: bool,
-    /// The state before the last event, and how many more lists may show it.
-    previous_state: Option<(String, u8)>,
-}
-
-/// The result of inspecting a container.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Inspection {
-    /// Not inspected yet.
-    #[default]
-    Pending,
-    /// It failed. Tried again after the next full list.
-    Failed,
-    /// The CPU limit in cores; `None` for no limit.
-    CpuLimit(Option<f64>),
 }
 
 /// A container to sample, with its fields in [`ContainerStats`](crate::ContainerStats).
@@ -298,123 +264,5 @@ impl Inventory {
             },
             None => NetworkMode::SharedWith(other.to_owned()),
         }
-    }
-}
-
-/// The state of a removed container, for which the engine has no name.
-const REMOVED: &str = "removed";
-
-impl InventoryEntry {
-    /// An entry for a container known only from an event.
-    fn new(id: &str, attributes: &EventAttributes) -> Self {
-        let name = if attributes.name.is_empty() { short_id(id) } else { &attributes.name };
-        let container = Container {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            service_name: attributes.labels.service().map(str::to_owned),
-            image: attributes.image.clone(),
-            state: "created".to_owned(),
-            ..Container::default()
-        };
-        let project = attributes.labels.project().unwrap_or(STANDALONE).to_owned();
-        Self { container, project, ..Self::default() }
-    }
-
-    /// Whether this list shows the state before the last event.
-    fn is_newer_than(&mut self, listed: &ContainerSummary) -> bool {
-        match self.previous_state.take() {
-            Some((state, lists_left @ 1..)) if listed.state.eq_ignore_ascii_case(&state) => {
-                self.previous_state = Some((state, lists_left - 1));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn update(&mut self, listed: ContainerSummary) {
-        let (name, health) = (listed.name(), listed.health().map(str::to_owned));
-        self.project = listed.labels.project().unwrap_or(STANDALONE).to_owned();
-        if listed.host_config.network_mode.is_some() {
-            self.network_mode = listed.host_config.network_mode;
-        }
-        let mut ports: Vec<String> = listed.ports.iter().map(ToString::to_string).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        let state = listed.state.to_ascii_lowercase();
-        if !is_running(&state) {
-            self.known_health = None;
-        }
-        self.container = Container {
-            id: listed.id,
-            name,
-            service_name: listed.labels.service().map(str::to_owned),
-            image: listed.image,
-            health: health.or_else(|| self.known_health.clone()),
-            state,
-            status: listed.status,
-            ports,
-            created_at: listed
-                .created
-                .and_then(|created| OffsetDateTime::from_unix_timestamp(created).ok())
-                .and_then(|at| at.format(&Rfc3339).ok()),
-            started_at: self.container.started_at.take(),
-        };
-    }
-
-    fn apply(&mut self, action: &str, detail: Option<&str>, attributes: &EventAttributes) {
-        let container = &mut self.container;
-        let before = container.state.clone();
-        if !attributes.name.is_empty() {
-            container.name.clone_from(&attributes.name);
-        }
-        match action {
-            "start" => {
-                "running".clone_into(&mut container.state);
-                container.started_at = None;
-                container.health = None;
-                self.known_health = None;
-                self.inspection = Inspection::Pending;
-                self.exit_code = None;
-                self.oom_killed = false;
-            }
-            "unpause" => "running".clone_into(&mut container.state),
-            "pause" => "paused".clone_into(&mut container.state),
-            "die" => {
-                "exited".clone_into(&mut container.state);
-                container.health = None;
-                self.known_health = None;
-                self.exit_code = attributes.exit_code.as_deref().and_then(|c| c.parse().ok());
-            }
-            "destroy" => REMOVED.clone_into(&mut container.state),
-            "update" => self.inspection = Inspection::Pending,
-            "oom" => self.oom_killed = true,
-            "health_status" => {
-                container.health = detail.map(str::to_owned);
-                self.known_health.clone_from(&container.health);
-            }
-            _ => {}
-        }
-        if container.state != before {
-            container.status.clear();
-            self.previous_state = Some((before, MAX_OUTDATED_LISTS));
-        }
-    }
-
-    fn status(&self, action: &str) -> ProjectStatus {
-        ProjectStatus {
-            status: action.to_owned(),
-            container: StatusContainer {
-                id: self.container.id.clone(),
-                name: self.container.name.clone(),
-                state: self.container.state.clone(),
-                health: self.container.health.clone(),
-                exit_code: self.exit_code,
-                oom_killed: self.oom_killed,
-            },
-        }
-    }
-
-    fn is_sampled(&self) -> bool {
-        is_running(&self.container.state) && is_plain_id(&self.container.id)
     }
 }

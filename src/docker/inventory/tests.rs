@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use super::entry::MAX_OUTDATED_LISTS;
 use super::*;
 use crate::docker::engine::list::ContainerList;
 
