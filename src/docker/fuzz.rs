@@ -36,6 +36,7 @@ pub fn engine_json(bytes: &[u8]) {
     let mut inventory = inventory();
     if let Ok(inspected) = parse::<ContainerInspect>(bytes) {
         for id in inventory.uninspected(9) {
+            inventory.begin_inspection(&id);
             inventory.apply_inspection(&id, Some(&inspected));
         }
     }

@@ -201,6 +201,16 @@ pub struct Container {
     pub created_at: Option<String>,
     /// When the container last started, RFC 3339.
     pub started_at: Option<String>,
+    /// When the container last exited, RFC 3339.
+    pub finished_at: Option<String>,
+    /// The exit code; `None` while the container is running and before its first start.
+    pub exit_code: Option<i64>,
+    /// Whether the kernel killed a process of the container for lack of memory since its last start.
+    pub oom_killed: Option<bool>,
+    /// How often the engine has restarted the container because of its restart policy.
+    pub restart_count: Option<u64>,
+    /// The memory limit, bytes; `None` for no limit.
+    pub memory_limit: Option<u64>,
 }
 
 impl Container {

@@ -11,6 +11,8 @@ use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
 
 /// The most containers that kentros lists, as documented.
 const LISTED: usize = 5_000;
+/// The most stopped containers that kentros inspects, as documented.
+const INSPECTED: usize = 100;
 
 fn collect(source: &mut DockerSource) -> Reading {
     let snapshot = source.collect(&Interest::all()).unwrap();
@@ -101,10 +103,18 @@ fn thirty_thousand_stopped_containers_do_not_displace_running_ones() {
         let sampled: BTreeSet<&str> =
             stats["payload"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(sampled, running.iter().map(String::as_str).collect());
-        for made in engine.call_keys() {
-            let about = made.split_once(' ').map(|(_, id)| id);
-            assert!(about.is_none_or(|id| !stopped.contains(id)), "{made}");
-        }
+        client.find_where("project_list", |list| {
+            let projects = list["payload"].as_array().unwrap().iter();
+            let containers = projects.flat_map(|p| p["containers"].as_array().unwrap());
+            containers.filter(|c| c["exit_code"].is_number()).count() == INSPECTED
+        });
+        let all = engine.call_keys();
+        let calls = all.iter().filter_map(|made| made.split_once(' '));
+        let about_stopped: Vec<_> = calls.filter(|(_, id)| stopped.contains(*id)).collect();
+        assert!(about_stopped.iter().all(|(call, _)| *call == "inspect"), "{about_stopped:?}");
+        assert_eq!(about_stopped.len(), INSPECTED);
+        let times = |id: &&str| engine.calls(&format!("inspect {id}"));
+        assert!(about_stopped.iter().all(|(_, id)| times(id) == 1), "once each");
         assert!(engine.calls("oneshot") + engine.calls("stream") >= 20);
     }
 }

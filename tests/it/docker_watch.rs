@@ -25,7 +25,12 @@ fn states(list: &Value) -> Vec<String> {
 fn the_first_list_has_stopped_containers_and_is_updated_with_start_times() {
     let engine = FakeEngine::start(Kind::Direct);
     engine.add(FakeContainer::new("web", "shop"));
-    engine.add(FakeContainer { state: "exited".to_owned(), ..FakeContainer::new("job", "shop") });
+    engine.add(FakeContainer {
+        state: "exited".to_owned(),
+        exit_code: 137,
+        oom_killed: true,
+        ..FakeContainer::new("job", "shop")
+    });
     engine.add(FakeContainer { project: None, ..FakeContainer::new("lone", "") });
     let served = serve_engine(engine.host());
     let mut client = served.client();
@@ -35,12 +40,18 @@ fn the_first_list_has_stopped_containers_and_is_updated_with_start_times() {
         list["payload"].as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["_standalone", "shop"]);
     assert_eq!(list["payload"][1]["status"], "partial");
-    let started = |list: &Value| {
-        let shop = &list["payload"][1]["containers"];
-        assert!(shop[0]["started_at"].is_null(), "a stopped container is not inspected");
-        shop[1]["started_at"].is_string()
+    let shop = |list: &Value| list["payload"][1]["containers"].clone();
+    assert!(shop(&list)[0]["exit_code"].is_null(), "not inspected yet");
+    let inspected = |list: &Value| {
+        let shop = shop(list);
+        shop[0]["exit_code"].is_number() && shop[1]["started_at"].is_string()
     };
-    client.find_where("project_list", started);
+    let shop = shop(&client.find_where("project_list", inspected));
+    assert_eq!((&shop[0]["exit_code"], &shop[0]["oom_killed"]), (&137.into(), &true.into()));
+    assert!(shop[0]["finished_at"].is_string());
+    assert_eq!((&shop[1]["exit_code"], &shop[1]["oom_killed"]), (&Value::Null, &false.into()));
+    assert_eq!(shop[1]["memory_limit"], 64 << 20);
+    assert_eq!(engine.calls("inspect"), 3, "each once");
 }
 
 /// Fails if events wait for the next snapshot: there is none after the first.
@@ -184,9 +195,9 @@ fn an_unchanged_list_is_not_sent_again() {
     });
     // These events cause new list calls, whose result is unchanged.
     let listed = engine.calls("list");
-    engine.event(&id, "oom", &[]);
+    engine.event(&id, "update", &[]);
     engine.wait_for_calls("list", listed + 1);
-    engine.event(&id, "oom", &[]);
+    engine.event(&id, "update", &[]);
     engine.wait_for_calls("list", listed + 2);
     let new = engine.add(FakeContainer::new("zweb", "shop"));
     engine.event(&new, "create", &[]);

@@ -116,7 +116,7 @@ fn the_engines_text_is_escaped_by_every_command() {
             let rows = rows["payload"].as_object().unwrap();
             assert!(rows.values().any(|row| row["name"] == HOSTILE), "{rows:?}");
             server.wait_for("cannot read events");
-            server.wait_for("start times and CPU limits are not available");
+            server.wait_for("start times, exit codes and limits are not available");
             server.wait_for("collecting stats from");
             let pid = Pid::from_raw(i32::try_from(server.child.id()).unwrap()).unwrap();
             kill_process(pid, Signal::TERM).unwrap();

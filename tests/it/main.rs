@@ -37,6 +37,7 @@ mod handshake;
 mod healthcheck;
 mod hostile_text;
 mod http;
+mod incidents;
 mod keepalive;
 mod kernel_memory;
 mod limits;

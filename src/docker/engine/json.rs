@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::lenient::{self, cut, optional_text, or_default, text};
 
@@ -149,6 +151,9 @@ pub(crate) struct SummaryHostConfig {
 pub(crate) struct ContainerInspect {
     #[serde(deserialize_with = "or_default")]
     pub(crate) state: InspectState,
+    /// How often the restart policy has restarted it.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) restart_count: Option<u64>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) host_config: InspectHostConfig,
 }
@@ -158,7 +163,16 @@ pub(crate) struct ContainerInspect {
 #[serde(default, rename_all = "PascalCase")]
 pub(crate) struct InspectState {
     #[serde(deserialize_with = "text")]
+    pub(crate) status: String,
+    #[serde(deserialize_with = "text")]
     pub(crate) started_at: String,
+    #[serde(deserialize_with = "text")]
+    pub(crate) finished_at: String,
+    /// 0 for a running container.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) exit_code: Option<i64>,
+    #[serde(rename = "OOMKilled", deserialize_with = "or_default")]
+    pub(crate) oom_killed: Option<bool>,
     #[serde(deserialize_with = "or_default")]
     health: InspectHealth,
 }
@@ -185,6 +199,8 @@ pub(crate) struct InspectHostConfig {
     #[serde(deserialize_with = "optional_text")]
     pub(crate) network_mode: Option<String>,
     #[serde(deserialize_with = "or_default")]
+    memory: i64,
+    #[serde(deserialize_with = "or_default")]
     nano_cpus: i64,
     #[serde(deserialize_with = "or_default")]
     cpu_quota: i64,
@@ -195,6 +211,11 @@ pub(crate) struct InspectHostConfig {
 }
 
 impl InspectHostConfig {
+    /// The memory limit in bytes, or `None` for no limit.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        u64::try_from(self.memory).ok().filter(|limit| *limit > 0)
+    }
+
     /// The CPU limit in cores, or `None` for no limit: the smaller of the quota (`docker run --cpus`,
     /// `--cpu-quota`) and the number of CPUs (`--cpuset-cpus`).
     pub(crate) fn cpu_limit(&self) -> Option<f64> {
@@ -242,6 +263,12 @@ pub(crate) struct EngineEvent {
 }
 
 impl EngineEvent {
+    /// When it happened by the engine's clock, RFC 3339.
+    pub(crate) fn time(&self) -> Option<String> {
+        let nanos = Some(i128::from(self.time_nano)).filter(|nanos| *nanos > 0)?;
+        OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()?.format(&Rfc3339).ok()
+    }
+
     /// The action, such as `die`, and its detail, such as the new health.
     pub(crate) fn action(&self) -> (&str, Option<&str>) {
         match self.action.split_once(": ") {

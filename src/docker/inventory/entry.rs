@@ -5,8 +5,11 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::STANDALONE;
 use crate::docker::engine::call::is_plain_id;
-use crate::docker::engine::json::{ContainerSummary, EventAttributes, short_id};
+use crate::docker::engine::json::{
+    ContainerInspect, ContainerSummary, EngineEvent, EventAttributes, InspectState, short_id,
+};
 use crate::stats::payload::{Container, ProjectStatus, StatusContainer};
+use crate::stats::reading::parse_timestamp;
 use crate::stats::snapshot::totals::is_running;
 
 /// The number of lists after an event that may still show the state before it. Docker 20.10 sends
@@ -22,8 +25,8 @@ pub(super) struct InventoryEntry {
     pub(super) inspection: Inspection,
     /// The health from events and inspections, because Podman's lists have none.
     pub(super) known_health: Option<String>,
-    pub(super) exit_code: Option<i64>,
-    pub(super) oom_killed: bool,
+    /// Whether it has changed since it became known. It is then inspected even if it is not running.
+    pub(super) has_changed: bool,
     /// The state before the last event, and how many more lists may show it.
     pub(super) previous_state: Option<(String, u8)>,
 }
@@ -34,6 +37,8 @@ pub(super) enum Inspection {
     /// Not inspected yet.
     #[default]
     Pending,
+    /// The call is being made. An event during it makes the inspection pending again.
+    Running,
     /// It failed. Tried again after the next full list.
     Failed,
     /// The CPU limit in cores; `None` for no limit.
@@ -83,6 +88,11 @@ impl InventoryEntry {
         if !is_running(&state) {
             self.known_health = None;
         }
+        let before = std::mem::take(&mut self.container);
+        // A change without an event, or whose event left the result open, as `die` does.
+        if before.state != state && !before.state.is_empty() {
+            self.set_changed();
+        }
         self.container = Container {
             id: listed.id,
             name,
@@ -96,16 +106,55 @@ impl InventoryEntry {
                 .created
                 .and_then(|created| OffsetDateTime::from_unix_timestamp(created).ok())
                 .and_then(|at| at.format(&Rfc3339).ok()),
-            started_at: self.container.started_at.take(),
+            ..before
         };
     }
 
-    pub(super) fn apply(
-        &mut self,
-        action: &str,
-        detail: Option<&str>,
-        attributes: &EventAttributes,
-    ) {
+    /// Has the container inspected again.
+    fn set_changed(&mut self) {
+        self.inspection = Inspection::Pending;
+        self.has_changed = true;
+    }
+
+    /// Applies an inspection; `None` if it failed.
+    pub(super) fn apply_inspection(&mut self, response: Option<&ContainerInspect>) {
+        self.inspection = Inspection::Failed;
+        let Some(response) = response else { return };
+        let status = &response.state.status;
+        if !status.is_empty() && is_running(status) != is_running(&self.container.state) {
+            return;
+        }
+        let InspectState { started_at, finished_at, exit_code, oom_killed, .. } = &response.state;
+        let container = &mut self.container;
+        container.started_at = known_time(started_at);
+        container.finished_at = known_time(finished_at);
+        // The exit code of a container that is running or never ran is 0.
+        let has_exited = !is_running(&container.state) && container.finished_at.is_some();
+        container.exit_code = exit_code.filter(|code| has_exited || *code != 0);
+        // The engine may not report a process that was killed while the container kept running.
+        if container.oom_killed != Some(true) {
+            container.oom_killed = *oom_killed;
+        }
+        container.restart_count = response.restart_count;
+        container.memory_limit = response.host_config.memory_limit();
+        self.inspection = Inspection::CpuLimit(response.host_config.cpu_limit());
+        if let Some(health) = response.state.health()
+            && is_running(&container.state)
+        {
+            self.known_health = Some(health.to_owned());
+            container.health.get_or_insert_with(|| health.to_owned());
+        }
+        if self.network_mode.is_none() {
+            self.network_mode.clone_from(&response.host_config.network_mode);
+        }
+    }
+
+    pub(super) fn apply(&mut self, event: &EngineEvent) {
+        let (action, detail) = event.action();
+        let attributes = &event.actor.attributes;
+        if matches!(action, "start" | "die" | "update") {
+            self.set_changed();
+        }
         let container = &mut self.container;
         let before = container.state.clone();
         if !attributes.name.is_empty() {
@@ -116,22 +165,21 @@ impl InventoryEntry {
                 "running".clone_into(&mut container.state);
                 container.started_at = None;
                 container.health = None;
+                container.exit_code = None;
+                container.oom_killed = Some(false);
                 self.known_health = None;
-                self.inspection = Inspection::Pending;
-                self.exit_code = None;
-                self.oom_killed = false;
             }
             "unpause" => "running".clone_into(&mut container.state),
             "pause" => "paused".clone_into(&mut container.state),
             "die" => {
                 "exited".clone_into(&mut container.state);
                 container.health = None;
+                container.exit_code = attributes.exit_code.as_deref().and_then(|c| c.parse().ok());
+                container.finished_at = event.time();
                 self.known_health = None;
-                self.exit_code = attributes.exit_code.as_deref().and_then(|c| c.parse().ok());
             }
             "destroy" => REMOVED.clone_into(&mut container.state),
-            "update" => self.inspection = Inspection::Pending,
-            "oom" => self.oom_killed = true,
+            "oom" => container.oom_killed = Some(true),
             "health_status" => {
                 container.health = detail.map(str::to_owned);
                 self.known_health.clone_from(&container.health);
@@ -152,8 +200,8 @@ impl InventoryEntry {
                 name: self.container.name.clone(),
                 state: self.container.state.clone(),
                 health: self.container.health.clone(),
-                exit_code: self.exit_code,
-                oom_killed: self.oom_killed,
+                exit_code: self.container.exit_code,
+                oom_killed: self.container.oom_killed.unwrap_or_default(),
             },
         }
     }
@@ -161,4 +209,14 @@ impl InventoryEntry {
     pub(super) fn is_sampled(&self) -> bool {
         is_running(&self.container.state) && is_plain_id(&self.container.id)
     }
+
+    /// Whether it has not been inspected since it changed.
+    pub(super) fn is_pending(&self) -> bool {
+        self.inspection == Inspection::Pending && is_plain_id(&self.container.id)
+    }
+}
+
+/// The time, unless it is the year 1, which means "never".
+fn known_time(text: &str) -> Option<String> {
+    parse_timestamp(text).map(|_| text.to_owned())
 }

@@ -191,12 +191,13 @@ impl Lister {
         }
         let ids = lock(&self.inventory).uninspected(INSPECTIONS_PER_TURN);
         for id in &ids {
+            lock(&self.inventory).begin_inspection(id);
             let response: Result<ContainerInspect, _> =
                 self.client.get(EngineCall::Inspect(id), Instant::now() + CALL_LIMIT);
             lock(&self.inventory).apply_inspection(id, response.as_ref().ok());
             match response {
                 Err(error) if error.is_denied() => {
-                    log::info!("start times and CPU limits are not available: {error}");
+                    log::info!("start times, exit codes and limits are not available: {error}");
                     self.may_inspect = false;
                     return false;
                 }

@@ -3,12 +3,15 @@
 mod entry;
 pub(crate) mod event_history;
 mod events;
+#[cfg(test)]
+mod inspection_tests;
 mod lister;
 mod project_list;
 #[cfg(test)]
 mod tests;
 pub(crate) mod watch;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::Interest;
@@ -16,13 +19,17 @@ use crate::docker::engine::call::{EVENT_ACTIONS, is_plain_id};
 use crate::docker::engine::json::{ContainerInspect, ContainerSummary, EngineEvent};
 use crate::docker::engine::list::{MAX_CONTAINERS, MAX_RUNNING};
 use crate::stats::payload::{Container, ProjectStatus, ProjectTotals, Unavailable};
-use crate::stats::reading::{Measurement, parse_timestamp};
+use crate::stats::reading::Measurement;
 use crate::stats::snapshot::totals::{count_container, is_running};
 use entry::{Inspection, InventoryEntry, REMOVED};
 use project_list::ListedProject;
 
 /// The most events remembered during a list call, and the most changed containers.
 const MAX_CHANGES: usize = 5_000;
+
+/// The number of stopped containers inspected, the newest ones, unless more of them change. Each
+/// inspection costs the engine a few milliseconds.
+const INSPECTED_STOPPED: usize = 100;
 
 /// The containers of one engine.
 #[derive(Debug, Default)]
@@ -118,7 +125,7 @@ impl Inventory {
 
     /// Applies an event. Returns the project and its `project_status`, unless the event is ignored.
     pub(crate) fn apply(&mut self, event: &EngineEvent) -> Option<(String, ProjectStatus)> {
-        let (action, detail) = event.action();
+        let (action, _) = event.action();
         let id = &event.actor.id;
         if !is_plain_id(id) || !EVENT_ACTIONS.contains(&action) {
             return None;
@@ -139,7 +146,7 @@ impl Inventory {
         let attributes = &event.actor.attributes;
         let entry =
             self.entries.entry(id.clone()).or_insert_with(|| InventoryEntry::new(id, attributes));
-        entry.apply(action, detail, attributes);
+        entry.apply(event);
         let status = (entry.project.clone(), entry.status(action));
         if entry.container.state == REMOVED {
             self.entries.remove(id);
@@ -167,34 +174,47 @@ impl Inventory {
         !self.changed.is_empty()
     }
 
-    /// Up to `limit` running containers that have not been inspected.
+    /// Up to `limit` containers to inspect: those that are running, or have changed, and the newest
+    /// [`INSPECTED_STOPPED`] others. The running ones come first, and the newest of each kind.
+    ///
+    /// Those to be listed again are left to a later call: the engine may still report the state
+    /// before the event.
     pub(crate) fn uninspected(&self, limit: usize) -> Vec<String> {
-        let is_pending =
-            |e: &&InventoryEntry| e.inspection == Inspection::Pending && e.is_sampled();
-        self.entries
-            .values()
-            .filter(is_pending)
-            .take(limit)
-            .map(|e| e.container.id.clone())
-            .collect()
+        let is_running = |entry: &InventoryEntry| is_running(&entry.container.state);
+        let newest_first = |entry: &&InventoryEntry| {
+            let Container { created_at, id, .. } = &entry.container;
+            Reverse((is_running(entry), created_at.clone(), id.clone()))
+        };
+        let is_pending = |entry: &InventoryEntry| {
+            entry.is_pending() && !self.changed.contains(&entry.container.id)
+        };
+        let pending = || self.entries.values().filter(|entry| is_pending(entry));
+        let mut to_inspect: Vec<&InventoryEntry> =
+            pending().filter(|entry| is_running(entry) || entry.has_changed).collect();
+        if pending().count() > to_inspect.len() {
+            let mut stopped: Vec<_> = self.entries.values().filter(|e| !is_running(e)).collect();
+            stopped.sort_by_cached_key(newest_first);
+            stopped.truncate(INSPECTED_STOPPED);
+            to_inspect.extend(stopped.into_iter().filter(|e| is_pending(e) && !e.has_changed));
+        }
+        to_inspect.sort_by_cached_key(newest_first);
+        to_inspect.truncate(limit);
+        to_inspect.into_iter().map(|entry| entry.container.id.clone()).collect()
+    }
+
+    /// Marks the start of a call that inspects this container.
+    pub(crate) fn begin_inspection(&mut self, id: &str) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.inspection = Inspection::Running;
+        }
     }
 
     /// Applies an inspection; `None` if it failed.
     pub(crate) fn apply_inspection(&mut self, id: &str, response: Option<&ContainerInspect>) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        let Some(response) = response else {
-            entry.inspection = Inspection::Failed;
-            return;
-        };
-        let started_at = &response.state.started_at;
-        entry.container.started_at = parse_timestamp(started_at).map(|_| started_at.clone());
-        entry.inspection = Inspection::CpuLimit(response.host_config.cpu_limit());
-        if let Some(health) = response.state.health() {
-            entry.known_health = Some(health.to_owned());
-            entry.container.health.get_or_insert_with(|| health.to_owned());
-        }
-        if entry.network_mode.is_none() {
-            entry.network_mode.clone_from(&response.host_config.network_mode);
+        // An event during the call has made the response outdated.
+        let is_awaited = |entry: &&mut InventoryEntry| entry.inspection == Inspection::Running;
+        if let Some(entry) = self.entries.get_mut(id).filter(is_awaited) {
+            entry.apply_inspection(response);
         }
     }
 
@@ -236,7 +256,9 @@ impl Inventory {
             network: self.network(entry),
             cpu_limit: match entry.inspection {
                 Inspection::CpuLimit(limit) => Ok(limit),
-                Inspection::Pending | Inspection::Failed => Err(Unavailable::EngineError),
+                Inspection::Pending | Inspection::Running | Inspection::Failed => {
+                    Err(Unavailable::EngineError)
+                }
             },
         }
     }

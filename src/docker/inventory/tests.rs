@@ -8,7 +8,7 @@ fn parse_list(json: &str) -> Vec<ContainerSummary> {
     serde_json::from_str::<ContainerList>(json).unwrap().containers
 }
 
-fn event(id: &str, action: &str, attributes: &str) -> EngineEvent {
+pub(super) fn event(id: &str, action: &str, attributes: &str) -> EngineEvent {
     let json = format!(
         r#"{{"Type":"container","Action":"{action}","timeNano":1,
             "Actor":{{"ID":"{id}","Attributes":{{"name":"web-{id}","image":"busybox",
@@ -17,8 +17,15 @@ fn event(id: &str, action: &str, attributes: &str) -> EngineEvent {
     serde_json::from_str(&json).unwrap()
 }
 
-fn one(id: &str, state: &str) -> ContainerSummary {
+pub(super) fn one(id: &str, state: &str) -> ContainerSummary {
     ContainerSummary { id: id.to_owned(), state: state.to_owned(), ..ContainerSummary::default() }
+}
+
+/// Inspects a container, with this response.
+pub(super) fn inspect(inventory: &mut Inventory, id: &str, json: &str) {
+    let response: ContainerInspect = serde_json::from_str(json).unwrap();
+    inventory.begin_inspection(id);
+    inventory.apply_inspection(id, Some(&response));
 }
 
 /// The state of the only container.
@@ -132,8 +139,7 @@ fn podmans_health_comes_from_events_and_inspections() {
     let mut inventory = Inventory::default();
     inventory.apply_full_list(vec![up()]);
     assert_eq!(health(&inventory), None);
-    let inspect = r#"{"State":{"Health":{"Status":"starting"}}}"#;
-    inventory.apply_inspection("a", Some(&serde_json::from_str(inspect).unwrap()));
+    inspect(&mut inventory, "a", r#"{"State":{"Health":{"Status":"starting"}}}"#);
     assert_eq!(health(&inventory).as_deref(), Some("starting"));
     let event =
         r#"{"Action":"health_status","HealthStatus":"healthy","timeNano":2,"Actor":{"ID":"a"}}"#;
@@ -259,8 +265,8 @@ fn a_shared_network_is_resolved_to_its_owner() {
 #[test]
 fn a_container_is_inspected_once_per_start() {
     let mut inventory = Inventory::default();
-    inventory.apply_full_list(vec![one("a", "running"), one("b", "exited")]);
-    assert_eq!(inventory.uninspected(25), ["a"], "running only");
+    inventory.apply_full_list(vec![one("a", "running")]);
+    assert_eq!(inventory.uninspected(25), ["a"]);
     for (limits, cpus) in [
         (r#"{"NanoCpus":500000000}"#, Some(0.5)),
         (r#"{"CpuQuota":150000,"CpuPeriod":100000}"#, Some(1.5)),
@@ -271,8 +277,7 @@ fn a_container_is_inspected_once_per_start() {
         let json = format!(
             r#"{{"State":{{"StartedAt":"2026-11-22T20:28:22.3Z"}},"HostConfig":{limits}}}"#
         );
-        let response: ContainerInspect = serde_json::from_str(&json).unwrap();
-        inventory.apply_inspection("a", Some(&response));
+        inspect(&mut inventory, "a", &json);
         assert_eq!(inventory.targets(&Interest::all())[0].cpu_limit, Ok(cpus), "{limits}");
     }
     assert!(inventory.uninspected(25).is_empty());
@@ -282,7 +287,11 @@ fn a_container_is_inspected_once_per_start() {
     inventory.apply_list(&["a".to_owned()], vec![one("a", "running")]);
     assert!(container(&inventory).started_at.is_some(), "a list keeps it");
     inventory.apply(&event("a", "start", ""));
+    assert!(inventory.uninspected(25).is_empty(), "the engine's list may be older than the event");
+    let changed = inventory.begin_list();
+    inventory.apply_list(&changed, vec![one("a", "running")]);
     assert_eq!(inventory.uninspected(25), ["a"], "inspected again after a start");
+    inventory.begin_inspection("a");
     inventory.apply_inspection("a", None);
     assert!(inventory.uninspected(25).is_empty(), "not retried at once after a failure");
     assert!(inventory.targets(&Interest::all())[0].cpu_limit.is_err());

@@ -19,6 +19,8 @@ pub(crate) struct FakeContainer {
     /// The CPU cores that it uses.
     pub(crate) cores: f64,
     pub(crate) network_mode: String,
+    pub(crate) exit_code: i64,
+    pub(crate) oom_killed: bool,
     /// The size of a sample in bytes, with as many block devices as that takes.
     pub(crate) sample_size: Option<usize>,
 }
@@ -31,6 +33,8 @@ impl FakeContainer {
             state: "running".to_owned(),
             cores: 0.25,
             network_mode: "default".to_owned(),
+            exit_code: 0,
+            oom_killed: false,
             sample_size: None,
         }
     }

@@ -71,6 +71,14 @@ impl Connection<'_> {
         };
         let mut response = recorded(include_str!("../../../fixtures/docker-20.10-inspect.json"));
         response["State"]["StartedAt"] = container.started.format(&Rfc3339).unwrap().into();
+        let fake = &container.fake;
+        response["State"]["Status"] = fake.state.clone().into();
+        response["RestartCount"] = 0.into();
+        response["State"]["ExitCode"] = fake.exit_code.into();
+        response["State"]["OOMKilled"] = fake.oom_killed.into();
+        if fake.state == "exited" {
+            response["State"]["FinishedAt"] = response["State"]["StartedAt"].clone();
+        }
         response["HostConfig"]["NetworkMode"] = container.fake.network_mode.clone().into();
         drop(state);
         self.json(200, &response.to_string())
