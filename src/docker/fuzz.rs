@@ -12,8 +12,9 @@ use crate::docker::engine::json::{ContainerInspect, ContainerSummary, EngineEven
 use crate::docker::engine::list::ContainerList;
 use crate::docker::engine::stream_response::StreamResponse;
 use crate::docker::inventory::{Inventory, Target};
+use crate::docker::sampling::podman_sample::PodmanFrame;
 use crate::docker::sampling::readings::ContainerReadings;
-use crate::docker::sampling::sample::{PodmanFrame, Sample};
+use crate::docker::sampling::sample::Sample;
 use crate::stats::metrics;
 use crate::stats::reading::Reading;
 use crate::stats::snapshot::history::History;

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::engine::client::parse;
 use super::engine::json::{ContainerInspect, EngineEvent, EngineVersion};
 use super::engine::list::ContainerList;
-use super::sampling::sample::{PodmanFrame, Sample};
+use super::sampling::podman_sample::PodmanFrame;
+use super::sampling::sample::Sample;
 use crate::stats::reading::Reading;
 
 /// Values of unexpected types, ranges and nesting.

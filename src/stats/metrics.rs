@@ -264,7 +264,7 @@ mod tests {
             prometheus: PrometheusFields {
                 image: "nginx".into(),
                 cpu_total: Some(1_500_000_000),
-                memory_total: None,
+                ..PrometheusFields::default()
             },
             ..ContainerStats::default()
         }

@@ -6,6 +6,7 @@
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod endpoints;
+mod engine_status;
 pub(crate) mod handle;
 mod latest;
 mod messages;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::engine_status::{EngineState, EngineStatus, Mode};
+
 /// The project id of containers without a project. Not a valid Compose project name.
 ///
 /// ```
@@ -40,6 +42,10 @@ pub struct ContainerStats {
     pub service_name: Option<String>,
     /// CPU used since the previous sample, percent of one core.
     pub cpu_percent: Option<f64>,
+    /// CPU enforcement periods since the previous sample in which the container had to wait because
+    /// of its CPU limit, percent of all. `None` without a reason if there was no period: it has no
+    /// limit or did no work.
+    pub cpu_throttled_percent: Option<f64>,
     /// Cores that the container sees.
     pub online_cpus: Option<u32>,
     /// The CPU limit, or all online cores if there is none.
@@ -50,6 +56,13 @@ pub struct ContainerStats {
     pub memory_limit: Option<u64>,
     /// `memory_usage` as a percentage of `memory_limit`.
     pub memory_percent: Option<f64>,
+    /// Memory of the container's processes, bytes.
+    pub memory_anon: Option<u64>,
+    /// Page cache, bytes.
+    pub memory_cache: Option<u64>,
+    /// Swap, bytes. Few engines report it, so it is left out of the JSON if it is `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<u64>,
     /// Bytes received since the container's start.
     pub network_rx: Option<u64>,
     /// Bytes sent since the container's start.
@@ -100,8 +113,20 @@ pub struct PrometheusFields {
     pub image: String,
     /// CPU time since the container's start, nanoseconds.
     pub cpu_total: Option<u64>,
+    /// CPU time in user mode since the container's start, nanoseconds.
+    pub cpu_user: Option<u64>,
+    /// CPU time in the kernel since the container's start, nanoseconds.
+    pub cpu_system: Option<u64>,
+    /// CPU enforcement periods since the container's start; none without a CPU limit.
+    pub cpu_periods: Option<u64>,
+    /// Those in which the container had to wait.
+    pub cpu_throttled_periods: Option<u64>,
+    /// How long the container had to wait since its start, nanoseconds.
+    pub cpu_throttled_time: Option<u64>,
     /// Memory usage with page cache, bytes, as counted by the kernel.
     pub memory_total: Option<u64>,
+    /// How often the memory limit was hit since the container's start.
+    pub memory_failures: Option<u64>,
 }
 
 /// The reason why a value is missing.
@@ -128,6 +153,8 @@ pub enum Unavailable {
     NotRunning,
     /// The engine returned an error or an unusable response.
     EngineError,
+    /// The engine does not report this value.
+    NotReported,
 }
 
 /// A Compose project and its containers: an element of a `project_list` message.
@@ -320,97 +347,4 @@ impl StatusContainer {
     pub fn new(id: impl Into<String>, name: impl Into<String>) -> Self {
         Self { id: id.into(), name: name.into(), ..Self::default() }
     }
-}
-
-/// The state of the engine: the payload of an `engine_status` message.
-///
-/// ```
-/// use kentros::{EngineState, EngineStatus};
-///
-/// let payload = r#"{"state": "unreachable", "engine": null, "version": null, "api_version": null,
-///     "mode": null, "interval_ms": 1000, "error": "no such file", "since": 1790000000}"#;
-/// let status: EngineStatus = serde_json::from_str(payload)?;
-/// assert_eq!(status.state, EngineState::Unreachable);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct EngineStatus {
-    /// Whether the engine is connected.
-    pub state: EngineState,
-    /// `Docker Engine`, `Podman`, or the name from a custom source.
-    pub engine: Option<String>,
-    /// The engine's version.
-    pub version: Option<String>,
-    /// The API version in use.
-    pub api_version: Option<String>,
-    /// How samples are taken.
-    pub mode: Option<Mode>,
-    /// The time between two snapshots, milliseconds.
-    pub interval_ms: u64,
-    /// Why the engine is unreachable, or what it takes to connect.
-    pub error: Option<String>,
-    /// When the engine entered this state, Unix seconds.
-    pub since: u64,
-}
-
-impl EngineStatus {
-    /// Creates a status with unknown fields except for the state.
-    ///
-    /// ```
-    /// use kentros::{EngineState, EngineStatus};
-    /// assert_eq!(EngineStatus::new(EngineState::Connected).error, None);
-    /// ```
-    pub fn new(state: EngineState) -> Self {
-        Self {
-            state,
-            engine: None,
-            version: None,
-            api_version: None,
-            mode: None,
-            interval_ms: 0,
-            error: None,
-            since: 0,
-        }
-    }
-}
-
-/// Whether the engine is connected.
-///
-/// ```
-/// use kentros::EngineState;
-/// assert_eq!(serde_json::to_string(&EngineState::Connected)?, r#""connected""#);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum EngineState {
-    /// The engine answers, but has not listed its containers yet.
-    Connecting,
-    /// The last collection succeeded.
-    Connected,
-    /// The last collection failed.
-    Unreachable,
-}
-
-/// How samples are taken.
-///
-/// ```
-/// use kentros::{EngineInfo, Mode};
-/// let mut info = EngineInfo::new("Docker Engine");
-/// info.mode = Some(Mode::Direct);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Mode {
-    /// One call per container and tick.
-    Direct,
-    /// One stream per container, at the engine's own interval.
-    Stream,
-    /// Podman's single stream for all containers.
-    Podman,
-    /// Simulated containers.
-    Demo,
 }

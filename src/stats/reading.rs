@@ -36,6 +36,15 @@ pub(crate) struct Reading {
     pub(crate) memory_total: Option<u64>,
     /// The memory limit, or the host's memory if there is none, bytes.
     pub(crate) memory_limit: Measurement<u64>,
+    /// Memory of processes, page cache and swap, bytes.
+    pub(crate) memory_anon: Measurement<u64>,
+    pub(crate) memory_cache: Measurement<u64>,
+    pub(crate) memory_swap: Option<u64>,
+    /// How often the memory limit was hit.
+    pub(crate) memory_failures: Option<u64>,
+    pub(crate) throttling: Measurement<Throttling>,
+    /// CPU time since the container's start in user mode and in the kernel, nanoseconds.
+    pub(crate) cpu_modes: Option<(u64, u64)>,
     /// Bytes received and sent; `None` if the engine lists no network.
     pub(crate) network: Option<(u64, u64)>,
     /// Bytes read and written.
@@ -43,7 +52,36 @@ pub(crate) struct Reading {
     pub(crate) pids: Measurement<u64>,
 }
 
+/// How often a container had to wait because of its CPU limit, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Throttling {
+    /// Periods in which the limit was enforced: none without a limit or without work.
+    pub(crate) periods: u64,
+    /// Those in which it had to wait.
+    pub(crate) throttled_periods: u64,
+    /// The time it waited, nanoseconds.
+    pub(crate) throttled_time: u64,
+}
+
 impl Reading {
+    /// The throttled periods since the `before` sample, percent of all periods; `None` if there was no
+    /// period.
+    ///
+    /// # Errors
+    /// As for [`cpu_percent`](Self::cpu_percent).
+    pub(crate) fn throttled_percent(&self, before: &Self) -> Measurement<Option<f64>> {
+        let (now, before) = (self.throttling?, before.throttling?);
+        let (Some(periods), Some(throttled)) = (
+            now.periods.checked_sub(before.periods),
+            now.throttled_periods.checked_sub(before.throttled_periods),
+        ) else {
+            return Err(Unavailable::FirstSample);
+        };
+        // Both counters are not read at the same instant. A container has 10 periods a second.
+        #[allow(clippy::cast_precision_loss)]
+        Ok((periods > 0).then(|| (throttled as f64 / periods as f64 * 100.0).min(100.0)))
+    }
+
     /// CPU used since the `before` sample, percent of one core. `received` is the time between the
     /// arrivals of both samples.
     ///
@@ -131,6 +169,12 @@ mod tests {
             memory: Ok(0),
             memory_total: Some(0),
             memory_limit: Ok(0),
+            memory_anon: Ok(0),
+            memory_cache: Ok(0),
+            memory_swap: None,
+            memory_failures: None,
+            throttling: Ok(Throttling::default()),
+            cpu_modes: None,
             network: None,
             block: Ok((0, 0)),
             pids: Ok(1),
@@ -157,6 +201,24 @@ mod tests {
             ("two whole cores", reading("2026-11-22T19:00:51Z", 2_000_000_100), Some(200.0)),
         ] {
             assert_eq!(now.cpu_percent(&before, SECOND).ok(), percent, "{case}");
+        }
+    }
+
+    #[test]
+    fn throttling_is_the_share_of_the_periods_since_the_previous_sample() {
+        let with = |periods, throttled_periods| Reading {
+            throttling: Ok(Throttling { periods, throttled_periods, throttled_time: 0 }),
+            ..reading("2026-11-22T19:00:50Z", 0)
+        };
+        for (case, before, now, percent) in [
+            ("a quarter", (100, 50), (108, 52), Ok(Some(25.0))),
+            ("never", (100, 50), (110, 50), Ok(Some(0.0))),
+            ("no limit, or idle", (100, 50), (100, 50), Ok(None)),
+            ("restarted", (100, 50), (3, 1), Err(Unavailable::FirstSample)),
+            ("read while it changed", (100, 50), (101, 52), Ok(Some(100.0))),
+        ] {
+            let (before, now) = (with(before.0, before.1), with(now.0, now.1));
+            assert_eq!(now.throttled_percent(&before), percent, "{case}");
         }
     }
 

@@ -6,6 +6,9 @@ pub(crate) mod direct;
 mod interval;
 mod latest_samples;
 pub(crate) mod podman;
+pub(crate) mod podman_sample;
+#[cfg(test)]
+mod pressure_tests;
 pub(crate) mod probe;
 pub(crate) mod readings;
 pub(crate) mod sample;

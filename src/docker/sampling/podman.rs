@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::latest_samples::LatestSamples;
+use super::podman_sample::PodmanFrame;
 use super::readings::ContainerReadings;
-use super::sample::PodmanFrame;
 use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient, parse};
 use crate::docker::engine::error::EngineError;

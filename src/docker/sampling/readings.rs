@@ -21,8 +21,16 @@ enum LatestReading {
     None(Instant),
     /// The engine reports that the container does not run.
     NotRunning,
-    /// The latest sample, when it arrived, and the CPU percentage since the sample before.
-    Sampled(Box<Reading>, Instant, Measurement<f64>),
+    /// The latest sample, when it arrived, and the rates since the sample before.
+    Sampled(Box<Reading>, Instant, Rates),
+}
+
+/// What takes two samples.
+#[derive(Clone, Copy, Debug)]
+struct Rates {
+    cpu: Measurement<f64>,
+    /// `None` if there was no period.
+    throttled: Measurement<Option<f64>>,
 }
 
 impl ContainerReadings {
@@ -44,17 +52,19 @@ impl ContainerReadings {
         *latest = match reading {
             None => LatestReading::NotRunning,
             Some(reading) => {
-                let cpu = match &*latest {
+                let rates = match &*latest {
                     // The engine repeats its last sample until it has a new one.
                     LatestReading::Sampled(before, ..) if before.at == reading.at => return true,
-                    LatestReading::Sampled(before, received, _) => {
-                        reading.cpu_percent(before, at.saturating_duration_since(*received))
-                    }
-                    LatestReading::None(_) | LatestReading::NotRunning => {
-                        reading.cpu.and(Err(Unavailable::FirstSample))
-                    }
+                    LatestReading::Sampled(before, received, _) => Rates {
+                        cpu: reading.cpu_percent(before, at.saturating_duration_since(*received)),
+                        throttled: reading.throttled_percent(before),
+                    },
+                    LatestReading::None(_) | LatestReading::NotRunning => Rates {
+                        cpu: reading.cpu.and(Err(Unavailable::FirstSample)),
+                        throttled: reading.throttling.and(Err(Unavailable::FirstSample)),
+                    },
                 };
-                LatestReading::Sampled(Box::new(reading), at, cpu)
+                LatestReading::Sampled(Box::new(reading), at, rates)
             }
         };
         true
@@ -83,10 +93,10 @@ impl ContainerReadings {
         missing_after: Duration,
     ) -> Option<ContainerStats> {
         match self.0.get(&target.id)? {
-            LatestReading::Sampled(reading, at, cpu) => {
+            LatestReading::Sampled(reading, at, rates) => {
                 let age = now.saturating_duration_since(*at);
                 Some(if age < missing_after {
-                    sampled(target, reading, *cpu, age)
+                    sampled(target, reading, *rates, age)
                 } else {
                     unsampled(target, Unavailable::EngineError)
                 })
@@ -121,12 +131,7 @@ fn without_values(target: &Target) -> ContainerStats {
     }
 }
 
-fn sampled(
-    target: &Target,
-    reading: &Reading,
-    cpu: Measurement<f64>,
-    age: Duration,
-) -> ContainerStats {
+fn sampled(target: &Target, reading: &Reading, rates: Rates, age: Duration) -> ContainerStats {
     let mut fields = UnavailableFields(BTreeMap::new());
     let network = match (reading.network, &target.network) {
         (_, NetworkMode::Host) => Err(Unavailable::HostNetwork),
@@ -142,12 +147,16 @@ fn sampled(
         (None, cpus) => cpus,
     });
     ContainerStats {
-        cpu_percent: fields.value("cpu_percent", cpu),
+        cpu_percent: fields.value("cpu_percent", rates.cpu),
+        cpu_throttled_percent: fields.value("cpu_throttled_percent", rates.throttled).flatten(),
         online_cpus: fields.value("online_cpus", reading.online_cpus),
         cpu_limit: fields.value("cpu_limit", cpu_limit),
         memory_usage: fields.value("memory_usage", reading.memory),
         memory_limit: fields.value("memory_limit", reading.memory_limit),
         memory_percent: fields.value("memory_percent", reading.memory_percent()),
+        memory_anon: fields.value("memory_anon", reading.memory_anon),
+        memory_cache: fields.value("memory_cache", reading.memory_cache),
+        memory_swap: reading.memory_swap,
         network_rx: fields.value("network_rx", network.map(|(rx, _)| rx)),
         network_tx: fields.value("network_tx", network.map(|(_, tx)| tx)),
         block_read: fields.value("block_read", reading.block.map(|(read, _)| read)),
@@ -159,7 +168,13 @@ fn sampled(
         prometheus: PrometheusFields {
             image: target.image.clone(),
             cpu_total: reading.cpu.ok(),
+            cpu_user: reading.cpu_modes.map(|(user, _)| user),
+            cpu_system: reading.cpu_modes.map(|(_, kernel)| kernel),
+            cpu_periods: reading.throttling.map(|t| t.periods).ok(),
+            cpu_throttled_periods: reading.throttling.map(|t| t.throttled_periods).ok(),
+            cpu_throttled_time: reading.throttling.map(|t| t.throttled_time).ok(),
             memory_total: reading.memory_total,
+            memory_failures: reading.memory_failures,
         },
         ..without_values(target)
     }
@@ -168,11 +183,14 @@ fn sampled(
 /// The names of all measurements, in the order of the fields.
 const FIELDS: &[&str] = &[
     "cpu_percent",
+    "cpu_throttled_percent",
     "online_cpus",
     "cpu_limit",
     "memory_usage",
     "memory_limit",
     "memory_percent",
+    "memory_anon",
+    "memory_cache",
     "network_rx",
     "network_tx",
     "block_read",

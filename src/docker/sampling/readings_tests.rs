@@ -4,7 +4,7 @@ use super::*;
 use crate::stats::payload::Unavailable::{
     EngineError, FirstSample, HostNetwork, MemoryCgroupDisabled, NotRunning,
 };
-use crate::stats::reading::parse_timestamp;
+use crate::stats::reading::{Throttling, parse_timestamp};
 
 /// The name of the case, a container, its sample, and the fields without a value except the CPU.
 type Case<'a> = (&'a str, &'a Target, &'a Reading, &'a [(&'a str, Unavailable)]);
@@ -32,6 +32,16 @@ fn reading(second: u8, cpu: u64) -> Reading {
         memory: Ok(50),
         memory_total: Some(90),
         memory_limit: Ok(200),
+        memory_anon: Ok(30),
+        memory_cache: Ok(40),
+        memory_swap: Some(6),
+        memory_failures: Some(7),
+        throttling: Ok(Throttling {
+            periods: u64::from(second) * 10,
+            throttled_periods: u64::from(second) * 5,
+            throttled_time: 8,
+        }),
+        cpu_modes: Some((9, 10)),
         network: Some((1, 2)),
         block: Ok((3, 4)),
         pids: Ok(5),
@@ -59,11 +69,15 @@ fn two_samples_give_all_values() {
         project_id: "shop".to_owned(),
         service_name: Some("web".to_owned()),
         cpu_percent: Some(50.0),
+        cpu_throttled_percent: Some(50.0),
         online_cpus: Some(4),
         cpu_limit: Some(4.0),
         memory_usage: Some(50),
         memory_limit: Some(200),
         memory_percent: Some(25.0),
+        memory_anon: Some(30),
+        memory_cache: Some(40),
+        memory_swap: Some(6),
         network_rx: Some(1),
         network_tx: Some(2),
         block_read: Some(3),
@@ -76,7 +90,13 @@ fn two_samples_give_all_values() {
         prometheus: PrometheusFields {
             image: "busybox".to_owned(),
             cpu_total: Some(500_000_000),
+            cpu_user: Some(9),
+            cpu_system: Some(10),
+            cpu_periods: Some(10),
+            cpu_throttled_periods: Some(5),
+            cpu_throttled_time: Some(8),
             memory_total: Some(90),
+            memory_failures: Some(7),
         },
     };
     assert_eq!(row, expected);
@@ -126,7 +146,9 @@ fn unknown_values_are_null_with_a_reason() {
         let row = stats_after(target, &[Some(reading.clone())]);
         let mut expected: BTreeMap<String, Unavailable> =
             missing.iter().map(|(field, why)| ((*field).to_owned(), *why)).collect();
-        expected.insert("cpu_percent".to_owned(), FirstSample);
+        for rate in ["cpu_percent", "cpu_throttled_percent"] {
+            expected.insert(rate.to_owned(), FirstSample);
+        }
         assert_eq!(row.unavailable, expected, "{case}");
         let json = serde_json::to_value(&row).unwrap();
         for (field, value) in json.as_object().unwrap() {

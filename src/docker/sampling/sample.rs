@@ -1,16 +1,14 @@
-//! The JSON of the engine's samples, and the [`Reading`] made from it.
+//! The JSON of Docker's samples, and the [`Reading`] made from it.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use crate::docker::engine::lenient::{self, Count, Field, or_default};
-use crate::docker::engine::list::MAX_RUNNING;
+use crate::docker::engine::lenient::{Count, Field, or_default};
 use crate::stats::payload::Unavailable;
-use crate::stats::reading::{Measurement, Reading, memory_used, parse_timestamp};
+use crate::stats::reading::{Measurement, Reading, Throttling, memory_used, parse_timestamp};
 
 /// A sample of Docker's `/containers/{id}/stats`, with the fields kentros reads.
 #[derive(Debug, Default, Deserialize)]
@@ -53,12 +51,24 @@ struct CpuStats {
     system_cpu_usage: Field<Count>,
     #[serde(deserialize_with = "or_default")]
     online_cpus: u32,
+    throttling_data: Field<ThrottlingData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ThrottlingData {
+    periods: Field<Count>,
+    throttled_periods: Field<Count>,
+    /// Nanoseconds.
+    throttled_time: Field<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct CpuUsage {
     total_usage: Field<Count>,
+    usage_in_usermode: Field<Count>,
+    usage_in_kernelmode: Field<Count>,
     #[serde(deserialize_with = "or_default")]
     percpu_usage: Option<Vec<IgnoredAny>>,
 }
@@ -68,6 +78,8 @@ struct CpuUsage {
 struct MemoryStats {
     usage: Field<Count>,
     limit: Field<Count>,
+    /// How often the limit was hit. Docker omits 0.
+    failcnt: Field<Count>,
     stats: Field<MemoryMap>,
     /// Windows.
     privateworkingset: Field<Count>,
@@ -78,6 +90,14 @@ struct MemoryStats {
 struct MemoryMap {
     total_inactive_file: Field<Count>,
     inactive_file: Field<Count>,
+    /// cgroup v1.
+    total_rss: Field<Count>,
+    total_cache: Field<Count>,
+    /// If the kernel counts swap.
+    total_swap: Field<Count>,
+    /// cgroup v2.
+    anon: Field<Count>,
+    file: Field<Count>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -127,8 +147,11 @@ impl Sample {
     pub(crate) fn reading_in(&self, dialect: SampleDialect) -> Option<Reading> {
         let mut reading = self.reading()?;
         if let SampleDialect::Podman { swapped } = dialect {
-            // Podman's `system_cpu_usage` counts busy time only.
+            // Podman's `system_cpu_usage` counts busy time only, its CPU modes have the wrong unit on
+            // cgroup v2, and its counters of throttling are always 0.
             reading.host_clock = None;
+            reading.cpu_modes = None;
+            reading.throttling = Err(Unavailable::NotReported);
             if swapped {
                 reading.network = reading.network.map(|(rx, tx)| (tx, rx));
             }
@@ -154,6 +177,14 @@ impl Sample {
             online_cpus: online.ok_or(Unavailable::EngineError),
             memory: usage.and_then(|usage| self.memory_stats.used(usage)),
             memory_total: usage.ok(),
+            memory_anon: self.memory_stats.part(usage, |map| [map.total_rss, map.anon]),
+            memory_cache: self.memory_stats.part(usage, |map| [map.total_cache, map.file]),
+            memory_swap: self.memory_stats.part(usage, |map| [map.total_swap, Field::Missing]).ok(),
+            memory_failures: self.memory_stats.failures(),
+            throttling: throttling(&cpu.throttling_data),
+            cpu_modes: known(cpu.cpu_usage.usage_in_usermode)
+                .ok()
+                .zip(known(cpu.cpu_usage.usage_in_kernelmode).ok()),
             memory_limit: match usage {
                 Err(Unavailable::MemoryCgroupDisabled) => Err(Unavailable::MemoryCgroupDisabled),
                 _ => known(self.memory_stats.limit).and_then(positive),
@@ -176,6 +207,12 @@ impl Sample {
             memory: known(self.memory_stats.privateworkingset),
             memory_total: None,
             memory_limit: Err(Unavailable::EngineError),
+            memory_anon: Err(Unavailable::NotReported),
+            memory_cache: Err(Unavailable::NotReported),
+            memory_swap: None,
+            memory_failures: None,
+            throttling: Err(Unavailable::NotReported),
+            cpu_modes: None,
             network: self.network(),
             block: known(read).and_then(|read| Ok((read, known(written)?))),
             pids: Err(Unavailable::EngineError),
@@ -234,6 +271,30 @@ impl MemoryStats {
         }
     }
 
+    /// The part of the usage in the first of these fields that the engine sends.
+    fn part(
+        &self,
+        usage: Measurement<u64>,
+        fields: impl Fn(&MemoryMap) -> [Field<Count>; 2],
+    ) -> Measurement<u64> {
+        match &self.stats {
+            Field::Value(map) => {
+                let sent = fields(map).into_iter().find(|field| *field != Field::Missing);
+                sent.map_or(Err(Unavailable::NotReported), known)
+            }
+            Field::Missing => usage.and(Err(Unavailable::NotReported)),
+            Field::Invalid => Err(Unavailable::EngineError),
+        }
+    }
+
+    /// How often the limit was hit. Without the map, as from Podman, a missing field is unknown.
+    fn failures(&self) -> Option<u64> {
+        match (self.failcnt, &self.stats) {
+            (Field::Missing, Field::Value(_)) => Some(0),
+            (count, _) => known(count).ok(),
+        }
+    }
+
     fn is_cgroup_v1(&self) -> bool {
         matches!(&self.stats, Field::Value(map) if map.total_inactive_file != Field::Missing)
     }
@@ -244,99 +305,30 @@ impl MemoryStats {
 const IMPLAUSIBLE: u64 = 1 << 60;
 
 /// A plausible value of a field.
-fn known(field: Field<Count>) -> Measurement<u64> {
+pub(super) fn known(field: Field<Count>) -> Measurement<u64> {
     let value = field.value().map(|Count(value)| value);
     value.filter(|value| *value < IMPLAUSIBLE).ok_or(Unavailable::EngineError)
 }
 
-fn add(sum: u64, field: Field<Count>) -> Measurement<u64> {
+fn throttling(data: &Field<ThrottlingData>) -> Measurement<Throttling> {
+    match data {
+        Field::Value(data) => Ok(Throttling {
+            periods: known(data.periods)?,
+            throttled_periods: known(data.throttled_periods)?,
+            throttled_time: known(data.throttled_time)?,
+        }),
+        Field::Missing => Err(Unavailable::NotReported),
+        Field::Invalid => Err(Unavailable::EngineError),
+    }
+}
+
+pub(super) fn add(sum: u64, field: Field<Count>) -> Measurement<u64> {
     known(field).map(|value| sum.saturating_add(value))
 }
 
 /// A limit of 0 is unknown.
-fn positive(value: u64) -> Measurement<u64> {
+pub(super) fn positive(value: u64) -> Measurement<u64> {
     if value > 0 { Ok(value) } else { Err(Unavailable::EngineError) }
-}
-
-/// A frame of Podman's `/libpod/containers/stats`, with a sample of each container.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct PodmanFrame {
-    #[serde(rename = "Error", deserialize_with = "or_default")]
-    pub(crate) error: Option<Box<RawValue>>,
-    #[serde(rename = "Stats", deserialize_with = "lenient::elements::<_, _, MAX_RUNNING>")]
-    pub(crate) stats: Vec<PodmanSample>,
-}
-
-/// The sample of one container in a [`PodmanFrame`].
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(crate) struct PodmanSample {
-    #[serde(rename = "ContainerID", deserialize_with = "or_default")]
-    pub(crate) container_id: String,
-    #[serde(rename = "PerCPU", deserialize_with = "or_default")]
-    per_cpu: Vec<IgnoredAny>,
-    #[serde(rename = "CPUNano")]
-    cpu_nano: Field<Count>,
-    /// The time of the sample, nanoseconds since 1970.
-    #[serde(deserialize_with = "or_default")]
-    system_nano: u64,
-    mem_usage: Field<Count>,
-    mem_limit: Field<Count>,
-    net_input: Field<Count>,
-    net_output: Field<Count>,
-    #[serde(deserialize_with = "or_default")]
-    network: Option<HashMap<String, PodmanNetworkCounters>>,
-    block_input: Field<Count>,
-    block_output: Field<Count>,
-    #[serde(rename = "PIDs")]
-    pids: Field<Count>,
-}
-
-/// Since Podman 5 the counters are per network.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct PodmanNetworkCounters {
-    rx_bytes: Field<Count>,
-    tx_bytes: Field<Count>,
-}
-
-impl PodmanSample {
-    /// The reading; `None` if there is no time in it. `swapped`: before 4.4 Podman swaps bytes
-    /// received and sent (podman issue 16618).
-    pub(crate) fn reading(&self, swapped: bool) -> Option<Reading> {
-        if self.system_nano == 0 {
-            return None;
-        }
-        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.system_nano)).ok()?;
-        let cpus = self.per_cpu.len();
-        Some(Reading {
-            at,
-            host_clock: None,
-            cpu: known(self.cpu_nano),
-            online_cpus: cpus.try_into().ok().filter(|n| *n > 0).ok_or(Unavailable::EngineError),
-            // A running process always uses memory.
-            memory: match known(self.mem_usage) {
-                Ok(0) => Err(Unavailable::MemoryCgroupDisabled),
-                usage if self.mem_usage != Field::Missing => usage,
-                _ => Err(Unavailable::MemoryCgroupDisabled),
-            },
-            memory_total: None,
-            memory_limit: known(self.mem_limit).and_then(positive),
-            network: self.network(swapped),
-            block: known(self.block_input).and_then(|read| Ok((read, known(self.block_output)?))),
-            pids: known(self.pids),
-        })
-    }
-
-    fn network(&self, swapped: bool) -> Option<(u64, u64)> {
-        if let (Ok(input), Ok(output)) = (known(self.net_input), known(self.net_output)) {
-            return Some(if swapped { (output, input) } else { (input, output) });
-        }
-        self.network.as_ref()?.values().try_fold((0, 0), |(rx, tx), network| {
-            Some((add(rx, network.rx_bytes).ok()?, add(tx, network.tx_bytes).ok()?))
-        })
-    }
 }
 
 #[cfg(test)]
@@ -352,13 +344,5 @@ mod tests {
             let sample: Sample = serde_json::from_str(json).unwrap();
             assert_eq!(sample.reading(), None, "{json}");
         }
-        let without_time: PodmanSample = serde_json::from_str(r#"{"ContainerID":"a"}"#).unwrap();
-        assert_eq!(without_time.reading(false), None);
-    }
-
-    #[test]
-    fn a_frame_may_have_an_error_and_no_samples() {
-        let frame: PodmanFrame = serde_json::from_str(r#"{"Error":{},"Stats":null}"#).unwrap();
-        assert!(frame.error.is_some() && frame.stats.is_empty());
     }
 }

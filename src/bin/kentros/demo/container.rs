@@ -147,6 +147,9 @@ impl SimulatedContainer {
         row.memory_usage = Some(load.memory());
         row.memory_limit = Some(limit);
         row.memory_percent = Some(load.memory_percent(limit));
+        row.memory_anon = Some(load.memory());
+        row.memory_cache = Some(0);
+        row.memory_swap = Some(0);
         if self.scenario == Scenario::HostNetwork {
             for field in ["network_rx", "network_tx"] {
                 row.unavailable.insert(field.to_owned(), Unavailable::HostNetwork);
