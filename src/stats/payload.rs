@@ -238,6 +238,16 @@ pub struct Container {
     pub restart_count: Option<u64>,
     /// The memory limit, bytes; `None` for no limit.
     pub memory_limit: Option<u64>,
+    /// Restarts in the last 10 minutes, as far as they were watched.
+    pub restarts_10m: Option<u64>,
+    /// Restarts in the last hour, as far as they were watched.
+    pub restarts_1h: Option<u64>,
+    /// Whether it keeps restarting: at least 3 times in 10 minutes, the last time less than 3 minutes
+    /// ago.
+    pub restart_loop: Option<bool>,
+    /// How often the kernel killed a process of the container for lack of memory in the last hour, as
+    /// far as that was watched.
+    pub oom_kills_1h: Option<u64>,
 }
 
 impl Container {

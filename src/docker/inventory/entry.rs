@@ -206,6 +206,11 @@ impl InventoryEntry {
         }
     }
 
+    /// Whether it has run and does not now.
+    pub(super) fn has_exited(&self) -> bool {
+        !is_running(&self.container.state) && self.container.state != "created"
+    }
+
     pub(super) fn is_sampled(&self) -> bool {
         is_running(&self.container.state) && is_plain_id(&self.container.id)
     }

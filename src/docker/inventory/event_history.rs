@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::incidents::Incidents;
 use crate::docker::engine::json::EngineEvent;
 
 /// The number of events remembered to detect repeated ones. Docker repeats at most 256.
@@ -26,6 +27,8 @@ pub(crate) struct EventHistory {
     hasher: RandomState,
     /// No event before this time was missed. In seconds of the engine's clock.
     complete_until: Option<u64>,
+    /// What the events of earlier sessions have reported.
+    pub(super) incidents: Incidents,
 }
 
 impl EventHistory {

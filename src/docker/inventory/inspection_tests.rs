@@ -1,7 +1,7 @@
 //! Which containers are inspected, and what that adds to the list.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use super::tests::{event, inspect, one};
+use super::tests::{event, inspect, one, state};
 use super::*;
 
 const EXITED: &str = r#"{"State":{"Status":"exited","ExitCode":137,"OOMKilled":true,
@@ -80,7 +80,8 @@ fn an_inspection_made_before_an_event_is_ignored() {
 fn the_newest_stopped_containers_are_inspected_and_those_that_change() {
     let mut inventory = Inventory::default();
     let many = 3 * INSPECTED_STOPPED;
-    let mut list: Vec<_> = (0..many).map(|n| stopped(&format!("s{n:04}"), n as i64)).collect();
+    let mut list: Vec<_> =
+        (0..many).zip(0..).map(|(n, created)| stopped(&format!("s{n:04}"), created)).collect();
     list.push(one("web", "running"));
     inventory.apply_full_list(list);
     let mut inspected = Vec::new();
@@ -90,7 +91,9 @@ fn the_newest_stopped_containers_are_inspected_and_those_that_change() {
         if ids.is_empty() {
             break;
         }
-        ids.iter().for_each(|id| inspect(&mut inventory, id, "{}"));
+        for id in &ids {
+            inspect(&mut inventory, id, "{}");
+        }
         inspected.extend(ids);
     }
     let newest = (many - INSPECTED_STOPPED..many).rev().map(|n| format!("s{n:04}"));
@@ -106,4 +109,36 @@ fn the_newest_stopped_containers_are_inspected_and_those_that_change() {
     inspect(&mut inventory, "s0007", EXITED);
     inventory.apply_list(&["web".to_owned()], vec![one("web", "exited")]);
     assert_eq!(inventory.uninspected(25), ["web"]);
+}
+
+fn counts(inventory: &mut Inventory, minute: u64) -> [Option<u64>; 3] {
+    inventory.update_incidents(minute);
+    let a = container(inventory);
+    [a.restarts_10m, a.restarts_1h, a.oom_kills_1h]
+}
+
+#[test]
+fn restarts_are_counted_and_stay_while_the_container_is_up() {
+    let mut inventory = Inventory { events: Some(true), ..Inventory::default() };
+    inventory.apply(&event("a", "create", ""));
+    inventory.apply(&event("a", "start", ""));
+    assert_eq!(counts(&mut inventory, minute()), [Some(0); 3], "the first start is no restart");
+    for restarts in 1..=4 {
+        inventory.apply(&event("a", "oom", ""));
+        inventory.apply(&event("a", "die", r#","exitCode":"137""#));
+        let changed = inventory.begin_list();
+        inventory.apply(&event("a", "start", ""));
+        // The event is applied again after the list, but counts once.
+        inventory.apply_list(&changed, vec![one("a", "restarting")]);
+        assert_eq!(state(&inventory), "running");
+        let (now, n) = (minute(), Some(restarts));
+        assert_eq!(counts(&mut inventory, now), [n; 3]);
+        assert_eq!(container(&inventory).restart_loop, Some(restarts >= 3), "while it is up");
+    }
+    let later = minute();
+    assert_eq!(counts(&mut inventory, later + 20), [Some(0), Some(4), Some(4)]);
+    assert_eq!(container(&inventory).restart_loop, Some(false));
+    inventory.events = Some(false);
+    assert_eq!(counts(&mut inventory, later), [None; 3], "no events");
+    assert_eq!(container(&inventory).restart_loop, None);
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 use serde_json::value::to_raw_value;
 
+use super::incidents::minute;
 use super::watch::{SharedInventory, lock};
 use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient};
@@ -217,6 +218,7 @@ impl Lister {
             if std::mem::take(&mut inventory.republish) {
                 self.published = None;
             }
+            inventory.update_incidents(minute());
             to_raw_value(&inventory.projects())
         };
         // Encoding cannot fail.

@@ -3,6 +3,7 @@
 mod entry;
 pub(crate) mod event_history;
 mod events;
+pub(crate) mod incidents;
 #[cfg(test)]
 mod inspection_tests;
 mod lister;
@@ -22,6 +23,7 @@ use crate::stats::payload::{Container, ProjectStatus, ProjectTotals, Unavailable
 use crate::stats::reading::Measurement;
 use crate::stats::snapshot::totals::{count_container, is_running};
 use entry::{Inspection, InventoryEntry, REMOVED};
+use incidents::{Incidents, minute};
 use project_list::ListedProject;
 
 /// The most events remembered during a list call, and the most changed containers.
@@ -39,6 +41,8 @@ pub(crate) struct Inventory {
     changed: BTreeSet<String>,
     /// Events that arrived during a list call, because the list may be older than they are.
     events_during_list: Option<Vec<EngineEvent>>,
+    /// The restarts and OOM kills that events have reported.
+    pub(crate) incidents: Incidents,
     /// Whether there is an event stream; `None` until that is known.
     pub(crate) events: Option<bool>,
     /// Publish the list even if it has not changed.
@@ -119,7 +123,7 @@ impl Inventory {
             }
         }
         for event in self.events_during_list.take().unwrap_or_default() {
-            self.apply(&event);
+            self.update_entry(&event);
         }
     }
 
@@ -130,6 +134,14 @@ impl Inventory {
         if !is_plain_id(id) || !EVENT_ACTIONS.contains(&action) {
             return None;
         }
+        match action {
+            "start" if self.entries.get(id).is_some_and(InventoryEntry::has_exited) => {
+                self.incidents.count_restart(id, minute());
+            }
+            "oom" => self.incidents.count_oom_kill(id, minute()),
+            "destroy" => self.incidents.remove(id),
+            _ => {}
+        }
         if let Some(events) = &mut self.events_during_list
             && events.len() < MAX_CHANGES
         {
@@ -139,6 +151,13 @@ impl Inventory {
         if self.changed.len() < MAX_CHANGES {
             self.changed.insert(id.clone());
         }
+        self.update_entry(event)
+    }
+
+    /// Updates the container of an event.
+    fn update_entry(&mut self, event: &EngineEvent) -> Option<(String, ProjectStatus)> {
+        let (action, _) = event.action();
+        let id = &event.actor.id;
         if self.entries.len() >= MAX_CONTAINERS && !self.entries.contains_key(id) {
             // The next list decides which containers to leave out.
             return None;
@@ -215,6 +234,22 @@ impl Inventory {
         let is_awaited = |entry: &&mut InventoryEntry| entry.inspection == Inspection::Running;
         if let Some(entry) = self.entries.get_mut(id).filter(is_awaited) {
             entry.apply_inspection(response);
+        }
+    }
+
+    /// Sets how often each container has restarted and run out of memory. Without events that is not
+    /// known.
+    pub(crate) fn update_incidents(&mut self, minute: u64) {
+        self.incidents.prune(minute);
+        let known = self.events == Some(true);
+        for (id, entry) in &mut self.entries {
+            let incidents = known.then(|| self.incidents.get(id));
+            let incidents = incidents.as_ref();
+            let container = &mut entry.container;
+            container.restarts_10m = incidents.map(|all| all.restarts(minute, 10));
+            container.restarts_1h = incidents.map(|all| all.restarts(minute, 60));
+            container.restart_loop = incidents.map(|all| all.is_restart_loop(minute));
+            container.oom_kills_1h = incidents.map(|all| all.oom_kills(minute, 60));
         }
     }
 

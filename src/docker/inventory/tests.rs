@@ -29,7 +29,7 @@ pub(super) fn inspect(inventory: &mut Inventory, id: &str, json: &str) {
 }
 
 /// The state of the only container.
-fn state(inventory: &Inventory) -> String {
+pub(super) fn state(inventory: &Inventory) -> String {
     inventory.projects()[0].containers[0].state.clone()
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::Inventory;
-use super::event_history::SharedEventHistory;
+use super::event_history::{SharedEventHistory, lock_history};
 use super::events::EventReader;
 use super::lister::Lister;
 use crate::docker::engine::call::EventFilter;
@@ -35,6 +35,7 @@ pub(crate) struct InventoryWatch {
     client: EngineClient,
     event_client: EngineClient,
     inventory: SharedInventory,
+    history: SharedEventHistory,
     wake_lister: Sender<()>,
     /// Disconnected once the running containers are listed, or the list has failed.
     first_list: Receiver<()>,
@@ -59,11 +60,13 @@ impl InventoryWatch {
             client: client.clone(),
             event_client: client.with_own_connections(),
             inventory: Arc::clone(inventory),
+            history: Arc::clone(history),
             wake_lister: wake_lister.clone(),
             first_list,
             stop: Some(stop),
             threads: Vec::new(),
         };
+        lock(inventory).incidents = std::mem::take(&mut lock_history(history).incidents);
         let (events, hub) = (watch.event_client.clone(), hub.cloned());
         let reader = EventReader::new(
             events,
@@ -110,5 +113,7 @@ impl Drop for InventoryWatch {
             // A panic is logged already.
             let _ = thread.join();
         }
+        let incidents = std::mem::take(&mut lock(&self.inventory).incidents);
+        lock_history(&self.history).incidents = incidents;
     }
 }
