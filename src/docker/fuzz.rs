@@ -125,7 +125,9 @@ fn check(inventory: &Inventory, reading: Option<&Reading>) {
             assert!(readings.update(&target.id, reading.clone(), now));
         }
         let stats = readings.container_stats(&targets, now, Duration::from_secs(1));
-        metrics::of_containers(&stats).lines().for_each(check_metric);
+        metrics::of_containers(&stats, &inventory.stopped(&Interest::all()))
+            .lines()
+            .for_each(check_metric);
         history.record(second, &stats);
         for (id, row) in &stats {
             let percent = row.cpu_percent.unwrap_or_default();

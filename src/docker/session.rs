@@ -168,12 +168,13 @@ impl EngineSession {
         let interval = self.info.interval.unwrap_or(Duration::from_secs(1));
         // The containers may have changed during the reading.
         drop(targets);
-        let (targets, counts) = {
+        let (targets, counts, stopped) = {
             let inventory = lock(&self.inventory);
-            (inventory.targets(interest), inventory.counts(interest))
+            let stopped = inventory.stopped(interest);
+            (inventory.targets(interest), inventory.counts(interest), stopped)
         };
         let stats = self.readings.container_stats(&targets, Instant::now(), interval);
-        Ok(Snapshot::with_counts(stats, counts, interval * 3 / 2)?)
+        Ok(Snapshot::with_counts(stats, counts, interval * 3 / 2)?.with_stopped(stopped))
     }
 
     /// Stores new samples in `readings`. Returns whether there were any.

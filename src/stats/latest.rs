@@ -30,7 +30,8 @@ impl LatestSnapshot {
 
     /// The metrics of the containers.
     pub(super) fn metrics(&self) -> Bytes {
-        let make = || Ok(metrics::of_containers(self.snapshot.containers()));
+        let make =
+            || Ok(metrics::of_containers(self.snapshot.containers(), &self.snapshot.stopped));
         self.document(Document::Metrics, make).unwrap_or_default()
     }
 

@@ -3,6 +3,8 @@
 //! The container metrics have cAdvisor's names and meanings (its `docs/storage/prometheus.md`), so
 //! that dashboards made for cAdvisor work. An unknown value has no series.
 
+mod facts;
+
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -127,8 +129,12 @@ fn of_hub(
     out
 }
 
-/// The metrics of the containers: megabytes for thousands of them.
-pub(crate) fn of_containers(rows: &[(String, ContainerStats)]) -> String {
+/// The metrics of the containers: megabytes for thousands of them. `stopped` are those without a
+/// sample.
+pub(crate) fn of_containers(
+    rows: &[(String, ContainerStats)],
+    stopped: &[(String, ContainerStats)],
+) -> String {
     let mut out = String::new();
     let oldest = rows.iter().filter_map(|(_, row)| row.age_ms).max();
     if let Some(age) = oldest {
@@ -191,6 +197,7 @@ pub(crate) fn of_containers(rows: &[(String, ContainerStats)]) -> String {
     family("container_threads", "gauge", "Number of processes and threads.", &|row| {
         row.pids.map(float)
     });
+    facts::write(&mut out, rows, stopped);
     out
 }
 
@@ -272,7 +279,7 @@ mod tests {
 
     #[test]
     fn labels_are_escaped_and_unknown_values_have_no_series() {
-        let text = of_containers(&[("c1".into(), row())]);
+        let text = of_containers(&[("c1".into(), row())], &[]);
         let labels = r#"{id="c1",name="we\"b\\\n",image="nginx",container_label_com_docker_compose_project="shop",container_label_com_docker_compose_service="web"}"#;
         assert!(
             text.contains(&format!("\ncontainer_cpu_usage_seconds_total{labels} 1.5\n")),
@@ -286,7 +293,7 @@ mod tests {
     #[test]
     fn a_shared_network_is_counted_for_its_owner_only() {
         let shared = ContainerStats { network_of: Some("c1".into()), ..row() };
-        let text = of_containers(&[("c1".into(), row()), ("c2".into(), shared)]);
+        let text = of_containers(&[("c1".into(), row()), ("c2".into(), shared)], &[]);
         assert_eq!(text.matches("container_network_receive_bytes_total{").count(), 1);
     }
 }

@@ -127,6 +127,28 @@ pub struct PrometheusFields {
     pub memory_total: Option<u64>,
     /// How often the memory limit was hit since the container's start.
     pub memory_failures: Option<u64>,
+    /// The machine's memory, bytes, if the container has no limit.
+    pub machine_memory: Option<u64>,
+    /// When the sample arrived, Unix seconds.
+    pub last_seen: Option<f64>,
+    /// The CPU time that the container may use in each period, microseconds.
+    pub cpu_quota: Option<u64>,
+    /// The period of the CPU limit, microseconds.
+    pub cpu_period: Option<u64>,
+    /// When the container last started, Unix seconds.
+    pub start_time: Option<f64>,
+    /// 1 for a healthy container, 0 for one that is starting or unhealthy, -1 without a health check.
+    pub health_state: Option<i8>,
+    /// The exit code of a container that is not running.
+    pub exit_code: Option<i64>,
+    /// Whether a process was killed for lack of memory since the container's start.
+    pub oom_killed: Option<bool>,
+    /// Total out-of-memory events that were seen.
+    pub oom_events: Option<u64>,
+    /// How often the restart policy has restarted the container.
+    pub restart_count: Option<u64>,
+    /// Whether the container keeps restarting.
+    pub restart_loop: Option<bool>,
 }
 
 /// The reason why a value is missing.

@@ -5,6 +5,7 @@
 mod harness;
 
 mod access;
+mod alerts;
 mod architecture;
 mod base;
 mod binary;

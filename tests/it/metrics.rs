@@ -24,8 +24,9 @@ print(json.dumps([
 ]))
 ";
 
-/// The series of containers and their types, from cAdvisor's `docs/storage/prometheus.md`.
-const CADVISOR: [(&str, &str); 9] = [
+/// The series of containers and their types, from cAdvisor's `docs/storage/prometheus.md` and
+/// `metrics/prometheus.go`.
+const CADVISOR: [(&str, &str); 26] = [
     ("container_cpu_usage_seconds_total", "counter"),
     ("container_memory_usage_bytes", "gauge"),
     ("container_memory_working_set_bytes", "gauge"),
@@ -35,6 +36,31 @@ const CADVISOR: [(&str, &str); 9] = [
     ("container_fs_reads_bytes_total", "counter"),
     ("container_fs_writes_bytes_total", "counter"),
     ("container_threads", "gauge"),
+    ("container_cpu_user_seconds_total", "counter"),
+    ("container_cpu_system_seconds_total", "counter"),
+    ("container_cpu_cfs_periods_total", "counter"),
+    ("container_cpu_cfs_throttled_periods_total", "counter"),
+    ("container_cpu_cfs_throttled_seconds_total", "counter"),
+    ("container_spec_cpu_quota", "gauge"),
+    ("container_spec_cpu_period", "gauge"),
+    ("container_memory_cache", "gauge"),
+    ("container_memory_rss", "gauge"),
+    ("container_memory_swap", "gauge"),
+    // The parser adds `_total` to the name of a counter.
+    ("container_memory_failcnt_total", "counter"),
+    ("container_oom_events_total", "counter"),
+    ("container_start_time_seconds", "gauge"),
+    ("container_last_seen", "gauge"),
+    ("container_health_state", "gauge"),
+    ("machine_cpu_cores", "gauge"),
+    ("machine_memory_bytes", "gauge"),
+];
+/// Those of containers that cAdvisor does not have.
+const OWN_OF_CONTAINERS: [(&str, &str); 4] = [
+    ("kentros_container_oom_killed", "gauge"),
+    ("kentros_container_exit_code", "gauge"),
+    ("kentros_container_restarts_total", "counter"),
+    ("kentros_container_restart_loop", "gauge"),
 ];
 const OWN: [(&str, &str); 13] = [
     ("kentros_clients", "gauge"),
@@ -99,19 +125,22 @@ impl Scrape {
 
     /// Checks names, types, help texts and labels, and that no series comes twice.
     fn check(&self) {
-        let known: BTreeMap<&str, &str> = CADVISOR.into_iter().chain(OWN).collect();
+        let known: BTreeMap<&str, &str> =
+            CADVISOR.into_iter().chain(OWN_OF_CONTAINERS).chain(OWN).collect();
         let mut seen = BTreeSet::new();
         for family in &self.0 {
             assert!(!family.help.is_empty(), "{family:?}");
             assert!(!family.samples.is_empty(), "a family without samples: {family:?}");
             for (name, labels, value) in &family.samples {
                 assert!(seen.insert((name, labels)), "duplicate series: {name} {labels:?}");
-                assert!(value.is_finite() && *value >= 0.0, "{name} {value}");
+                assert!(value.is_finite(), "{name} {value}");
+                // -1 means that there is no health check.
+                assert!(*value >= 0.0 || name == "container_health_state", "{name} {value}");
                 if name == "kentros_sample_age_seconds" {
                     continue;
                 }
                 assert_eq!(known.get(name.as_str()), Some(&family.r#type.as_str()), "{name}");
-                if name.starts_with("container_") {
+                if name.starts_with("container_") || name.starts_with("kentros_container_") {
                     let labels: Vec<&str> = labels.keys().map(String::as_str).collect();
                     let (own, compose): (Vec<&str>, Vec<&str>) = labels
                         .into_iter()
@@ -233,6 +262,22 @@ fn prometheus_parses_the_metrics_of_a_real_engine() {
     for id in both {
         assert_matches_row(&second, id, &rows[id]);
         assert!(second.value("container_memory_usage_bytes", id).is_some());
+        for series in [
+            "container_cpu_user_seconds_total",
+            "container_cpu_system_seconds_total",
+            "container_cpu_cfs_periods_total",
+            "container_memory_rss",
+            "container_memory_cache",
+            "container_memory_failcnt_total",
+            "container_oom_events_total",
+            "container_start_time_seconds",
+            "container_last_seen",
+            "kentros_container_restarts_total",
+            "kentros_container_restart_loop",
+        ] {
+            assert!(second.value(series, id).is_some(), "{series}");
+        }
+        assert_eq!(second.value("container_health_state", id), Some(-1.0));
     }
     assert_eq!(
         second.value("container_network_receive_bytes_total", &host.id),

@@ -192,6 +192,9 @@ impl InspectState {
     }
 }
 
+/// The kernel's period for a CPU limit, in microseconds, unless another is set.
+const DEFAULT_PERIOD: i64 = 100_000;
+
 /// The settings in a [`ContainerInspect`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
@@ -211,6 +214,21 @@ pub(crate) struct InspectHostConfig {
 }
 
 impl InspectHostConfig {
+    /// The CPU time that it may use in each period, and the period, in microseconds; `None` for no
+    /// limit.
+    pub(crate) fn cpu_quota(&self) -> Option<(u64, u64)> {
+        // `--cpus` sets a quota in the kernel's default period.
+        let (quota, period) = match self.nano_cpus {
+            1.. => (self.nano_cpus / (1_000_000_000 / DEFAULT_PERIOD), DEFAULT_PERIOD),
+            _ => (self.cpu_quota, self.period()),
+        };
+        Some((u64::try_from(quota).ok().filter(|quota| *quota > 0)?, u64::try_from(period).ok()?))
+    }
+
+    fn period(&self) -> i64 {
+        if self.cpu_period > 0 { self.cpu_period } else { DEFAULT_PERIOD }
+    }
+
     /// The memory limit in bytes, or `None` for no limit.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
         u64::try_from(self.memory).ok().filter(|limit| *limit > 0)
@@ -219,14 +237,12 @@ impl InspectHostConfig {
     /// The CPU limit in cores, or `None` for no limit: the smaller of the quota (`docker run --cpus`,
     /// `--cpu-quota`) and the number of CPUs (`--cpuset-cpus`).
     pub(crate) fn cpu_limit(&self) -> Option<f64> {
-        // The kernel's default period: 100 ms.
-        let period = if self.cpu_period > 0 { self.cpu_period } else { 100_000 };
         // Far below 2^53.
         #[allow(clippy::cast_precision_loss)]
         let quota = if self.nano_cpus > 0 {
             Some(self.nano_cpus as f64 / 1e9)
         } else {
-            (self.cpu_quota > 0).then(|| self.cpu_quota as f64 / period as f64)
+            (self.cpu_quota > 0).then(|| self.cpu_quota as f64 / self.period() as f64)
         };
         let cpus = cpuset_size(&self.cpuset_cpus).map(f64::from);
         quota.into_iter().chain(cpus).reduce(f64::min)
@@ -361,6 +377,20 @@ mod tests {
         ] {
             let parsed: InspectHostConfig = serde_json::from_str(settings).unwrap();
             assert_eq!(parsed.cpu_limit(), limit, "{settings}");
+        }
+    }
+
+    #[test]
+    fn the_quota_is_in_microseconds() {
+        for (settings, quota) in [
+            (r#"{"NanoCpus":1500000000}"#, Some((150_000, 100_000))),
+            (r#"{"CpuQuota":20000,"CpuPeriod":50000}"#, Some((20_000, 50_000))),
+            (r#"{"CpuQuota":20000}"#, Some((20_000, 100_000))),
+            (r#"{"CpuQuota":-1,"CpuPeriod":50000}"#, None),
+            ("{}", None),
+        ] {
+            let parsed: InspectHostConfig = serde_json::from_str(settings).unwrap();
+            assert_eq!(parsed.cpu_quota(), quota, "{settings}");
         }
     }
 

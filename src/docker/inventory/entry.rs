@@ -23,6 +23,8 @@ pub(super) struct InventoryEntry {
     pub(super) project: String,
     pub(super) network_mode: Option<String>,
     pub(super) inspection: Inspection,
+    /// `started_at` in Unix seconds.
+    pub(super) start_time: Option<f64>,
     /// The health from events and inspections, because Podman's lists have none.
     pub(super) known_health: Option<String>,
     /// Whether it has changed since it became known. It is then inspected even if it is not running.
@@ -41,8 +43,17 @@ pub(super) enum Inspection {
     Running,
     /// It failed. Tried again after the next full list.
     Failed,
-    /// The CPU limit in cores; `None` for no limit.
-    CpuLimit(Option<f64>),
+    /// It succeeded.
+    Limits(CpuLimits),
+}
+
+/// The CPU limits of a container; `None` for no limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct CpuLimits {
+    /// The number of cores.
+    pub(super) cores: Option<f64>,
+    /// The CPU time in each period, and the period, in microseconds.
+    pub(super) quota: Option<(u64, u64)>,
 }
 
 /// The state of a removed container, for which the engine has no name.
@@ -126,7 +137,9 @@ impl InventoryEntry {
         }
         let InspectState { started_at, finished_at, exit_code, oom_killed, .. } = &response.state;
         let container = &mut self.container;
-        container.started_at = known_time(started_at);
+        let started = parse_timestamp(started_at);
+        container.started_at = started.map(|_| started_at.clone());
+        self.start_time = started.map(unix_seconds);
         container.finished_at = known_time(finished_at);
         // The exit code of a container that is running or never ran is 0.
         let has_exited = !is_running(&container.state) && container.finished_at.is_some();
@@ -137,7 +150,10 @@ impl InventoryEntry {
         }
         container.restart_count = response.restart_count;
         container.memory_limit = response.host_config.memory_limit();
-        self.inspection = Inspection::CpuLimit(response.host_config.cpu_limit());
+        self.inspection = Inspection::Limits(CpuLimits {
+            cores: response.host_config.cpu_limit(),
+            quota: response.host_config.cpu_quota(),
+        });
         if let Some(health) = response.state.health()
             && is_running(&container.state)
         {
@@ -164,6 +180,7 @@ impl InventoryEntry {
             "start" => {
                 "running".clone_into(&mut container.state);
                 container.started_at = None;
+                self.start_time = None;
                 container.health = None;
                 container.exit_code = None;
                 container.oom_killed = Some(false);
@@ -224,4 +241,11 @@ impl InventoryEntry {
 /// The time, unless it is the year 1, which means "never".
 fn known_time(text: &str) -> Option<String> {
     parse_timestamp(text).map(|_| text.to_owned())
+}
+
+fn unix_seconds(at: OffsetDateTime) -> f64 {
+    // Exact to a microsecond.
+    #[allow(clippy::cast_precision_loss)]
+    let nanos = at.unix_timestamp_nanos() as f64;
+    nanos / 1e9
 }

@@ -3,6 +3,7 @@
 mod entry;
 pub(crate) mod event_history;
 mod events;
+mod facts;
 pub(crate) mod incidents;
 #[cfg(test)]
 mod inspection_tests;
@@ -19,7 +20,9 @@ use crate::Interest;
 use crate::docker::engine::call::{EVENT_ACTIONS, is_plain_id};
 use crate::docker::engine::json::{ContainerInspect, ContainerSummary, EngineEvent};
 use crate::docker::engine::list::{MAX_CONTAINERS, MAX_RUNNING};
-use crate::stats::payload::{Container, ProjectStatus, ProjectTotals, Unavailable};
+use crate::stats::payload::{
+    Container, ProjectStatus, ProjectTotals, PrometheusFields, Unavailable,
+};
 use crate::stats::reading::Measurement;
 use crate::stats::snapshot::totals::{count_container, is_running};
 use entry::{Inspection, InventoryEntry, REMOVED};
@@ -58,10 +61,13 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) project: String,
     pub(crate) service: Option<String>,
-    pub(crate) image: String,
     pub(crate) network: NetworkMode,
     /// In cores; `Ok(None)` for no limit.
     pub(crate) cpu_limit: Measurement<Option<f64>>,
+    /// Whether it may use all of the machine's memory; false if that is unknown.
+    pub(crate) unlimited_memory: bool,
+    /// The facts that only `/metrics` shows.
+    pub(crate) facts: PrometheusFields,
 }
 
 /// The network a container uses.
@@ -287,10 +293,12 @@ impl Inventory {
             name: entry.container.name.clone(),
             project: entry.project.clone(),
             service: entry.container.service_name.clone(),
-            image: entry.container.image.clone(),
             network: self.network(entry),
+            unlimited_memory: matches!(entry.inspection, Inspection::Limits(_))
+                && entry.container.memory_limit.is_none(),
+            facts: self.facts(entry),
             cpu_limit: match entry.inspection {
-                Inspection::CpuLimit(limit) => Ok(limit),
+                Inspection::Limits(limits) => Ok(limits.cores),
                 Inspection::Pending | Inspection::Running | Inspection::Failed => {
                     Err(Unavailable::EngineError)
                 }

@@ -16,7 +16,7 @@ use super::readings::ContainerReadings;
 use super::sample::Sample;
 use crate::Snapshot;
 use crate::docker::inventory::{NetworkMode, Target};
-use crate::stats::payload::ContainerStats;
+use crate::stats::payload::{ContainerStats, PrometheusFields};
 use crate::stats::reading::Reading;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,9 +35,10 @@ fn target(network: &NetworkMode) -> Target {
         name: "name".to_owned(),
         project: "shop".to_owned(),
         service: None,
-        image: "busybox".to_owned(),
         network: network.clone(),
         cpu_limit: Ok(None),
+        unlimited_memory: true,
+        facts: PrometheusFields { image: "busybox".to_owned(), ..PrometheusFields::default() },
     }
 }
 

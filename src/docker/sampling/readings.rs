@@ -1,7 +1,7 @@
 //! The latest reading of each container, and the [`ContainerStats`] made from it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::docker::inventory::{NetworkMode, Target};
 use crate::stats::payload::{ContainerStats, PrometheusFields, Unavailable};
@@ -126,7 +126,7 @@ fn without_values(target: &Target) -> ContainerStats {
             NetworkMode::SharedWith(id) => Some(id.clone()),
             NetworkMode::Own | NetworkMode::None | NetworkMode::Host => None,
         },
-        prometheus: PrometheusFields { image: target.image.clone(), ..PrometheusFields::default() },
+        prometheus: target.facts.clone(),
         ..ContainerStats::default()
     }
 }
@@ -166,7 +166,6 @@ fn sampled(target: &Target, reading: &Reading, rates: Rates, age: Duration) -> C
         age_ms: u64::try_from(age.as_millis()).ok(),
         unavailable: fields.0,
         prometheus: PrometheusFields {
-            image: target.image.clone(),
             cpu_total: reading.cpu.ok(),
             cpu_user: reading.cpu_modes.map(|(user, _)| user),
             cpu_system: reading.cpu_modes.map(|(_, kernel)| kernel),
@@ -175,6 +174,12 @@ fn sampled(target: &Target, reading: &Reading, rates: Rates, age: Duration) -> C
             cpu_throttled_time: reading.throttling.map(|t| t.throttled_time).ok(),
             memory_total: reading.memory_total,
             memory_failures: reading.memory_failures,
+            last_seen: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .ok()
+                .map(|now| now.saturating_sub(age).as_secs_f64()),
+            machine_memory: reading.memory_limit.ok().filter(|_| target.unlimited_memory),
+            ..target.facts.clone()
         },
         ..without_values(target)
     }

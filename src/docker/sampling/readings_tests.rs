@@ -17,9 +17,10 @@ fn target(id: &str) -> Target {
         name: format!("name of {id}"),
         project: "shop".to_owned(),
         service: Some("web".to_owned()),
-        image: "busybox".to_owned(),
         network: NetworkMode::Own,
         cpu_limit: Ok(None),
+        unlimited_memory: true,
+        facts: PrometheusFields { image: "busybox".to_owned(), ..PrometheusFields::default() },
     }
 }
 
@@ -97,6 +98,9 @@ fn two_samples_give_all_values() {
             cpu_throttled_time: Some(8),
             memory_total: Some(90),
             memory_failures: Some(7),
+            machine_memory: Some(200),
+            last_seen: row.prometheus.last_seen,
+            ..PrometheusFields::default()
         },
     };
     assert_eq!(row, expected);

@@ -39,6 +39,8 @@ pub struct Snapshot {
     /// By project: the totals as JSON. `None` if the rows are not [`ContainerStats`].
     pub(crate) totals: Option<BTreeMap<String, String>>,
     containers: Vec<(String, ContainerStats)>,
+    /// Containers that are not running, with the facts that only `/metrics` shows.
+    pub(super) stopped: Vec<(String, ContainerStats)>,
     /// Whether there are running containers but no rows yet.
     pub(crate) awaits_samples: bool,
 }
@@ -80,6 +82,13 @@ impl Snapshot {
         snapshot.totals = Some(encoded);
         snapshot.containers = rows;
         Ok(snapshot)
+    }
+
+    /// Adds facts about containers that are not running.
+    #[cfg(feature = "docker")]
+    pub(crate) fn with_stopped(mut self, stopped: Vec<(String, ContainerStats)>) -> Self {
+        self.stopped = stopped;
+        self
     }
 
     /// Returns the rows, each with its container's full id. Empty for a snapshot created by

@@ -37,6 +37,8 @@ pub(crate) struct SimulatedContainer {
     started: OffsetDateTime,
     /// Seconds until it fails or restarts; used by [`Scenario::Restarts`] only.
     until_change: f64,
+    /// The number of restarts since the simulation started.
+    restarts: u64,
     /// Whether it was sampled since its start: a rate needs two samples.
     pub(super) sampled: bool,
 }
@@ -80,8 +82,15 @@ impl SimulatedContainer {
         }
         container.created_at = rfc3339(started - Duration::from_secs(2));
         container.started_at = rfc3339(started);
+        container.memory_limit = Some(service.memory_limit());
+        container.oom_killed = Some(false);
+        container.oom_kills_1h = Some(0);
+        if scenario == Scenario::Stopped {
+            container.exit_code = Some(0);
+            container.finished_at = rfc3339(started);
+        }
         let load = SimulatedLoad::new(service, &mut rng, age);
-        Self {
+        let mut simulated = Self {
             project: project.to_owned(),
             container,
             service,
@@ -90,8 +99,25 @@ impl SimulatedContainer {
             load,
             started,
             until_change: UPTIME - INITIAL_UPTIME,
+            restarts: 0,
             sampled: false,
-        }
+        };
+        simulated.count_restarts();
+        simulated
+    }
+
+    /// Sets the number of restarts in the list. They happen at a constant rate.
+    fn count_restarts(&mut self) {
+        let restarts = self.scenario == Scenario::Restarts;
+        let in_seconds = |seconds: f64| {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let count = (seconds / (UPTIME + DOWNTIME)) as u64;
+            Some(if restarts { count } else { 0 })
+        };
+        self.container.restarts_10m = in_seconds(600.0);
+        self.container.restarts_1h = in_seconds(3_600.0);
+        self.container.restart_loop = Some(restarts);
+        self.container.restart_count = self.container.restarts_1h.map(|hour| hour + self.restarts);
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -113,11 +139,16 @@ impl SimulatedContainer {
         let fails = self.is_running();
         if fails {
             "restarting".clone_into(&mut self.container.state);
+            self.container.exit_code = Some(1);
+            self.container.finished_at = rfc3339(now);
             self.until_change = DOWNTIME;
         } else {
             "running".clone_into(&mut self.container.state);
             self.until_change = UPTIME;
             self.started = now;
+            self.restarts += 1;
+            self.count_restarts();
+            self.container.exit_code = None;
             self.container.started_at = rfc3339(now);
             self.load = SimulatedLoad::new(self.service, &mut self.rng, 0.0);
             self.sampled = false;
@@ -137,9 +168,15 @@ impl SimulatedContainer {
 
         let load = &self.load;
         if std::mem::replace(&mut self.sampled, true) {
-            row.cpu_percent = Some(load.cpu_percent());
+            let cpu = load.cpu_percent();
+            row.cpu_percent = Some(cpu);
+            // The share above nine tenths of the limit.
+            let free = 90.0 * self.service.cores();
+            row.cpu_throttled_percent = Some((cpu / free - 1.0).max(0.0) * 100.0);
         } else {
-            row.unavailable.insert("cpu_percent".to_owned(), Unavailable::FirstSample);
+            for field in ["cpu_percent", "cpu_throttled_percent"] {
+                row.unavailable.insert(field.to_owned(), Unavailable::FirstSample);
+            }
         }
         row.online_cpus = Some(CORES);
         row.cpu_limit = Some(self.service.cores());
@@ -165,6 +202,10 @@ impl SimulatedContainer {
         row.prometheus.image.clone_from(&self.container.image);
         row.prometheus.cpu_total = Some(load.cpu_total());
         row.prometheus.memory_total = Some(load.memory());
+        row.prometheus.oom_killed = self.container.oom_killed;
+        row.prometheus.oom_events = self.container.oom_kills_1h;
+        row.prometheus.restart_count = self.container.restart_count;
+        row.prometheus.restart_loop = self.container.restart_loop;
         row
     }
 
