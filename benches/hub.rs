@@ -143,11 +143,11 @@ fn churn() {
 /// Times `work`, which does `each` operations per call, and prints the median per operation.
 fn time<T>(what: &str, each: u32, mut work: impl FnMut() -> T) {
     let mut sample = |rounds: u32| {
-        let begun = Instant::now();
+        let start = Instant::now();
         for _ in 0..rounds {
             black_box(work());
         }
-        begun.elapsed()
+        start.elapsed()
     };
     let mut rounds = 1;
     while sample(rounds) < SAMPLE {

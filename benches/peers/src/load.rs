@@ -16,13 +16,13 @@ use crate::{frames, stamp};
 
 /// The source addresses of the clients: one has 28,000 ports, and fewer after a run.
 const ADDRESSES: usize = 8;
-/// The most handshakes at a time.
+/// Maximum number of handshakes at a time.
 const WINDOW: usize = 256;
 /// The size of the read buffer.
 const BUFFER: usize = 256 * 1024;
 /// The largest response to a handshake.
 const HEAD: usize = 4096;
-/// The longest time without progress while connecting.
+/// Longest time without progress while connecting.
 const STALL: Duration = Duration::from_secs(15);
 
 /// The clients of one server.
@@ -79,7 +79,7 @@ pub struct Record {
     /// When the last message arrived.
     pub last: u64,
     /// The handshakes without a response yet.
-    under_way: usize,
+    pending_handshakes: usize,
 }
 
 /// The arrivals of a message.
@@ -101,25 +101,27 @@ impl Load {
         })
     }
 
-    /// Connects `count` more clients. Rejected ones count as done and are recorded. Returns how long
-    /// that took.
+    /// Connects `count` more clients. Rejected ones are counted and recorded too. Returns the
+    /// elapsed time.
     pub fn connect(&mut self, count: usize) -> io::Result<Duration> {
-        let begun = Instant::now();
+        let start = Instant::now();
         let first = self.clients.len();
-        let mut moved = (begun, 0);
+        let mut last_progress = (start, 0);
         loop {
             let started = self.clients.len() - first;
-            let under_way = self.record.under_way;
-            let done = started - under_way;
+            let pending_handshakes = self.record.pending_handshakes;
+            let done = started - pending_handshakes;
             if done >= count {
-                return Ok(begun.elapsed());
+                return Ok(start.elapsed());
             }
-            if done > moved.1 {
-                moved = (Instant::now(), done);
-            } else if moved.0.elapsed() > STALL {
-                return Err(io::Error::other(format!("{under_way} handshakes stand still")));
+            if done > last_progress.1 {
+                last_progress = (Instant::now(), done);
+            } else if last_progress.0.elapsed() > STALL {
+                return Err(io::Error::other(format!(
+                    "{pending_handshakes} handshakes make no progress"
+                )));
             }
-            for _ in 0..WINDOW.saturating_sub(under_way).min(count - started) {
+            for _ in 0..WINDOW.saturating_sub(pending_handshakes).min(count - started) {
                 self.start()?;
             }
             self.turn(Duration::from_millis(100))?;
@@ -141,7 +143,7 @@ impl Load {
         }
         let token = EventData::new_u64(self.clients.len() as u64);
         epoll::add(&self.epoll, &socket, token, EventFlags::OUT)?;
-        self.record.under_way += 1;
+        self.record.pending_handshakes += 1;
         self.clients.push(Client {
             socket: Some(socket.into()),
             stage: Stage::Connecting,
@@ -241,13 +243,13 @@ impl Record {
     /// Clears the record, to start a measurement.
     pub fn clear(&mut self) {
         let ends = std::mem::take(&mut self.ends);
-        *self = Self { ends, under_way: self.under_way, ..Self::default() };
+        *self = Self { ends, pending_handshakes: self.pending_handshakes, ..Self::default() };
     }
 
     fn end(&mut self, client: &mut Client, how: &str) {
         client.socket = None;
         if matches!(client.stage, Stage::Connecting | Stage::Handshake) {
-            self.under_way -= 1;
+            self.pending_handshakes -= 1;
         }
         *self.ends.entry(how.to_owned()).or_default() += 1;
     }
@@ -264,7 +266,7 @@ impl Record {
         if client.stage == Stage::Handshake {
             let Some(head) = pending.windows(4).position(|w| w == b"\r\n\r\n") else {
                 if pending.len() > HEAD {
-                    return self.end(client, "no answer to the handshake");
+                    return self.end(client, "no response to the handshake");
                 }
                 client.pending = pending;
                 return;
@@ -274,7 +276,7 @@ impl Record {
                 return self.end(client, &status);
             }
             client.stage = Stage::Open;
-            self.under_way -= 1;
+            self.pending_handshakes -= 1;
             used = head + 4;
         }
         used += self.frames(client, &pending[used..]);

@@ -92,7 +92,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         let (clients, seconds) = (choice.clients.unwrap_or(1000), choice.seconds.unwrap_or(10.0));
         return Ok(watch::watch(watch::target(&url)?, clients, say.as_deref(), seconds)?);
     }
-    let peers = there(if peers.is_empty() { Peer::ALL.to_vec() } else { peers });
+    let peers = installed(if peers.is_empty() { Peer::ALL.to_vec() } else { peers });
     let mut scenarios = scenario::all(&peers, &choice);
     if list {
         for scenario in scenarios {
@@ -107,7 +107,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         scenarios.retain(|scenario| names.iter().any(|name| name == scenario.name));
     }
     for scenario in &scenarios {
-        play(scenario, rounds.unwrap_or(if choice.quick { 3 } else { 5 }));
+        run_scenario(scenario, rounds.unwrap_or(if choice.quick { 3 } else { 5 }));
     }
     Ok(())
 }
@@ -118,7 +118,7 @@ fn peer(name: &str) -> Result<Peer, String> {
 }
 
 /// Prints the servers that can run, and how to install the others.
-fn there(mut peers: Vec<Peer>) -> Vec<Peer> {
+fn installed(mut peers: Vec<Peer>) -> Vec<Peer> {
     peers.retain(|peer| match peer.missing() {
         None => {
             println!("{:<10} {}", peer.name(), peer.about());
@@ -133,8 +133,8 @@ fn there(mut peers: Vec<Peer>) -> Vec<Peer> {
 }
 
 /// Runs a scenario with the servers in turns, and prints its table.
-fn play(scenario: &Scenario, rounds: usize) {
-    let begun = Instant::now();
+fn run_scenario(scenario: &Scenario, rounds: usize) {
+    let start = Instant::now();
     let count = scenario.runs.len();
     let mut outcomes: table::Outcomes = vec![Vec::new(); count];
     for round in 0..rounds {
@@ -149,5 +149,5 @@ fn play(scenario: &Scenario, rounds: usize) {
         }
     }
     table::print(scenario, &outcomes);
-    println!("({rounds} rounds, {:.0} s)", begun.elapsed().as_secs_f64());
+    println!("({rounds} rounds, {:.0} s)", start.elapsed().as_secs_f64());
 }

@@ -82,18 +82,18 @@ pub fn measure(peer: Peer, spec: &Spec) -> io::Result<Outcome> {
     load.record.clear();
 
     let cpu = process.cpu();
-    let begun = Instant::now();
-    load.run(begun + spec.idle, |_| false)?;
-    let idle = (process.cpu() - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
+    let start = Instant::now();
+    load.run(start + spec.idle, |_| false)?;
+    let idle = (process.cpu() - cpu).as_secs_f64() / start.elapsed().as_secs_f64();
 
     let cpu = process.cpu();
     let expected = spec.plan.messages() * spec.clients as u64;
     if let Some(sink) = server.sink.take() {
         let publisher = publish::spawn(sink, spec.plan);
-        let begun = stamp::now();
+        let start = stamp::now();
         let done = |record: &Record| {
-            let heard = record.last.max(begun);
-            let silent = Duration::from_nanos(stamp::now().saturating_sub(heard)) > SILENCE;
+            let last_message = record.last.max(start);
+            let silent = Duration::from_nanos(stamp::now().saturating_sub(last_message)) > SILENCE;
             record.latencies.len() as u64 >= expected || (publisher.is_finished() && silent)
         };
         load.run(Instant::now() + spec.plan.interval * 10_000 + Duration::from_secs(60), done)?;
@@ -115,7 +115,7 @@ pub fn measure(peer: Peer, spec: &Spec) -> io::Result<Outcome> {
         let of = |ends: &std::collections::BTreeMap<String, u64>| ends.get(how).copied();
         (of(&load.record.ends).unwrap_or(0) - of(&ends).unwrap_or(0)) as f64
     };
-    if !server.runs() {
+    if !server.is_running() {
         return Err(io::Error::other("the server has ended"));
     }
 

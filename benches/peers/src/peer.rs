@@ -16,7 +16,7 @@ use crate::publish::Sink;
 use crate::serve;
 
 /// How long a server may take to listen, and to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +100,11 @@ impl Peer {
         };
         let target = Target { addr, host: addr.to_string(), path: path.into() };
         let mut server = Server { child, target, sink: None };
-        let begun = Instant::now();
+        let start = Instant::now();
         let socket = loop {
             match TcpStream::connect(addr) {
                 Ok(socket) => break socket,
-                Err(error) if begun.elapsed() > PATIENCE => return Err(error),
+                Err(error) if start.elapsed() > TIMEOUT => return Err(error),
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
             if let Some(status) = server.child.try_wait()? {
@@ -135,7 +135,7 @@ impl Peer {
             }
             Self::Bun => {
                 let mut command = Command::new(bun().ok_or_else(missing)?);
-                command.arg(here().join("bun/server.js"));
+                command.arg(package_folder().join("bun/server.js"));
                 command
             }
             Self::Floor(_) | Self::Kentros(_) | Self::Tokio => {
@@ -163,7 +163,7 @@ impl Server {
     }
 
     /// Whether it is still running.
-    pub fn runs(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 }
@@ -172,9 +172,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Not SIGKILL at first, because nginx must end its workers.
         let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
-        let begun = Instant::now();
-        while self.runs() {
-            if begun.elapsed() > PATIENCE {
+        let start = Instant::now();
+        while self.is_running() {
+            if start.elapsed() > TIMEOUT {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
                 return;
@@ -184,13 +184,13 @@ impl Drop for Server {
     }
 }
 
-fn here() -> &'static Path {
+fn package_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The folder for files that the servers need.
 fn scratch() -> io::Result<PathBuf> {
-    let folder = here().join("target/peers");
+    let folder = package_folder().join("target/peers");
     fs::create_dir_all(&folder)?;
     Ok(folder)
 }
@@ -198,7 +198,7 @@ fn scratch() -> io::Result<PathBuf> {
 /// The Go hub, built once.
 fn gorilla() -> io::Result<PathBuf> {
     let binary = scratch()?.join("gorilla");
-    let source = here().join("gorilla/main.go");
+    let source = package_folder().join("gorilla/main.go");
     let modified = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     if modified(&binary) < modified(&source) {
         // Debian installs the sources of its Go packages there.
@@ -223,7 +223,7 @@ fn nginx() -> Option<PathBuf> {
 }
 
 fn bun() -> Option<PathBuf> {
-    let local = here().join("target/bun/node_modules/.bin");
+    let local = package_folder().join("target/bun/node_modules/.bin");
     find("bun", &[local.to_str()?])
 }
 

@@ -44,10 +44,10 @@ pub enum Sink {
 /// Publishes on a new thread, which returns the sink at the end.
 pub fn spawn(mut sink: Sink, plan: Plan) -> JoinHandle<io::Result<Sink>> {
     std::thread::spawn(move || {
-        let begun = Instant::now();
+        let start = Instant::now();
         let mut number = 0;
         for tick in 0..plan.ticks {
-            let due = begun + plan.interval * u32::try_from(tick).unwrap_or(u32::MAX);
+            let due = start + plan.interval * u32::try_from(tick).unwrap_or(u32::MAX);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let stamp = stamp::now();
             let mut out = Vec::new();

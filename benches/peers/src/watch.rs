@@ -29,9 +29,9 @@ pub fn watch(target: Target, clients: usize, say: Option<&str>, seconds: f64) ->
     println!("{:>12} {:>10} {:>8} {:>8}  ended", "messages/s", "MiB/s", "pings", "open");
     while Instant::now() < end {
         load.record.clear();
-        let begun = Instant::now();
-        load.run((begun + Duration::from_secs(1)).min(end), |_| false)?;
-        let (record, took) = (&load.record, begun.elapsed().as_secs_f64());
+        let start = Instant::now();
+        load.run((start + Duration::from_secs(1)).min(end), |_| false)?;
+        let (record, took) = (&load.record, start.elapsed().as_secs_f64());
         println!(
             "{:>12.0} {:>10.2} {:>8} {:>8}  {}",
             record.deliveries as f64 / took,
