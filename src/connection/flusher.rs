@@ -71,15 +71,21 @@ impl Flusher {
     /// Counts a client that was evicted for a full queue, and logs a warning.
     pub(crate) fn count_slow(&self, peer: SocketAddr) {
         counters::add(&self.counters.evicted_slow, 1);
-        self.slow_warning
-            .warn(|| format!("{peer} reads too slowly, its queue is full: closing it with 1008"));
+        self.slow_warning.warn(|| {
+            format!(
+                "disconnected {peer} with close code 1008: it reads too slowly, and its queue is full"
+            )
+        });
     }
 
     /// Counts a client that was evicted because all queues together are full, and logs a warning.
     pub(crate) fn count_for_memory(&self, peer: SocketAddr) {
         counters::add(&self.counters.evicted_memory, 1);
         self.memory_warning.warn(|| {
-            format!("the queues of all clients are full: closing the slowest with 1008, now {peer}")
+            format!(
+                "disconnected {peer}: the queues of all clients together are full, and it was one of \
+                 the slowest"
+            )
         });
     }
 
@@ -180,7 +186,10 @@ impl FlushLoop {
                         counters::add(&self.counters.evicted_deadline, 1);
                         late_warning.warn(|| {
                             let limit = outbox.write_deadline();
-                            format!("a client took more than {limit:?} to read one message: disconnected")
+                            format!(
+                                "disconnected a client: it took more than {limit:?} to read one \
+                                 message"
+                            )
                         });
                     }
                     self.poller.remove(&**outbox);

@@ -16,9 +16,9 @@ use crate::{Client, retry, threads};
 const READ_BUFFER: usize = 1024;
 /// How long the peer has to close its side after a Close.
 const DRAIN: Duration = Duration::from_secs(2);
-/// The most bytes read and discarded meanwhile.
+/// Maximum number of bytes read and discarded while waiting for the peer to close.
 const DRAIN_BYTES: usize = 1 << 20;
-/// The most bytes received per byte of a message: one byte in a masked frame takes seven.
+/// Maximum number of bytes received per byte of a message: one byte in a masked frame takes seven.
 const FRAMING: usize = 8;
 
 /// The limits of a client's messages.
@@ -84,7 +84,10 @@ pub(crate) fn serve(
             if code == 1009 {
                 let most = limits.max_message;
                 let text = || {
-                    format!("{peer} sent a message of more than {most} bytes: closing it with 1009")
+                    format!(
+                        "disconnected {peer} with close code 1009: it sent a message of more than \
+                         {most} bytes"
+                    )
                 };
                 limits.warnings.too_big.warn(text);
             }
@@ -136,7 +139,9 @@ fn read(
             Err(Fault::Io(error)) if is_timeout(&error) => {
                 limits.warnings.silent.warn(|| {
                     let (limit, peer) = (limits.silence_limit, client.peer_addr());
-                    format!("{peer} was silent for {limit:?}: closing it with 1008")
+                    format!(
+                        "disconnected {peer} with close code 1008: no sign of life for {limit:?}"
+                    )
                 });
                 return ReadOutcome::CloseWith(1008, "no sign of life");
             }
@@ -149,7 +154,10 @@ fn read(
         if !bucket.take(Instant::now()) {
             limits.warnings.too_many.warn(|| {
                 let (rate, peer) = (limits.max_rate.unwrap_or_default(), client.peer_addr());
-                format!("{peer} sent more than {rate} messages per second: closing it with 1008")
+                format!(
+                    "disconnected {peer} with close code 1008: it sent more than {rate} messages \
+                     per second"
+                )
             });
             return ReadOutcome::CloseWith(1008, "too many messages");
         }

@@ -101,8 +101,11 @@ impl Clients {
     pub(super) fn check_limits(&self, peer: SocketAddr) -> Result<(), &'static str> {
         let limit = self.limits.total;
         if self.connected.len() >= limit {
-            self.limit_reached
-                .warn(|| format!("the limit of {limit} clients is reached: {peer} gets 1013"));
+            self.limit_reached.warn(|| {
+                format!(
+                    "rejected {peer} with close code 1013: the limit of {limit} clients is reached"
+                )
+            });
             return Err("client limit reached");
         }
         let connected = self.per_network.get(&network_of(peer)).copied().unwrap_or_default();
@@ -110,7 +113,10 @@ impl Clients {
             && connected >= limit
         {
             self.address_limit_reached.warn(|| {
-                format!("the limit of {limit} clients per address is reached: {peer} gets 1013")
+                format!(
+                    "rejected {peer} with close code 1013: the limit of {limit} clients per address \
+                     is reached"
+                )
             });
             return Err("client limit for this address reached");
         }
@@ -209,8 +215,9 @@ impl Clients {
                 true
             }
             Err(error) => {
+                let peer = client.peer_addr();
                 self.no_thread.warn(|| {
-                    format!("cannot spawn a thread for a new client: {error}; it gets 1013")
+                    format!("rejected {peer} with close code 1013: cannot spawn a thread: {error}")
                 });
                 false
             }

@@ -202,7 +202,9 @@ impl HttpLoop {
                 if response.status() == status::HEAD_TOO_LARGE {
                     let peer = request.peer;
                     let summary = response.summary();
-                    self.rejections.head_too_large.warn(|| format!("{peer} gets {summary}"));
+                    self.rejections
+                        .head_too_large
+                        .warn(|| format!("rejected {peer} with {summary}"));
                 }
                 self.respond(id, &response, false);
             }
@@ -230,7 +232,9 @@ impl HttpLoop {
             Decision::Respond(response) => {
                 if response.status() == status::CONTENT_TOO_LARGE {
                     let summary = response.summary();
-                    self.rejections.form_too_large.warn(|| format!("{client_addr} gets {summary}"));
+                    self.rejections
+                        .form_too_large
+                        .warn(|| format!("rejected {client_addr} with {summary}"));
                 }
                 return self.respond(id, &response, head_only);
             }
@@ -375,7 +379,9 @@ impl HttpLoop {
         match stage {
             RequestStage::ReadHead { .. } | RequestStage::ReadLoginForm { .. } => {
                 self.rejections.timed_out.warn(|| {
-                    format!("{peer} did not send its request within 5 seconds: it gets 408")
+                    format!(
+                        "rejected {peer} with 408: its request took more than 5 seconds to arrive"
+                    )
                 });
                 let response = Response::line(
                     status::REQUEST_TIMEOUT,

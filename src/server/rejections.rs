@@ -50,7 +50,7 @@ impl Rejections {
     /// The limit of concurrent requests is reached.
     pub(super) fn too_many_requests(&self, limit: usize, peer: SocketAddr) -> Response {
         self.too_many_requests.warn(|| {
-            format!("the limit of {limit} concurrent requests is reached: {peer} gets 503")
+            format!("rejected {peer} with 503: the limit of {limit} concurrent requests is reached")
         });
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         Response::line(status::UNAVAILABLE, "too many concurrent requests; try again later")
@@ -59,8 +59,8 @@ impl Rejections {
     /// Counts a request that is disconnected or gets 503 because responses keep too much memory.
     pub(super) fn count_response_memory(&self) {
         self.response_memory.warn(|| {
-            "clients that read slowly keep too many responses in memory: the slowest are \
-             disconnected, and other requests get 503"
+            "responses to clients that read slowly take too much memory: disconnecting the slowest \
+             clients, or rejecting new requests with 503"
                 .to_owned()
         });
         self.counters.response_memory.fetch_add(1, Ordering::Relaxed);

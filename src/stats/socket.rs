@@ -41,7 +41,7 @@ impl StatsSession {
             let peer = client.peer_addr();
             self.state
                 .too_many_subscriptions
-                .warn(|| format!("{peer}: rejected a subscription to more than {limit} projects"));
+                .warn(|| format!("rejected a subscription by {peer}: more than {limit} projects"));
             return self.reply(client, &CommandError::too_many_subscriptions(limit).message());
         }
         self.subscriptions = subscriptions;

@@ -161,11 +161,11 @@ fn each_limit_is_logged_once_however_often_it_is_hit() {
     assert_eq!(running.ended().code(), Some(0));
     let lines: Vec<String> = running.lines.iter().filter(|line| line.contains("WARN")).collect();
     for part in [
-        "the limit of 2 clients per address is reached: 127.0.0.1",
-        "the limit of 3 clients is reached: 203.0.113.8",
-        "431 Request Header Fields Too Large",
-        "rejected a subscription to more than 256 projects",
-        "did not send its request within 5 seconds",
+        "with close code 1013: the limit of 2 clients per address is reached",
+        "rejected 203.0.113.8:0 with close code 1013: the limit of 3 clients is reached",
+        "with 431 Request Header Fields Too Large: ",
+        ": more than 256 projects",
+        "with 408: its request took more than 5 seconds to arrive",
         "more than 20 messages per second",
     ] {
         let found = lines.iter().filter(|line| line.contains(part)).count();
@@ -228,11 +228,11 @@ fn each_limit_of_a_single_client_is_logged_once() {
 
     let lines = warnings.lines();
     for part in [
-        "sent a message of more than 4096 bytes: closing it with 1009",
-        "was silent for 300ms: closing it with 1008",
-        "413 Content Too Large",
-        "its queue is full: closing it with 1008",
-        "more than 300ms to read one message: disconnected",
+        "with close code 1009: it sent a message of more than 4096 bytes",
+        "with close code 1008: no sign of life for 300ms",
+        "with 413 Content Too Large: ",
+        "with close code 1008: it reads too slowly, and its queue is full",
+        "disconnected a client: it took more than 300ms to read one message",
     ] {
         assert_eq!(lines.iter().filter(|line| line.contains(part)).count(), 1, "{lines:#?}");
     }

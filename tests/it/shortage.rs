@@ -90,7 +90,7 @@ fn clients_without_a_free_thread_are_closed_with_1013() {
     for _ in 0..5 {
         assert_eq!(client(addr).closed().0, 1013);
     }
-    assert!(running.line("cannot spawn a thread for a new client").contains("WARN"));
+    assert!(running.line("with close code 1013: cannot spawn a thread").contains("WARN"));
     assert_eq!(get(addr, "/healthz").status, 200);
     served.find("container_stats");
     running.limit(Resource::As, None);

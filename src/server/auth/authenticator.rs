@@ -164,13 +164,14 @@ impl Authenticator {
         if let Some(delay) = self.guess_limiter.delay(client, now) {
             self.guessing.warn(|| {
                 format!(
-                    "{ip} keeps sending wrong tokens: no token from it is checked for {} s, and \
-                     longer after each further one. If it is a proxy, trust its X-Forwarded-For",
+                    "rejected {ip} with 401: too many wrong tokens. All its tokens are rejected with \
+                     429 for {} s, longer after each further wrong one. If {ip} is a reverse proxy, \
+                     trust its X-Forwarded-For header",
                     seconds(delay)
                 )
             });
         } else {
-            self.wrong_token.warn(|| format!("{ip} sent a wrong token"));
+            self.wrong_token.warn(|| format!("rejected {ip} with 401: wrong token"));
         }
         Err(Rejected::Wrong)
     }
