@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-/// The most clients, however many descriptors there are. A Rust thread uses four memory maps, and
-/// Linux allows 65,530 (`vm.max_map_count`); std aborts the process when they run out.
+/// Maximum number of clients, however many descriptors there are. A Rust thread uses four memory
+/// maps, and Linux allows 65,530 (`vm.max_map_count`); std aborts the process when they run out.
 const MAX_CLIENTS: u64 = 12_000;
 /// Descriptors reserved for everything except clients and requests: listeners, the engine, logs.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
-/// The longest duration that is used. A `Duration::MAX` that means "never" must not overflow when
-/// it is added to the clock.
+/// Longest duration that is used. A `Duration::MAX` that means "never" must not overflow when it is
+/// added to the clock.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-/// The shortest duration: zero would keep a thread busy.
+/// Shortest duration that is used: zero would keep a thread busy.
 const MIN_DURATION: Duration = Duration::from_millis(10);
 
 /// Clamps a configured duration to a usable one.
@@ -21,12 +21,12 @@ pub(crate) fn time(duration: Duration) -> Duration {
     duration.clamp(MIN_DURATION, MAX_DURATION)
 }
 
-/// The most concurrent HTTP requests.
+/// Maximum number of concurrent HTTP requests.
 pub(crate) fn requests() -> usize {
     usize::try_from((descriptors() / 8).clamp(16, 4096)).unwrap_or(16)
 }
 
-/// The most WebSocket clients.
+/// Maximum number of WebSocket clients.
 pub(crate) fn clients() -> usize {
     let left = descriptors().saturating_sub(RESERVED_DESCRIPTORS + requests() as u64);
     usize::try_from(left.clamp(1, MAX_CLIENTS)).unwrap_or(1)

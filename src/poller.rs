@@ -11,7 +11,7 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 /// The token of the waker; no socket uses it.
 const WAKE_TOKEN: u64 = u64::MAX;
-/// The most events per call to `epoll_wait(2)`.
+/// Maximum number of events per call to `epoll_wait(2)`.
 const MAX_EVENTS: usize = 64;
 
 /// What to wait for on a socket. Errors and hang-ups are always reported.

@@ -8,15 +8,17 @@ use super::frame::Frame;
 use super::queued_frame::QueuedFrame;
 use crate::counters::QueuedBytes;
 
-/// The most events in a queue. Frames with a conflation key do not count, because there is at most
-/// one per key, apart from one that is partly sent. Nor do frames that their sender waits for.
+/// Maximum number of events in a queue, and of their bytes. Frames with a conflation key do not
+/// count, because there is at most one per key, apart from one that is partly sent. Nor do frames
+/// that their sender waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct QueueBounds {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
 
-/// The most frames with a conflation key. The queue is searched linearly for the key of a new frame.
+/// Maximum number of frames with a conflation key. The queue is searched linearly for the key of a
+/// new frame.
 const MAX_STATES: usize = 1024;
 
 /// Frames in order. The first may be partly sent.

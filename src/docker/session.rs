@@ -33,8 +33,8 @@ const READING_LIMIT: Duration = Duration::from_millis(1_900);
 const PASS_LIMIT: Duration = Duration::from_millis(1_500);
 /// If no sample arrived for this long, the engine is pinged.
 const PING_AFTER: Duration = Duration::from_millis(2_500);
-/// The most containers probed per reading, and the number of probes that may time out before streams
-/// are used.
+/// Maximum number of containers probed per reading, and the number of probes that may time out
+/// before streams are used.
 const PROBES: usize = 3;
 
 /// A reachable engine and everything that reads it.

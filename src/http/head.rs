@@ -7,12 +7,13 @@ use httparse::Status;
 use super::response::Response;
 use super::status;
 
-/// The largest request head, bytes. Browsers send about 500, and some thousands with the cookies of
-/// other services on the same host.
+/// Maximum size of a request head, in bytes. Browsers send about 500, and several thousand with the
+/// cookies of other services on the same host.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
-/// The longest query that a redirect keeps, in bytes. The dashboard's have some hundred.
+/// Maximum length of a query that a redirect keeps, in bytes. Those of the dashboard have a few
+/// hundred.
 const MAX_REDIRECT_QUERY: usize = 1024;
-/// The most headers of a request.
+/// Maximum number of headers of a request.
 const MAX_HEADERS: usize = 64;
 /// Headers that may appear only once: a proxy could choose a different duplicate than this server.
 const UNIQUE_HEADERS: [&str; 5] =
@@ -159,8 +160,8 @@ impl RequestHead {
         self.slice(self.query)
     }
 
-    /// The query for a redirect, or the empty string if it is long: a response must not repeat
-    /// whatever a client sends.
+    /// The query for a redirect, or the empty string if it is longer than [`MAX_REDIRECT_QUERY`]: a
+    /// response must not repeat a large request.
     pub(crate) fn short_query(&self) -> &str {
         Some(self.query()).filter(|query| query.len() <= MAX_REDIRECT_QUERY).unwrap_or_default()
     }

@@ -19,18 +19,19 @@ use super::MAX_SUBSCRIPTIONS;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HubConfig {
-    /// The most messages queued for a slow client before it is evicted with 1008. Default: 256,
-    /// four minutes of events at one per second, enough for a laptop that sleeps briefly.
+    /// Maximum number of messages queued for a slow client before it is evicted with 1008. Default:
+    /// 256, four minutes of events at one per second, enough for a laptop that sleeps briefly.
     /// [`latest`](crate::Message::latest) messages do not count, because newer ones replace them;
     /// up to 1,024 with different keys are queued.
     pub queue_messages: usize,
-    /// The most bytes of these messages. Default: 1 MiB, or 256 messages of 4 KiB. A single message
-    /// may be larger.
+    /// Maximum size of these messages, in bytes. Default: 1 MiB, or 256 messages of 4 KiB. A single
+    /// message may be larger.
     pub queue_bytes: usize,
     /// How long a client may take to read one message, from its first byte to its last. Default:
     /// 10 s, longer than a phone's radio sleeps and shorter than users are willing to wait.
     pub write_deadline: Duration,
-    /// The most projects a client may subscribe to. Default: 256, more than most machines have.
+    /// Maximum number of projects that a client may subscribe to. Default: 256, more than most
+    /// machines have.
     pub max_subscriptions: usize,
     /// The number of threads that send messages, the hub's own included. Default: the number of
     /// cores, which gives the lowest latency. One thread uses the least CPU.

@@ -19,7 +19,7 @@ use crate::Interest;
 use crate::connection::frame::Frame;
 use crate::counters::{self, AtomicCounters};
 
-/// The most messages, and bytes, that are sent in one turn.
+/// Maximum number of messages, and of their bytes, that are sent in one turn.
 const TURN_MESSAGES: usize = 256;
 const TURN_BYTES: usize = 64 * 1024;
 /// How long a query counts as a listener.

@@ -11,7 +11,7 @@ use crate::{Error, HubHandle, Interest, threads};
 /// How long a task keeps its resources after the last listener has left, so that reloading a page
 /// is fast.
 const LINGER: Duration = Duration::from_secs(30);
-/// The most calls queued for a task.
+/// Maximum number of calls queued for a task.
 const MAX_CALLS: usize = 64;
 
 /// A task of such a thread. All methods are called on that thread.

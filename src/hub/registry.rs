@@ -11,8 +11,8 @@ use crate::Interest;
 /// The default of [`HubConfig::max_subscriptions`](crate::HubConfig::max_subscriptions).
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 256;
 
-/// The most projects in a combined interest; with more it is everything. Combining more at each
-/// subscription would take too long.
+/// Maximum number of projects in a combined interest; with more it includes all. Combining more at
+/// each subscription would take too long.
 const MAX_COMBINED: usize = 256;
 
 pub(crate) type ViewId = u64;

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-/// The most bytes in the queues of all clients. A message in several queues counts once. A thousand
-/// clients that have each fallen behind by 256 KiB fit.
+/// Maximum size of the queues of all clients together, in bytes. A message in several queues counts
+/// once. A thousand clients that have each fallen behind by 256 KiB fit.
 pub(super) const MAX_QUEUED_BYTES: usize = 256 << 20;
 
 /// A client with a queue.

@@ -41,23 +41,24 @@ use crate::{Client, Error, Incoming, Session, limits};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerConfig {
-    /// The most WebSocket clients at a time. One more is closed with 1013 (try again later).
+    /// Maximum number of WebSocket clients. One more is closed with 1013 (try again later).
     ///
     /// Defaults to what the process's file descriptors allow, at most 12,000: each client has a
     /// thread, and a Linux process can have about 15,000.
     pub max_clients: usize,
-    /// The most WebSocket clients at a time from one IPv4 address or one IPv6 /64 network, the
+    /// Maximum number of WebSocket clients from one IPv4 address or one IPv6 /64 network, the
     /// smallest that a provider assigns. One more is closed with 1013.
     ///
     /// Defaults to `None`, no limit: a whole office may share one address.
     pub max_clients_per_address: Option<usize>,
-    /// The largest message that a client may send, in bytes. A client that exceeds it, or sends a
-    /// message whose fragments take more than eight times as many bytes, is closed with 1009.
+    /// Maximum size of a message that a client may send, in bytes. A client that exceeds it, or
+    /// sends a message whose fragments take more than eight times as many bytes, is closed with
+    /// 1009.
     ///
     /// Defaults to 4,096: enough for a subscription to about two hundred projects.
     pub max_message: usize,
-    /// The most messages per second that a client may send, with bursts of twice as many. A client
-    /// that exceeds it is closed with 1008. `None` is no limit.
+    /// Maximum number of messages per second that a client may send, with bursts of twice as many.
+    /// A client that exceeds it is closed with 1008. `None` is no limit.
     ///
     /// Defaults to 20: more than a person can click.
     pub max_rate: Option<u32>,

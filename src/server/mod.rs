@@ -39,7 +39,7 @@ pub use access::Access;
 pub use config::ServerConfig;
 pub use connector::Connector;
 
-/// The most accepted connections that wait for the HTTP loop.
+/// Maximum number of accepted connections that wait for the HTTP loop.
 const INBOX: usize = 256;
 
 /// The kernel's backlog, if it allows that many. With the standard library's 128, clients that all
@@ -166,7 +166,7 @@ impl Server {
         let possible = limits::clients();
         if config.max_clients > possible {
             log::warn!(
-                "max_clients lowered from {} to {possible}, the most that this process can serve \
+                "max_clients lowered from {} to {possible}, the number that this process can serve \
                  (see `ulimit -n`)",
                 config.max_clients
             );

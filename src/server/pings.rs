@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// the thread a hundred times per interval, not ten thousand times.
 const BATCHES_PER_INTERVAL: u32 = 100;
 
-/// The most disconnected clients in the queue, beyond the number of connected ones.
+/// Maximum number of disconnected clients in the queue, beyond the number of connected ones.
 const MAX_STALE: usize = 1024;
 
 /// Clients in the order in which they are due: all have the same interval.

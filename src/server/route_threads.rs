@@ -13,7 +13,7 @@ use crate::http::status;
 use crate::poller::Waker;
 use crate::threads;
 
-/// The most handlers that run at the same time.
+/// Maximum number of handlers that run at the same time.
 const MAX_THREADS: usize = 64;
 
 pub(super) struct RouteThreads {

@@ -9,7 +9,8 @@ use crate::Message;
 /// The longest history a client may request, seconds.
 const MAX_HISTORY: u64 = 300;
 
-/// The longest project id, bytes. Compose derives container names from it, which are host names.
+/// Maximum length of a project id, in bytes. Compose derives container names from it, which are
+/// host names.
 const MAX_PROJECT_ID: usize = 255;
 
 /// A parsed command.

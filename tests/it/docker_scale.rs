@@ -9,7 +9,7 @@ use crate::harness::GUARD;
 use crate::harness::docker::{Reading, is_quarter, serve_engine, source_in};
 use crate::harness::fake_engine::{FakeContainer, FakeEngine, Kind};
 
-/// The most containers that kentros lists, as documented.
+/// Maximum number of containers that kentros lists, as documented.
 const LISTED: usize = 5_000;
 /// The most stopped containers that kentros inspects, as documented.
 const INSPECTED: usize = 100;

@@ -31,7 +31,7 @@ fn publish(handle: &HubHandle, tick: usize) {
 /// What the clients that do not read have cost.
 struct Attack {
     served: Served,
-    /// The most memory of this process, without that before the first snapshot.
+    /// The peak memory of this process, without that before the first snapshot.
     most: usize,
     queued: usize,
 }

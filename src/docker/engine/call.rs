@@ -111,7 +111,7 @@ fn is_version(part: &str) -> bool {
     part.strip_prefix('v').is_some_and(|numbers| numbers.split('.').all(number))
 }
 
-/// The longest id, in bytes.
+/// Maximum length of an id, in bytes.
 const MAX_ID: usize = 128;
 
 /// Whether an id is short and needs no escaping in a path. The engine's ids are 64 hexadecimal

@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::lenient::{self, cut, optional_text, or_default, text};
 
-/// The most names and ports of a container. The others are left out.
+/// Maximum number of names, and of ports, of a container. The others are left out.
 const MAX_ELEMENTS: usize = 1_024;
 
 /// The response of `/version`.

@@ -73,8 +73,8 @@ fn parse_count(number: &str) -> Option<u64> {
     is_whole.then_some(float as u64)
 }
 
-/// The longest text of a container, in bytes: far more than names, images and states have. The rest
-/// is cut off, because every client receives it.
+/// Maximum length of a text of a container, in bytes: far more than names, images and states have.
+/// The rest is cut off, because every client would receive it.
 const MAX_TEXT: usize = 1_024;
 
 /// Deserializes a string as [`or_default`] does, and cuts it.

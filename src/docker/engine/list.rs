@@ -9,11 +9,11 @@ use super::json::ContainerSummary;
 use super::lenient::for_each_element;
 use crate::stats::snapshot::totals::is_running;
 
-/// The most containers. The oldest stopped ones beyond it are left out, so that thousands of
-/// forgotten containers cost neither memory nor bytes on the wire.
+/// Maximum number of containers. The oldest stopped ones beyond it are left out, so that thousands
+/// of forgotten containers cost neither memory nor bytes on the wire.
 pub(crate) const MAX_CONTAINERS: usize = 5_000;
-/// The most running containers: ten times as many as an engine can sample in two seconds. The oldest
-/// ones beyond it are left out.
+/// Maximum number of running containers: ten times as many as an engine can sample in two seconds.
+/// The oldest ones beyond it are left out.
 pub(crate) const MAX_RUNNING: usize = 10_000;
 
 /// The response of `/containers/json`, with at most [`MAX_CONTAINERS`] containers, or

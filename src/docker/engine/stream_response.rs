@@ -10,7 +10,7 @@ use super::error::EngineError;
 const MAX_LINE: usize = MAX_SAMPLE;
 /// The longest chunk-size line accepted, in bytes, chunk extensions included.
 const MAX_SIZE_LINE: usize = 256;
-/// The most header fields of a response.
+/// Maximum number of header fields of a response.
 const MAX_FIELDS: usize = 64;
 
 /// The state of a response that is being received.

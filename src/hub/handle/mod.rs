@@ -23,7 +23,7 @@ use crate::hub::interest_channel::InterestSender;
 use crate::hub::{HubConfig, Query, Responder};
 use crate::{Client, Error, limits};
 
-/// The most commands queued for the hub's thread: about ten milliseconds of its work.
+/// Maximum number of commands queued for the hub's thread: about ten milliseconds of its work.
 pub(in crate::hub) const INBOX: usize = 1024;
 
 /// A handle to a [`Hub`](crate::Hub), for use from any thread. Clones refer to the same hub. A handle
@@ -115,7 +115,7 @@ impl HubHandle {
         Arc::clone(value).downcast().unwrap_or_default()
     }
 
-    /// The most subscriptions of a client.
+    /// Maximum number of subscriptions of a client.
     pub(crate) fn max_subscriptions(&self) -> usize {
         self.0.config.max_subscriptions
     }

@@ -22,7 +22,7 @@ const MAX_DOUBLINGS: u32 = 5;
 const FREE_IN_ALL: u32 = 100;
 /// The count of all networks falls by one in this time.
 const FORGET_ONE_IN_ALL: Duration = Duration::from_millis(100);
-/// The most networks that are remembered, about half a MiB.
+/// Maximum number of remembered networks, which take about half a MiB.
 const MAX_NETWORKS: usize = 4096;
 
 /// Decides when a network's tokens are checked.

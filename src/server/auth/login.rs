@@ -10,10 +10,10 @@ use crate::http::status;
 pub(crate) const LOGIN_PATH: &str = "/login";
 /// The path that ends a login.
 pub(crate) const LOGOUT_PATH: &str = "/logout";
-/// The largest form, bytes: a percent-encoded token has at most 1,536.
+/// Maximum size of the form, in bytes: a percent-encoded token has at most 1,536.
 const MAX_FORM: usize = 4096;
 
-/// The most folders of a path that is redirected to the login page.
+/// Maximum depth of a path that is redirected to the login page, in folders.
 const MAX_DEPTH: usize = 32;
 
 const PAGE: &str = include_str!("login.html");
