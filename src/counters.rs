@@ -74,8 +74,8 @@ pub(crate) fn add(counter: &AtomicU64, n: u64) {
     }
 }
 
-/// The bytes of a hub's messages that are in a queue. A message counts once, in however many queues
-/// it is: they share its memory.
+/// The bytes of a hub's messages in queues. A message in several queues counts once, because they
+/// share its memory.
 #[derive(Debug, Default)]
 pub(crate) struct QueuedBytes(AtomicUsize);
 

@@ -64,8 +64,8 @@ impl Interest {
         self.projects.as_ref()
     }
 
-    /// The part of it that matters for a content of these projects: everything if it includes all of
-    /// them, otherwise those that it includes.
+    /// The part of the interest that matters for content about these projects: all if it includes
+    /// each of them, otherwise those that it includes.
     pub(crate) fn within(&self, projects: &BTreeSet<String>) -> Self {
         let Some(own) = &self.projects else { return Self::all() };
         let both: BTreeSet<String> = own.intersection(projects).cloned().collect();

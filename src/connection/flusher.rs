@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::outbox::{FlushResult, Outbox};
-use crate::counters::QueuedBytes;
-use crate::counters::{self, AtomicCounters};
+use crate::counters::{self, AtomicCounters, QueuedBytes};
 use crate::poller::{Poller, Readiness, Waker};
 use crate::rate_limited::RateLimitedWarning;
 use crate::threads;
@@ -25,7 +24,7 @@ pub(crate) struct Flusher {
     counters: Arc<AtomicCounters>,
     /// Warns about full queues.
     slow_warning: Arc<RateLimitedWarning>,
-    /// Warns about the sum of all queues.
+    /// Warns about full queues of all clients together.
     memory_warning: Arc<RateLimitedWarning>,
 }
 

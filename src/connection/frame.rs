@@ -16,11 +16,11 @@ use crate::{Error, Message};
 pub(crate) struct Frame {
     pub(super) encoded: Arc<Encoded>,
     kind: FrameKind,
-    /// The hub whose queued bytes it counts among.
-    pub(super) hub: Option<Arc<QueuedBytes>>,
+    /// The counter of its hub, which counts the frame while it is in a queue.
+    pub(super) counter: Option<Arc<QueuedBytes>>,
 }
 
-/// What the clones of a frame share.
+/// The part of a frame that its clones share.
 pub(super) struct Encoded {
     bytes: Box<[u8]>,
     /// The number of queues that hold it.
@@ -93,9 +93,9 @@ impl Frame {
         Self::from_bytes(bytes.into())
     }
 
-    /// Counts the frame among the queued bytes of this hub while it is in a queue.
-    pub(crate) fn counted(mut self, hub: &Arc<QueuedBytes>) -> Self {
-        self.hub = Some(Arc::clone(hub));
+    /// Adds the frame to this counter while it is in a queue.
+    pub(crate) fn counted(mut self, counter: &Arc<QueuedBytes>) -> Self {
+        self.counter = Some(Arc::clone(counter));
         self
     }
 
@@ -143,7 +143,7 @@ impl Frame {
 
     fn from_bytes(bytes: Box<[u8]>) -> Self {
         let encoded = Encoded { bytes, queues: AtomicUsize::new(0) };
-        Self { encoded: Arc::new(encoded), kind: FrameKind::Event, hub: None }
+        Self { encoded: Arc::new(encoded), kind: FrameKind::Event, counter: None }
     }
 
     fn data(payload: &[&[u8]], kind: Data) -> Self {

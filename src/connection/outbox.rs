@@ -275,8 +275,8 @@ impl<S: Socket> Outbox<S> {
         self.shut_locked(&mut self.lock());
     }
 
-    /// Disconnects a peer that has not read what was sent to it, and frees the kernel's memory too,
-    /// unless only the peer's answer to a Close is missing: that Close could be lost.
+    /// Disconnects a peer that reads too slowly, and makes the kernel free its buffers, unless only
+    /// the peer's answer to a Close is missing: the Close could still be in the buffers.
     pub(crate) fn abort(&self) {
         let mut state = self.lock();
         if matches!(state.phase, ConnectionPhase::Open | ConnectionPhase::Closing) {
@@ -285,8 +285,8 @@ impl<S: Socket> Outbox<S> {
         self.shut_locked(&mut state);
     }
 
-    /// Like [`close_with_hook`](Self::close_with_hook), but frees the whole queue now. A peer in the
-    /// middle of a frame is disconnected: it could get the Close only after the rest of the frame.
+    /// Like [`close_with_hook`](Self::close_with_hook), but frees the whole queue at once. In the
+    /// middle of a frame it disconnects the peer, because a Close can only follow the whole frame.
     pub(crate) fn close_and_free(
         &self,
         close: &Frame,
@@ -323,11 +323,11 @@ impl<S: Socket> Outbox<S> {
         Some(backlog.close_deadline.unwrap_or(backlog.head_since + self.write_deadline))
     }
 
-    /// When the first queued frame became the first, and the share of `hub`'s queued bytes.
-    pub(crate) fn backlog(&self, hub: &Arc<QueuedBytes>) -> Option<(Instant, usize)> {
+    /// Since when the first queued frame is the first, and the share of the bytes in `counter`.
+    pub(crate) fn backlog(&self, counter: &Arc<QueuedBytes>) -> Option<(Instant, usize)> {
         let state = self.lock();
         let backlog = state.backlog.as_ref()?;
-        Some((backlog.head_since, backlog.queue.share_of(hub)))
+        Some((backlog.head_since, backlog.queue.share_of(counter)))
     }
 
     pub(crate) fn is_open(&self) -> bool {

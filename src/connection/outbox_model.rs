@@ -353,7 +353,7 @@ impl<'a> ModelTest<'a> {
         model.check_output(&self.pipe.borrow().out);
     }
 
-    /// What the hub does when all queues together are full.
+    /// Closes the outbox as the hub does when all queues together are full.
     fn close_and_free(&mut self) {
         let close = Frame::close(1008, "");
         let is_first = self.outbox.close_and_free(&close, LIMIT, || {});
@@ -381,7 +381,7 @@ impl<'a> ModelTest<'a> {
         let (more, longer) = if self.model.closing { (1, 4) } else { (0, 0) };
         assert!(messages <= BOUNDS.messages + more, "{messages} messages queued");
         assert!(messages <= 1 + more || bytes <= BOUNDS.bytes + longer, "{bytes} bytes queued");
-        let counted = self.model.queued.iter().filter(|frame| frame.hub.is_some());
+        let counted = self.model.queued.iter().filter(|frame| frame.counter.is_some());
         let bytes = counted.map(|frame| frame.bytes().len()).sum::<usize>();
         let queued = &self.source.queued_bytes;
         let share = self.outbox.backlog(queued).map_or(0, |(_, share)| share);

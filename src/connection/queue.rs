@@ -122,9 +122,9 @@ impl Queue {
         }
     }
 
-    /// The share of `hub`'s queued bytes. A frame in several queues is divided among them.
-    pub(crate) fn share_of(&self, hub: &Arc<QueuedBytes>) -> usize {
-        self.frames.iter().map(|frame| frame.share_of(hub)).sum()
+    /// The share of the bytes in `counter`. A frame in several queues is divided among them.
+    pub(crate) fn share_of(&self, counter: &Arc<QueuedBytes>) -> usize {
+        self.frames.iter().map(|frame| frame.share_of(counter)).sum()
     }
 
     /// The position of this frame.

@@ -1,4 +1,4 @@
-//! A frame in a queue, which counts among the queued bytes of its hub.
+//! A frame in a queue, counted in the queued bytes of its hub.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ pub(super) struct QueuedFrame(Frame);
 
 impl QueuedFrame {
     pub(super) fn new(frame: &Frame) -> Self {
-        if let Some(hub) = &frame.hub
+        if let Some(counter) = &frame.counter
             && frame.encoded.queues.fetch_add(1, Ordering::AcqRel) == 0
         {
-            hub.add(frame.bytes().len());
+            counter.add(frame.bytes().len());
         }
         Self(frame.clone())
     }
 
-    /// The share of `hub`'s queued bytes: the frame's bytes divided by the number of its queues.
-    pub(super) fn share_of(&self, hub: &Arc<QueuedBytes>) -> usize {
-        match &self.hub {
-            Some(own) if Arc::ptr_eq(own, hub) => {
+    /// The share of the bytes in `counter`: the frame's bytes divided by the number of its queues.
+    pub(super) fn share_of(&self, counter: &Arc<QueuedBytes>) -> usize {
+        match &self.counter {
+            Some(own) if Arc::ptr_eq(own, counter) => {
                 self.bytes().len() / self.encoded.queues.load(Ordering::Relaxed).max(1)
             }
             _ => 0,
@@ -35,10 +35,10 @@ impl QueuedFrame {
 impl Drop for QueuedFrame {
     fn drop(&mut self) {
         // Ordered after the increments of the other queues, so that the sum is never negative.
-        if let Some(hub) = &self.hub
+        if let Some(counter) = &self.counter
             && self.encoded.queues.fetch_sub(1, Ordering::AcqRel) == 1
         {
-            hub.subtract(self.bytes().len());
+            counter.subtract(self.bytes().len());
         }
     }
 }
@@ -95,7 +95,8 @@ mod tests {
                 _ => *queue = Queue::default(),
             }
             for hub in &hubs {
-                let own = |frame: &&Frame| frame.hub.as_ref().is_some_and(|h| Arc::ptr_eq(h, hub));
+                let own =
+                    |frame: &&Frame| frame.counter.as_ref().is_some_and(|h| Arc::ptr_eq(h, hub));
                 let is_queued = |frame: &&Frame| queues.iter().any(|q| q.position(frame).is_some());
                 let held: Vec<&Frame> = frames.iter().filter(own).filter(is_queued).collect();
                 let bytes: usize = held.iter().map(|frame| frame.bytes().len()).sum();

@@ -29,8 +29,8 @@ pub(crate) trait Socket {
     fn send(&self, bytes: &[u8]) -> io::Result<usize>;
     /// Shuts down one or both directions.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
-    /// Makes the kernel reset the connection and free its buffers when the socket is closed. Otherwise
-    /// it would keep what the peer has not read for as long as the peer is there.
+    /// Makes the kernel reset the connection and free its buffers when the socket is closed. By
+    /// default the kernel keeps unread data for as long as the peer keeps the connection.
     fn reset_when_closed(&self);
 }
 

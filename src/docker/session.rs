@@ -190,7 +190,7 @@ impl EngineSession {
         }
         match &self.sampler {
             Sampler::Podman(podman) if podman.is_refused() => {
-                // Podman answers a call for one sample at once.
+                // Without a probe: Podman responds to a call for one sample at once.
                 self.start_sampler(ReadMode::Direct)?;
             }
             Sampler::Podman(podman) if podman.has_ended() => {

@@ -29,8 +29,8 @@ impl Origin {
         &self.authority
     }
 
-    /// Whether this is the origin of the server's own pages, at `host`. `https` is the scheme that
-    /// the client used: `None`, behind a proxy that does not name it, means either.
+    /// Whether this is the origin of the server's own pages, at `host`. `https` is whether the
+    /// client used HTTPS. If it is `None`, because no proxy has reported it, both schemes match.
     fn is_at(&self, host: &Authority, https: Option<bool>) -> bool {
         https.is_none_or(|https| https == (self.scheme == "https"))
             && self.default_port().is_some_and(|port| self.authority.is_same(host, port))
@@ -59,8 +59,9 @@ impl AllowedOrigins {
         self.0.push(origin);
     }
 
-    /// Whether a page of this origin may connect to the server at `host`, over HTTPS if `https` is
-    /// known. Requests without an origin do not come from a browser and are allowed.
+    /// Whether a page of this origin may connect to the server at `host`. `https` is whether the
+    /// client used HTTPS, or `None` if that is unknown. Requests without an origin do not come from
+    /// a browser and are allowed.
     pub(crate) fn allows(
         &self,
         origin: Option<&str>,
@@ -78,9 +79,10 @@ impl AllowedOrigins {
 /// [`AllowedOrigins::allows`].
 ///
 /// Without CORS, browsers send no `Origin` with a GET request, but to HTTPS and loopback addresses
-/// they send `Sec-Fetch-Site` (Fetch Metadata). It is `none` for a URL that the user typed. A page on
-/// another port of the same host is `same-site`, and another origin. Pages cannot send
-/// `Authorization` to another origin without its consent, so a request with a token is no page's.
+/// they send `Sec-Fetch-Site` (Fetch Metadata). It is `none` for a URL that the user typed. A page
+/// on another port of the same host is `same-site`, and another origin. Pages cannot send
+/// `Authorization` to another origin without its consent, so a request with a token is not from a
+/// page.
 pub(crate) fn is_cross_origin(head: &RequestHead, origin_allowed: bool) -> bool {
     if head.header("authorization").is_some() {
         return false;

@@ -184,7 +184,8 @@ impl Response {
         bytes
     }
 
-    /// The bytes on the wire: what belongs to this response, and what may be shared with others.
+    /// The bytes on the wire: those of this response only, and the body that it may share with
+    /// others.
     pub(crate) fn parts(&self, content_security_policy: &str, head_only: bool) -> (Vec<u8>, Bytes) {
         let (status, reason) = (self.status, status::reason(self.status));
         let mut head = format!("HTTP/1.1 {status} {reason}\r\n");

@@ -238,7 +238,7 @@ impl HubLoop {
             let (since, share) = client.outbox().backlog(&queued)?;
             Some(Backlog { client: id, since, share })
         });
-        // More than the excess, because each search visits all clients.
+        // A quarter of the limit more than necessary, because each search visits all clients.
         let excess = bytes - self.max_queued_bytes / 4 * 3;
         for client in slowest(backlogs.collect(), excess) {
             if let Some(Subscriber::Client(client)) = self.remove(client) {

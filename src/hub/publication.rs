@@ -144,7 +144,9 @@ impl ByInterest {
         for message in messages.into_iter().flatten() {
             match Frame::message(&message.state()) {
                 Ok(frame) => frames.push(frame.counted(&self.queued)),
-                Err(error) => log::error!("publish_by_interest: {error}"),
+                Err(error) => {
+                    log::error!("cannot encode a message for publish_by_interest: {error}")
+                }
             }
         }
         frames

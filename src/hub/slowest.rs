@@ -1,4 +1,5 @@
-//! Which clients to evict when the queues of all clients hold too much memory. No threads or sockets.
+//! Selects the clients to evict when the queues of all clients take too much memory. No threads or
+//! sockets.
 
 use std::time::Instant;
 
@@ -16,9 +17,10 @@ pub(super) struct Backlog {
     pub(super) share: usize,
 }
 
-/// The clients to evict, so that at least `excess` bytes are freed. Those that read nothing for the
-/// longest time go first, but only of those that hold no less than the average: evicting clients
-/// that share their messages with many others would free nothing.
+/// Returns the clients to evict so that at least `excess` bytes are freed: first those that have
+/// read nothing for the longest time. Clients with less than the average share are spared as long
+/// as there are others, because evicting clients that share their messages with many others frees
+/// little.
 pub(super) fn slowest(mut backlogs: Vec<Backlog>, excess: usize) -> Vec<u64> {
     backlogs.sort_by_key(|backlog| backlog.since);
     let (mut evicted, mut freed) = (Vec::new(), 0);

@@ -10,7 +10,7 @@ use crate::Interest;
 use crate::connection::frame::Frame;
 use crate::connection::outbox::OfferResult;
 
-/// Frames of more bytes are sent in several steps.
+/// Maximum size of the batches made at a time, in bytes. Larger turns are sent in several steps.
 const MAX_JOINED: usize = 16 << 20;
 
 /// The frames for the clients of a view, joined once so that each client costs one system call.
@@ -88,8 +88,8 @@ impl Turn {
         Self { groups: groups.into_iter() }
     }
 
-    /// Joins the frames for the next views, of at most [`MAX_JOINED`] bytes: thousands of views may
-    /// have different frames of a megabyte. `None` at the end.
+    /// Joins the frames for the next views, up to about [`MAX_JOINED`] bytes: thousands of views
+    /// may have different frames of a megabyte. Returns `None` at the end.
     pub(super) fn next_batches(&mut self, publications: &[KeyedPublication]) -> Option<Batches> {
         let mut batches = Batches::new();
         let mut bytes = 0;

@@ -32,8 +32,8 @@ pub enum Access {
     /// sets. A browser must offer a second subprotocol, such as `kentros`, for the server to
     /// select. `/healthz` and `/readyz` need no token. A POST to `/logout` removes the cookie.
     ///
-    /// After a few wrong tokens from one address, tokens from there are checked with increasing
-    /// delays, and get 429 meanwhile.
+    /// After five wrong tokens, an address has to wait before its next token is checked. Requests
+    /// in between are rejected with 429.
     Token(Token),
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use super::client_thread::{
     ClientThread, PendingHandshake, REJECTION_TIMEOUT, SessionOrHandshake, ThreadEnd,
 };
 use super::http_event::{AdoptedConnection, HttpEvent};
+use super::network::network_of;
 use super::pings::Pings;
 use super::routes::TryCreateSession;
 use crate::connection::frame::Frame;
@@ -314,27 +315,5 @@ impl Clients {
                 Err(_) => return,
             }
         }
-    }
-}
-
-/// What counts as one address: an IPv4 address, or an IPv6 network of 64 bits, in which one user
-/// can have any number of addresses.
-pub(super) fn network_of(peer: SocketAddr) -> IpAddr {
-    match peer.ip().to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ipv6_addresses_of_one_network_count_as_one() {
-        let of = |ip: &str| network_of(SocketAddr::new(ip.parse().unwrap(), 1)).to_string();
-        assert_eq!(of("203.0.113.7"), "203.0.113.7");
-        assert_eq!(of("::ffff:203.0.113.7"), "203.0.113.7");
-        assert_eq!(of("2001:db8:0:1:2:3:4:5"), "2001:db8:0:1::");
     }
 }

@@ -290,7 +290,7 @@ impl ServerConfig {
     /// at this address or in this network, such as `10.0.0.0/8`.
     ///
     /// The client is the last address in `X-Forwarded-For` that is not a trusted proxy. If the
-    /// protocol is `https`, the login cookie is `Secure`, and `http` pages of the same host may not
+    /// client used HTTPS, the login cookie is `Secure`, and `http` pages of the same host may not
     /// open WebSockets. Trust only a proxy that sets or removes all three headers.
     ///
     /// # Errors

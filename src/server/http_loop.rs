@@ -44,7 +44,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// A request this old may be dropped in favor of a new connection.
 const EVICTION_AGE: Duration = Duration::from_millis(500);
 
-/// Connections beyond the limit of requests, of which only health checks are answered.
+/// Number of connections accepted beyond the limit of requests, for health checks only.
 const RESERVED: usize = 8;
 
 /// A connection to serve.

@@ -10,6 +10,7 @@ mod connector;
 mod health;
 mod http_event;
 mod http_loop;
+mod network;
 mod outgoing;
 mod pending;
 mod pending_table;

@@ -1,4 +1,4 @@
-//! Responses being sent, and the limit of the memory that they keep.
+//! Responses being sent, and the limit of their memory.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::net::sockopt;
 use tungstenite::Bytes;
 
-/// Bytes kept by responses being sent, above which no further ones are sent.
+/// Maximum size of all responses being sent, in bytes.
 const MAX_BYTES: usize = 64 << 20;
-/// Responses up to this size are not counted: as many as can be in flight keep 16 MiB, and health
-/// checks and errors are sent whatever slow clients keep.
+/// Responses up to this size, in bytes, are not counted. All requests together hold at most 16 MiB
+/// of them, and health checks and errors can always be sent.
 const UNCOUNTED: usize = 4 << 10;
-/// The kernel's send buffer for a larger response, which the kernel doubles. It would otherwise grow
+/// The send buffer for a larger response, in bytes. The kernel doubles it, and would otherwise grow
 /// it to megabytes.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// The memory that responses being sent keep.
+/// The memory of the responses being sent.
 ///
-/// A body shared by several responses counts once, because it is in memory once: a thousand clients
-/// that receive the same snapshot are cheap. Clients that do not read keep old snapshots, each with
-/// a body of its own, and these add up.
+/// A body shared by several responses counts once, because it is in memory once. So a thousand
+/// clients that receive the same snapshot count little, but clients that do not read keep old
+/// snapshots in memory, which add up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResponseMemory(Arc<Mutex<Kept>>);
 
@@ -38,7 +38,7 @@ pub(super) struct Outgoing {
     head: Vec<u8>,
     body: Bytes,
     sent: usize,
-    /// Where the response is counted.
+    /// Set if the response is counted.
     memory: Option<ResponseMemory>,
 }
 
@@ -81,10 +81,10 @@ impl Outgoing {
         self.memory.is_some()
     }
 
-    /// Prepares the socket that the response is written to.
+    /// Limits the send buffer of the socket that the response is written to.
     pub(super) fn limit_send_buffer(&self, socket: &TcpStream) {
         if self.len() > SEND_BUFFER {
-            // Without it, the response only takes more of the kernel's memory.
+            // If this fails, the response only takes more of the kernel's memory.
             let _ = sockopt::set_socket_send_buffer_size(socket, SEND_BUFFER);
         }
     }

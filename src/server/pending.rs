@@ -58,7 +58,7 @@ pub(super) enum RequestProgress {
     Head(RequestHead, Vec<u8>),
     /// The login form is complete.
     LoginForm(LoginForm, Vec<u8>),
-    /// The request is invalid and gets this response.
+    /// The request is invalid. This is its response.
     Invalid(Response),
     /// The response is sent.
     Sent,
@@ -119,11 +119,11 @@ impl PendingRequest {
         }
     }
 
-    /// Makes the kernel discard what a peer that is too slow has not read when the connection is
-    /// closed, instead of keeping it for a minute.
+    /// Makes the kernel discard the unread part of the response when the connection is closed,
+    /// instead of keeping it for a minute.
     pub(super) fn discard_unread(&self) {
         if let RequestStage::Write(_) = self.stage {
-            // Without it, the memory is only freed later.
+            // If this fails, the memory is only freed later.
             self.socket.reset_when_closed();
         }
     }

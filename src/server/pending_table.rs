@@ -50,8 +50,8 @@ impl PendingTable {
         self.deadlines.first().copied()
     }
 
-    /// The request whose response has been sent for the longest, if it is slow and counts against
-    /// the limit of memory. `write_timeout` is the time that a response has.
+    /// The request whose response is being sent for the longest time, if it is slow and counts
+    /// against the limit of memory. `write_timeout` is the time that a response has.
     pub(super) fn slowest_response(&self, now: Instant, write_timeout: Duration) -> Option<u64> {
         let counted = |id: &u64| {
             let stage = self.requests.get(id).map(|request| &request.stage);

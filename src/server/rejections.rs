@@ -26,6 +26,7 @@ impl RejectedRequests {
     }
 }
 
+/// The warnings and counters of rejected requests.
 pub(super) struct Rejections {
     counters: Arc<RejectedRequests>,
     too_many_requests: RateLimitedWarning,
@@ -47,7 +48,7 @@ impl Rejections {
         }
     }
 
-    /// The limit of concurrent requests is reached.
+    /// Counts a request beyond the limit of concurrent requests. Returns its response.
     pub(super) fn too_many_requests(&self, limit: usize, peer: SocketAddr) -> Response {
         self.too_many_requests.warn(|| {
             format!("rejected {peer} with 503: the limit of {limit} concurrent requests is reached")
@@ -56,7 +57,7 @@ impl Rejections {
         Response::line(status::UNAVAILABLE, "too many concurrent requests; try again later")
     }
 
-    /// Counts a request that is disconnected or gets 503 because responses keep too much memory.
+    /// Counts a request that is disconnected or rejected because responses take too much memory.
     pub(super) fn count_response_memory(&self) {
         self.response_memory.warn(|| {
             "responses to clients that read slowly take too much memory: disconnecting the slowest \
@@ -67,10 +68,10 @@ impl Rejections {
     }
 }
 
-/// The response if other responses keep too much memory.
+/// The response if other responses take too much memory.
 pub(super) fn too_much_response_memory() -> Response {
     let why = "too many large responses are being sent; try again later";
-    // By then, each of them is sent or may be disconnected.
+    // By then, the others are sent, or slow enough to be disconnected.
     let seconds = SLOW_RESPONSE.as_secs().to_string();
     Response::line(status::UNAVAILABLE, why).with_header("Retry-After", seconds)
 }

@@ -1,5 +1,5 @@
-//! The result of `/readyz`. Anyone may ask, so a result serves for a second, and all requests that
-//! arrive during a check share its result.
+//! The result of `/readyz`. Any client may request it, so a result is valid for a second, and all
+//! requests during a check share its result.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -81,8 +81,8 @@ impl ReadinessState {
     fn log(&mut self, failure: Option<&str>) {
         let failed = std::mem::replace(&mut self.failed, failure.is_some());
         match failure {
-            Some(why) if !failed => log::warn!("not ready: {why}"),
-            None if failed => log::info!("ready again"),
+            Some(why) if !failed => log::warn!("/readyz reports not ready: {why}"),
+            None if failed => log::info!("/readyz reports ready again"),
             _ => {}
         }
     }

@@ -14,7 +14,7 @@ use crate::harness::{Served, Ws};
 
 const KINDS: [Kind; 3] = [Kind::Direct, Kind::Stream, Kind::Podman];
 
-/// The next `project_status` of the project: its action.
+/// The action of the project's next `project_status`.
 fn next_action(client: &mut Ws, project: &str) -> String {
     let status = client.find_where("project_status", |event| event["project_id"] == project);
     status["payload"]["status"].as_str().unwrap().to_owned()
@@ -24,7 +24,7 @@ fn has_cpu(id: &str) -> impl Fn(&Value) -> bool + '_ {
     move |stats| stats["payload"][id]["cpu_percent"].is_number()
 }
 
-/// Each event arrives once and in order, also those between two streams. The session goes on.
+/// Each event arrives once and in order, also those between two streams. The session continues.
 #[test]
 fn a_cut_event_stream_is_opened_again_where_it_ended() {
     for kind in KINDS {
@@ -44,7 +44,7 @@ fn a_cut_event_stream_is_opened_again_where_it_ended() {
                 assert_eq!(next_action(&mut client, "shop"), expected, "{kind:?}, round {round}");
             }
         }
-        // Each row still has a rate: the samples of before the cuts were kept.
+        // Each row still has a rate, because the samples before the cuts were kept.
         let mut others = 0;
         while others < 3 {
             let message = client.next();
@@ -73,7 +73,7 @@ fn find_before_events(client: &mut Ws, is_it: impl Fn(&Value) -> bool) {
     }
 }
 
-/// Docker repeats the events since a time of its own clock.
+/// `since` is a time of the engine's clock, and Docker repeats the events from then on.
 #[test]
 fn old_events_are_not_new_whatever_the_engines_clock_says() {
     for minutes in [-6, 0, 6] {
@@ -143,7 +143,7 @@ fn a_slow_first_list_is_waited_for_and_shown_as_connecting() {
         // Longer than the four seconds after which an engine that does not respond is lost.
         engine.wait_for_passes(12);
         assert_eq!(engine.calls("list"), 1, "{kind:?}");
-        assert_eq!(engine.total_calls(), calls, "{kind:?}: something was asked again");
+        assert_eq!(engine.total_calls(), calls, "{kind:?}: a call was repeated");
         engine.heal("list");
         let status = client.find("engine_status")["payload"].clone();
         assert_eq!(status["state"], "connected", "{kind:?}: {status}");

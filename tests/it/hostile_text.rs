@@ -1,5 +1,5 @@
-//! Text from outside in logs, errors and on terminals: nothing that controls the terminal, fakes a
-//! log line or reverses text arrives there. Each case feeds one entry point.
+//! Hostile text from outside is escaped in logs, errors and on terminals. Each case passes it through
+//! one entry point.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ fn check(entry: &str, output: &str) {
     assert!(!forged, "{entry}: {output:?}");
     // Some text is quoted as in Rust's debug format, which is safe too.
     let quoted = output.contains(ESCAPED) || output.contains(r"\u{1b}[2J\r\nFORGED");
-    assert!(quoted, "{entry} was not fed: {output:?}");
+    assert!(quoted, "{entry} does not quote the text: {output:?}");
 }
 
 /// Runs a command to its end and checks its output.
@@ -48,7 +48,7 @@ fn check_run(entry: &str, mut command: Command) {
     check(entry, &(text(output.stdout) + &text(output.stderr)));
 }
 
-/// A server whose log goes to a file, with every carriage return.
+/// A server whose log goes to a file, which keeps carriage returns.
 struct Logged {
     child: Child,
     log: PathBuf,
@@ -111,7 +111,7 @@ fn the_engines_text_is_escaped_by_every_command() {
             let mut server = Logged::start(&engine, format);
             let addr = server.addr();
             let mut client = Ws::over(dial(addr), addr, "/ws/stats");
-            // The wire keeps names.
+            // The wire protocol does not escape names.
             let rows = client.find("container_stats");
             let rows = rows["payload"].as_object().unwrap();
             assert!(rows.values().any(|row| row["name"] == HOSTILE), "{rows:?}");

@@ -1,4 +1,4 @@
-//! What the kernel holds for clients that do not read.
+//! The kernel's memory for clients that do not read.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn the_kernel_buffers_at_most_256_kib_for_a_client_that_does_not_read() {
         accepted += 8 * KIB;
         assert!(accepted <= 256 * KIB, "the kernel has taken {accepted} bytes");
     }
-    assert!(accepted >= 64 * KIB, "it has taken only {accepted} bytes");
+    assert!(accepted >= 64 * KIB, "the kernel has taken only {accepted} bytes");
 }
 
 /// Fails if the kernel keeps the buffers for the peer of a connection that is closed.
@@ -33,6 +33,6 @@ fn a_client_that_exceeds_the_write_deadline_is_reset() {
     served.until_clients(1);
     served.handle().broadcast(&Message::new("large", "x".repeat(16 * KIB * KIB))).unwrap();
     until("an eviction", || served.handle().counters().evicted_deadline == 1);
-    // Without a read: what it has not read would delay the end of the stream.
+    // The client does not read here: it would see the unread data before the reset.
     until("a reset", || client.stream().take_error().unwrap().is_some());
 }

@@ -1,4 +1,4 @@
-//! The memory of clients that do not read and share their messages with no other.
+//! The memory of clients that do not read and do not share their messages with others.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ fn all_but(without: [usize; 2]) -> Vec<String> {
     projects.map(|project| format!("p{project}")).collect()
 }
 
-/// Publishes a snapshot of 1 MiB. That of the first tick is smaller: all queues together have room
-/// for it, so that later ticks show who reads.
+/// Publishes a snapshot of 1 MiB. That of the first tick is smaller and fits into all queues together,
+/// so that later ticks show which clients read.
 fn publish(handle: &HubHandle, tick: usize) {
     let bytes = if tick == 0 { MIB / 3 } else { MIB };
     let filler = "x".repeat(bytes / PROJECTS);
@@ -28,7 +28,7 @@ fn publish(handle: &HubHandle, tick: usize) {
     handle.publish_snapshot(Snapshot::from_payload(rows).unwrap()).unwrap();
 }
 
-/// What the clients that do not read have cost.
+/// The memory that the clients that do not read have taken, in bytes.
 struct Attack {
     served: Served,
     /// The peak memory of this process, without that before the first snapshot.
@@ -74,7 +74,7 @@ fn attack(subscriptions: impl Iterator<Item = Vec<String>>) -> Attack {
     Attack { served, most: peak_memory() - idle, queued }
 }
 
-/// Fails if each of the views has its own messages: 300 MiB.
+/// Fails if each view has its own messages, which take 300 MiB.
 #[test]
 fn ids_that_match_no_project_cost_no_memory() {
     if !in_own_process("queue_memory::ids_that_match_no_project_cost_no_memory", &[]) {
@@ -91,7 +91,7 @@ fn ids_that_match_no_project_cost_no_memory() {
     assert!(most <= 64 * MIB, "{most} bytes");
 }
 
-/// Fails if the sum of all queues is not bounded: 400 MiB.
+/// Fails if the queues together are not bounded: they would take 400 MiB.
 #[test]
 fn the_memory_of_all_queues_is_bounded() {
     if !in_own_process("queue_memory::the_memory_of_all_queues_is_bounded", &[]) {

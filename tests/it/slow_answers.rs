@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 const MIB: usize = 1 << 20;
-/// What the allocator keeps for later use, of this test too.
+/// Memory that the allocator may keep after it is freed, in bytes.
 const RETAINED: usize = 60 * MIB;
 
 /// Publishes a snapshot of this many containers, in projects of ten.
@@ -49,8 +49,8 @@ fn request_unread(served: &Served, path: &str) -> TcpStream {
     stream
 }
 
-/// Clients that do not read request `path` of eight snapshots. Others are served meanwhile, memory is
-/// bounded, and returns although the clients are still there.
+/// Clients request `path` for eight snapshots and do not read. Meanwhile other clients are served and
+/// memory is bounded. Later it is freed, although the clients are still connected.
 fn attack(path: &str, containers: usize, clients: usize) {
     const SNAPSHOTS: usize = 8;
     let served = Served::new();
@@ -116,7 +116,7 @@ fn responses_beyond_64_mib_get_503_until_slow_clients_are_disconnected() {
     let before = memory();
     let mut unread = Vec::new();
     let mut rejected = loop {
-        assert!(unread.len() < 100, "no response gets 503");
+        assert!(unread.len() < 100, "no request is rejected with 503");
         let mut stream = request_unread(&served, "/large");
         if status_line(&mut stream).contains("503") {
             break stream;

@@ -86,9 +86,9 @@ fn check(proxy: SocketAddr) {
     ];
     assert_eq!(curl(proxy, "/ws/stats", &handshake, &[]).status, 403);
 
-    // Nor can a visitor choose its address.
+    // A client cannot forge its address.
     let guess = |n: u32| log_in(&[&format!("X-Forwarded-For: 10.0.0.{n}")], "wrong").status;
-    assert!((0..100).any(|n| guess(n) == 429), "guesses are never refused");
+    assert!((0..100).any(|n| guess(n) == 429), "no guess is rejected with 429");
 }
 
 /// Sends a request for `https://example.com/stats...` to the proxy.

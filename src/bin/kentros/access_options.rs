@@ -14,15 +14,15 @@ use crate::flags::{FlagValue, ParsedFlags};
 
 /// Longer token files are cut off. A token has at most 512 characters.
 const MAX_TOKEN_FILE_BYTES: u64 = 4096;
-/// Where containers find their secrets, with mode 0444 or 0644. No user outside the container can
-/// read them there, and the mode cannot be changed.
+/// Folders of container secrets, which have mode 0444 or 0644. Users outside the container cannot
+/// read them, and their mode cannot be changed.
 const SECRET_FOLDERS: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
 /// Who may connect, and how many clients.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct AccessOptions {
     access: Access,
-    /// About the token's file.
+    /// A warning about the token file.
     pub(crate) warning: Option<String>,
     hosts: Vec<String>,
     origins: Vec<String>,
@@ -163,7 +163,7 @@ fn file_warning(path: &str, metadata: &Metadata) -> Option<String> {
     let is_secret = SECRET_FOLDERS.iter().any(|folder| Path::new(path).starts_with(folder));
     let is_risk = metadata.is_file() && is_readable_by_others(mode, is_own) && !is_secret;
     is_risk.then(|| {
-        let fix = if is_own { "" } else { "make the user of kentros its owner, and " };
+        let fix = if is_own { "" } else { "make the user that runs kentros its owner, and " };
         format!(
             "the token file {path:?} has mode {mode:04o}: other users can read it. To fix this, \
              {fix}run `chmod 600` on it"
@@ -171,8 +171,8 @@ fn file_warning(path: &str, metadata: &Metadata) -> Option<String> {
     })
 }
 
-/// Whether users other than the one that reads the token can read it. If the file belongs to
-/// another user, such as root, its group is how kentros reads it.
+/// Whether other users than kentros's can read a file of this mode. If the file belongs to another
+/// user, such as root, kentros reads it through its group.
 fn is_readable_by_others(mode: u32, is_own: bool) -> bool {
     mode & 0o004 != 0 || (is_own && mode & 0o040 != 0)
 }

@@ -7,7 +7,7 @@ use std::{fs, io};
 use kentros::{DockerHost, DockerSource, StatsSource as _};
 use serde::Deserialize;
 
-/// What options depend on besides the arguments. Tests replace it.
+/// What the options depend on besides the arguments. Tests replace it.
 pub(crate) struct Environment<'a> {
     /// Returns the value of a variable that is set.
     pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
@@ -17,7 +17,7 @@ pub(crate) struct Environment<'a> {
     pub(crate) warn: &'a dyn Fn(String),
 }
 
-/// What is found at a standard socket.
+/// The result of a ping at a standard socket.
 #[derive(Clone, Debug)]
 pub(crate) enum PingOutcome {
     Responds,

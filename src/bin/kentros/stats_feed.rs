@@ -166,8 +166,8 @@ fn connect_hub(
                 response.headers().get("retry-after").and_then(|value| value.to_str().ok());
             let seconds = seconds.unwrap_or("32");
             format!(
-                "{url} does not check the token, because it got too many wrong ones from this \
-                 address. Try again in {seconds} s"
+                "{url} rejected the connection: it received too many wrong tokens from this address. \
+                 Try again in {seconds} s"
             )
         }
         error => failed(describe(&error, TIMEOUT)),
@@ -203,7 +203,7 @@ fn read_text(
             Ok(Message::Close(Some(close))) => {
                 return Err(format!("connection closed: {close}").into());
             }
-            // A flood of pings has no end.
+            // A hub could send pings without end.
             Ok(_) if is_over() => return Ok(None),
             Ok(_) => {}
             Err(WsError::Io(error)) if is_timeout(&error) && is_over() => return Ok(None),

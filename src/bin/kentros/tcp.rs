@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// seconds.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A TCP stream whose calls have a timeout and a deadline. The deadline is for all of them together:
-/// a peer that sends something now and then, such as pings, does not move it.
+/// A TCP stream whose calls have a timeout and a deadline. The deadline is for all of them
+/// together: a peer that keeps sending, for example pings, does not extend it.
 ///
 /// Calls interrupted by a signal are retried, for example by SIGWINCH when the terminal is resized.
 /// `SA_RESTART` does not apply to sockets with a timeout: see signal(7).
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_sends_now_and_then_does_not_move_the_deadline() {
+    fn a_peer_that_keeps_sending_does_not_extend_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = connect([listener.local_addr().unwrap()]).unwrap();
         let (mut peer, _) = listener.accept().unwrap();

@@ -1,4 +1,4 @@
-//! The list of containers, bounded however long the engine's response is.
+//! The list of containers, limited for any response of the engine.
 
 use std::cmp::Reverse;
 

@@ -50,7 +50,7 @@ impl PodmanSampler {
         Ok(Self { client, thread: Some(thread), samples, is_refused, containers })
     }
 
-    /// Whether the call is refused, so that another sampler must be used.
+    /// Whether the call was rejected, so that another sampler must be used.
     pub(crate) fn is_refused(&self) -> bool {
         self.is_refused.load(Ordering::Acquire)
     }
@@ -106,8 +106,8 @@ fn warn_refused(error: &EngineError) {
         error => error.to_string(),
     };
     log::warn!(
-        "GET {path} is refused ({status}); calling Podman for each container instead, which costs it \
-         more. Allow this path in the socket proxy"
+        "GET {path} was rejected ({status}). Calling Podman once for each container instead, which \
+         takes more CPU. Allow this path in the socket proxy"
     );
 }
 

@@ -25,13 +25,13 @@ use crate::rate_limited::RateLimitedWarning;
 /// a page can set is `Sec-WebSocket-Protocol`.
 pub(crate) const TOKEN_SUBPROTOCOL: &str = "kentros.bearer.";
 
-/// Tokens that were rejected, counted for all servers of a hub. Shared as an
+/// The number of rejected tokens, for all servers of a hub. Shared as an
 /// [extension](crate::HubHandle::extension).
 #[derive(Debug, Default)]
 pub(crate) struct AuthCounters {
     /// Wrong tokens.
     pub(crate) wrong: AtomicU64,
-    /// Tokens that were not checked, because of wrong ones before.
+    /// Tokens that were not checked, because too many before them were wrong.
     pub(crate) unchecked: AtomicU64,
 }
 
@@ -44,14 +44,14 @@ pub(crate) struct Authenticator {
     base: BasePath,
     guess_limiter: GuessLimiter,
     counters: Arc<AuthCounters>,
-    wrong_token: RateLimitedWarning,
-    guessing: RateLimitedWarning,
+    wrong_token_warning: RateLimitedWarning,
+    guessing_warning: RateLimitedWarning,
 }
 
 /// Why a token was rejected.
 enum Rejected {
     Wrong,
-    /// It may be checked after this time.
+    /// It was not checked. The client may try again after this time.
     NotBefore(Duration),
 }
 
@@ -70,8 +70,8 @@ impl Authenticator {
             base,
             guess_limiter: GuessLimiter::new(Instant::now()),
             counters,
-            wrong_token: RateLimitedWarning::default(),
-            guessing: RateLimitedWarning::default(),
+            wrong_token_warning: RateLimitedWarning::default(),
+            guessing_warning: RateLimitedWarning::default(),
         })
     }
 
@@ -162,7 +162,7 @@ impl Authenticator {
         self.guess_limiter.add_wrong_token(client, now);
         let ip = client.ip();
         if let Some(delay) = self.guess_limiter.delay(client, now) {
-            self.guessing.warn(|| {
+            self.guessing_warning.warn(|| {
                 format!(
                     "rejected {ip} with 401: too many wrong tokens. All its tokens are rejected with \
                      429 for {} s, longer after each further wrong one. If {ip} is a reverse proxy, \
@@ -171,7 +171,7 @@ impl Authenticator {
                 )
             });
         } else {
-            self.wrong_token.warn(|| format!("rejected {ip} with 401: wrong token"));
+            self.wrong_token_warning.warn(|| format!("rejected {ip} with 401: wrong token"));
         }
         Err(Rejected::Wrong)
     }

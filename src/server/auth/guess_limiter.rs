@@ -1,15 +1,15 @@
 //! Limits how often tokens can be guessed.
 //!
-//! A right and a wrong token cannot be told apart before the comparison, so a network that has sent
-//! wrong tokens waits for the comparison of either. Other networks never wait.
+//! A network that has sent wrong tokens has to wait before its next token is checked, even if that
+//! is the right one: the server cannot know before the check. Other networks never wait.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::server::clients::network_of;
+use crate::server::network::network_of;
 
-/// The wrong tokens of one network that cause no delay: typing errors.
+/// Number of wrong tokens of one network that cause no delay, for typing errors.
 const FREE: u32 = 5;
 /// A network's count of wrong tokens falls by one in this time. An outdated token that a program
 /// sends every 15 seconds causes no delay for others at its address.
@@ -18,7 +18,8 @@ const FORGET_ONE: Duration = Duration::from_secs(10);
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 /// How often the delay doubles: up to 32 seconds.
 const MAX_DOUBLINGS: u32 = 5;
-/// The wrong tokens of all networks, above which each network waits from its first wrong token on.
+/// Number of wrong tokens of all networks together, above which each network waits from its first
+/// wrong token on.
 const FREE_IN_ALL: u32 = 100;
 /// The count of all networks falls by one in this time.
 const FORGET_ONE_IN_ALL: Duration = Duration::from_millis(100);
@@ -34,7 +35,7 @@ pub(super) struct GuessLimiter {
 /// The recent wrong tokens of a network.
 struct WrongTokens {
     count: DecayingCount,
-    /// Until then, no token of the network is checked.
+    /// No token of the network is checked before this time.
     blocked_until: Instant,
 }
 
@@ -67,7 +68,7 @@ impl GuessLimiter {
         }
     }
 
-    /// Makes room for one more network: forgets half of them, those that would be forgotten first.
+    /// Makes room for one more network, by forgetting the half with the fewest wrong tokens.
     fn make_room(&mut self) {
         if self.networks.len() < MAX_NETWORKS {
             return;

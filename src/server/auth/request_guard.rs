@@ -39,7 +39,7 @@ pub(crate) enum Decision {
     /// It is routed. `origin_allowed` is false for a page that may not open WebSockets, `authorized`
     /// for a client without the token at a path that needs none.
     Allow { origin_allowed: bool, authorized: bool },
-    /// It gets this response.
+    /// This response is sent.
     Respond(Response),
     /// Its body is a login form, for [`RequestGuard::log_in`].
     ReadLoginForm(LoginForm),

@@ -1,4 +1,4 @@
-//! The cookie that a browser gets when it logs in.
+//! The cookie that a login sets.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::http::head::RequestHead;
 use crate::http::response::Response;
 
 const NAME: &str = "kentros_session";
-/// A cookie that scripts can read, unlike the other: it tells the dashboard to offer a logout.
+/// A second cookie, which scripts can read: if it is set, the dashboard shows the logout button.
 const MARK: &str = "kentros_login";
 
 /// The session cookie. Its value is random, new with each server, and the same for every browser:

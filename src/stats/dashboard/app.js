@@ -104,7 +104,7 @@ function paintStatus() {
   const { engine } = model;
   const down = engine && engine.state !== 'connected';
   const name = engine?.engine || 'Engine';
-  const gone = `${name} ${engine?.state}`;
+  const stateText = `${name} ${engine?.state}`;
   const since = engine?.since ? `since ${timeOfDay(engine.since * 1000)}` : '';
   const stale = staleSince();
   const offline = connection.phase !== 'live';
@@ -112,7 +112,7 @@ function paintStatus() {
   const hasContainers = model.containers.size > 0;
   const noRows = view.shown === 0;
   const [text, mood] = connectionText(stale, down);
-  const problem = !hasContainers ? '' : down ? `${gone}: ${engine.error || 'unknown error'}`
+  const problem = !hasContainers ? '' : down ? `${stateText}: ${engine.error || 'unknown error'}`
     : !model.snapshotAt && !offline ? 'Waiting for the first sample' : '';
   const late = stale && offline ? `stale since ${timeOfDay(stale)}` : '';
   const join = (...parts) => parts.filter(Boolean).join(', ');
@@ -120,8 +120,8 @@ function paintStatus() {
   for (const [id, content] of Object.entries({
     'link-text': text,
     late,
-    spoken: offline ? (connection.wasLive ? 'Connection lost, reconnecting' : '') : down ? gone : 'Connected',
-    engine: !engine ? '' : down ? gone : [engine.engine, engine.version].filter(Boolean).join(' '),
+    spoken: offline ? (connection.wasLive ? 'Connection lost, reconnecting' : '') : down ? stateText : 'Connected',
+    engine: !engine ? '' : down ? stateText : [engine.engine, engine.version].filter(Boolean).join(' '),
     pace: engine && !down ? join(!demo && engine.mode, `every ${significant(interval() / 1000, 3)} s`, since) : since,
     count: choices.q || choices.state || choices.project ? `${view.shown} of ${model.containers.size}` : '',
     trouble: problem,
@@ -141,7 +141,7 @@ function paintStatus() {
   // While the page loads, show no message.
   if (!noRows || (!down && !model.listed && now() < 500)) return;
   const [heading, details] = hasContainers ? ['No matching containers', `None of the ${model.containers.size} containers match the filters.`]
-    : down ? [gone, [engine.error, since].filter(Boolean).join('\n')]
+    : down ? [stateText, [engine.error, since].filter(Boolean).join('\n')]
       : offline ? [connection.failures ? 'Cannot connect to the server' : 'Connecting…', connection.reason]
         : model.listed ? ['No containers', 'New containers appear here automatically.']
           : ['Waiting for the first sample', ''];
