@@ -217,7 +217,7 @@ fn converse(early: Vec<u8>, pieces: &[&[u8]]) -> Conversation {
     (seen, close_of(&out))
 }
 
-/// Records the messages that the stats socket's session gets, and how many calls returned.
+/// Records the messages that the stats socket's session receives, and how many calls returned.
 struct Recorder {
     stats: StatsSession,
     seen: Arc<Mutex<Vec<Vec<u8>>>>,

@@ -100,7 +100,7 @@
 //!
 //! - The hub never waits for a client. A message is encoded once and sent to each client without
 //!   blocking. What a slow client does not take is queued, within bounds.
-//! - A client gets every event, or is evicted. Of a state ([`Message::latest`]), a slow client gets
+//! - A client receives every event, or is evicted. Of a state ([`Message::latest`]), a slow client receives
 //!   the latest value.
 //! - Messages that one thread sends through the hub reach each client in the order sent.
 //! - [`Hub::shutdown`] and [`Server::shutdown`], or dropping the values, end all threads and close

@@ -27,8 +27,9 @@ use crate::Error;
 ///
 /// # Events and states
 ///
-/// By default a message is an event: each client gets all of them, or is evicted if it is too slow.
-/// Of a state, a slow client gets only the latest value, and clients that connect later get it too.
+/// By default a message is an event: each client receives all of them, or is evicted if it is too
+/// slow. Of a state, a slow client receives only the latest value, and so do clients that connect
+/// later.
 ///
 /// ```
 /// use kentros::Message;
@@ -99,8 +100,8 @@ impl Message {
 
     /// Makes the message a state, with one value per kind and project.
     ///
-    /// A slow client gets only the latest value. Clients that connect or subscribe later get it
-    /// too, until [`clear_latest`](crate::HubHandle::clear_latest) removes it.
+    /// A slow client receives only the latest value. Clients that connect or subscribe later
+    /// receive it too, until [`clear_latest`](crate::HubHandle::clear_latest) removes it.
     #[must_use]
     pub fn latest(mut self) -> Self {
         self.latest = Some(self.kind.clone());

@@ -1,5 +1,5 @@
 //! The outbox on a model of a socket that accepts a random number of bytes, compared with a plain
-//! list that gets the same calls.
+//! list that receives the same calls.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -362,10 +362,10 @@ impl<'a> ModelTest<'a> {
             return;
         }
         self.discarded = true;
-        let begun = self.model.sent > 0;
-        assert_eq!(self.pipe.borrow().reset, begun, "in the middle of a frame it is reset");
+        let partly_sent = self.model.sent > 0;
+        assert_eq!(self.pipe.borrow().reset, partly_sent, "in the middle of a frame it is reset");
         self.model.queued.clear();
-        self.model.over = begun || self.pipe.borrow().broken;
+        self.model.over = partly_sent || self.pipe.borrow().broken;
         self.model.closing = true;
         if !self.model.over {
             self.coverage.closed += 1;

@@ -85,9 +85,10 @@ impl Queue {
     /// The index of an unsent frame with the same conflation key.
     fn older(&self, frame: &Frame) -> Option<usize> {
         let key = frame.conflation_key()?;
-        let begun = usize::from(self.sent > 0);
-        let found = self.frames.iter().skip(begun).position(|f| f.conflation_key() == Some(key))?;
-        Some(found + begun)
+        let partly_sent = usize::from(self.sent > 0);
+        let found =
+            self.frames.iter().skip(partly_sent).position(|f| f.conflation_key() == Some(key))?;
+        Some(found + partly_sent)
     }
 
     /// Appends `frame` without checking the bounds. `sent` bytes are sent, if the queue is empty.
@@ -114,10 +115,10 @@ impl Queue {
 
     /// Removes all frames except one that is partly sent, whose rest must follow.
     pub(crate) fn clear_unsent(&mut self) {
-        let begun = if self.sent > 0 { self.frames.pop_front() } else { None };
+        let partly_sent = if self.sent > 0 { self.frames.pop_front() } else { None };
         let sent = self.sent;
         *self = Self::default();
-        if let Some(frame) = begun {
+        if let Some(frame) = partly_sent {
             self.push_unbounded(&frame, sent);
         }
     }

@@ -101,9 +101,9 @@ impl Hub {
         self.handle.clone()
     }
 
-    /// Stops the hub. Each client gets its queued messages and a Close 1001, and has two seconds to
-    /// close. Returns when the hub's threads have ended, within five seconds. Dropping the hub does
-    /// the same.
+    /// Stops the hub. Each client receives its queued messages and a Close 1001, and has two
+    /// seconds to close. Returns when the hub's threads have ended, within five seconds. Dropping
+    /// the hub does the same.
     pub fn shutdown(self) {
         drop(self);
     }

@@ -145,7 +145,7 @@ impl ByInterest {
             match Frame::message(&message.state()) {
                 Ok(frame) => frames.push(frame.counted(&self.queued)),
                 Err(error) => {
-                    log::error!("cannot encode a message for publish_by_interest: {error}")
+                    log::error!("cannot encode a message for publish_by_interest: {error}");
                 }
             }
         }

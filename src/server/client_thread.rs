@@ -86,8 +86,8 @@ impl PendingHandshake {
             // A shutdown may have rejected the client meanwhile.
             Ok(session) => client.outbox().accept_handshake(&self.accept).then_some(session),
             Err(response) => {
-                // Free the client's place before it gets the response, so that it can try again at
-                // once. The flusher waits for it to read the response.
+                // Free the client's place before it receives the response, so that it can try again
+                // at once. The flusher waits for it to read the response.
                 HttpEvent::ClientRejected(client.id()).send(&end.events, &end.waker);
                 let response = response.bytes(&self.content_security_policy, false);
                 client.reject_handshake(&response, REJECTION_TIMEOUT);

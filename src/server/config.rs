@@ -191,9 +191,9 @@ impl ServerConfig {
 
     /// Adds a WebSocket endpoint with a [`Session`] for each client.
     ///
-    /// `accept` gets the handshake's request and returns the client's session, or the response that
-    /// rejects it. It runs on the client's own thread, before the handshake is answered, and may
-    /// block. A panic becomes a 500 response. The server has already checked the handshake, the
+    /// `accept` receives the handshake's request and returns the client's session, or the response
+    /// that rejects it. It runs on the client's own thread, before the handshake is answered, and
+    /// may block. A panic becomes a 500 response. The server has already checked the handshake, the
     /// origin and, if there is one, the token.
     ///
     /// # Examples

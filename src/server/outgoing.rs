@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_response_is_sent_whatever_the_others_keep() {
+    fn a_small_response_is_sent_even_at_the_limit() {
         let memory = ResponseMemory::default();
         let _large = added(&memory, 0, body(2 * MAX_BYTES)).expect("one may be larger");
         assert!(added(&memory, 0, body(UNCOUNTED + 1)).is_none());

@@ -25,10 +25,10 @@ fn served(silence_limit: Duration) -> (Served, Ws) {
 
 /// Waits until only `good` is left, which reads on and so answers pings. Returns the time taken.
 fn until_only(mut good: Ws, served: &Served) -> Duration {
-    let begun = Instant::now();
+    let start = Instant::now();
     let reader = thread::spawn(move || good.find("end"));
     served.until_clients(1);
-    let took = begun.elapsed();
+    let took = start.elapsed();
     served.handle().broadcast(&Message::new("end", ())).unwrap();
     reader.join().unwrap();
     took

@@ -144,7 +144,7 @@ fn a_frame_may_be_split_between_the_handshake_and_later() {
 fn two_hundred_slow_heads_get_408_after_five_seconds_and_block_no_client() {
     const DRIPPERS: usize = 200;
     let served = Served::new();
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut drippers: Vec<Dripper> = (0..DRIPPERS).map(|_| Dripper::new(&served)).collect();
     let mut answered = Vec::new();
     let mut good = None;
@@ -153,7 +153,7 @@ fn two_hundred_slow_heads_get_408_after_five_seconds_and_block_no_client() {
         drippers.retain_mut(|dripper| {
             let done = dripper.read();
             if done {
-                answered.push((begun.elapsed(), dripper.answer()));
+                answered.push((start.elapsed(), dripper.answer()));
             }
             !done
         });
@@ -173,7 +173,7 @@ fn two_hundred_slow_heads_get_408_after_five_seconds_and_block_no_client() {
         if drippers.is_empty() {
             break;
         }
-        assert!(begun.elapsed() < GUARD, "{} heads without a response", drippers.len());
+        assert!(start.elapsed() < GUARD, "{} heads without a response", drippers.len());
     }
     assert!(good.is_some());
     assert_eq!(answered.len(), DRIPPERS);

@@ -168,7 +168,7 @@ fn the_engines_errors_are_escaped_by_every_command() {
     let healthcheck = ["healthcheck", "--ready", "--addr", &addr.to_string()];
     check_run("healthcheck", kentros(&healthcheck));
     check_run("stats --url", kentros(&["stats", "--url", &url]));
-    // Requests are not logged, whatever they contain.
+    // No request is logged.
     for field in ["Host: \u{202e}", "Origin: http://\u{202e}", "X-Forwarded-For: \x1b[2J"] {
         ask(addr, &format!("GET /{HOSTILE_ARG} HTTP/1.1\r\n{field}\r\n\r\n"));
         ask(addr, &format!("GET /ws/stats HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n"));

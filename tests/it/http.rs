@@ -217,7 +217,7 @@ fn a_stats_request_starts_the_sampling() {
     let answer = json(&Answer::read(stream));
     assert_eq!(answer["type"], "container_stats");
     assert_eq!(answer["payload"]["shop-web"]["memory_usage"], 1);
-    // A request counts as a client for a while, so sampling goes on.
+    // A request counts as a client for a while, so sampling continues.
     script.read(Reading::Rows(one_each(&["shop"], 2)));
 }
 

@@ -21,7 +21,7 @@ fn served_with_frequent_pings() -> Served {
 fn a_client_that_answers_no_pings_is_closed_and_others_stay() {
     let served = served_with_frequent_pings();
     let mut good = served.client();
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut silent = served.raw_client();
     // tungstenite answers pings while it reads.
     let reader = thread::spawn(move || {
@@ -30,7 +30,7 @@ fn a_client_that_answers_no_pings_is_closed_and_others_stay() {
     });
     assert_eq!(read_frame(&mut silent), Some((0x89, Vec::new())), "a ping");
     assert_eq!(read_close(&mut silent), 1008);
-    assert!(begun.elapsed() >= SILENCE, "closed after only {:?}", begun.elapsed());
+    assert!(start.elapsed() >= SILENCE, "closed after only {:?}", start.elapsed());
     drop(silent);
     served.until_clients(1);
     served.handle().broadcast(&Message::new("end", ())).unwrap();

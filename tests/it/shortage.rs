@@ -67,11 +67,11 @@ fn without_free_descriptors_accepting_pauses_and_resumes() {
     let silent: Vec<TcpStream> = (0..10).map(|_| dial(addr)).collect();
     let line = running.line("cannot accept connections");
     assert!(line.contains("ERROR") && line.contains("Too many open files"), "{line}");
-    let (begun, before) = (Instant::now(), running.cpu());
+    let (start, before) = (Instant::now(), running.cpu());
     for _ in 0..10 {
         served.find("container_stats");
     }
-    let (took, used) = (begun.elapsed(), running.cpu().saturating_sub(before));
+    let (took, used) = (start.elapsed(), running.cpu().saturating_sub(before));
     assert!(used < took / 4, "{used:?} of CPU time in {took:?}");
     drop(silent);
     assert_eq!(get(addr, "/healthz").status, 200, "descriptors are free again");

@@ -295,7 +295,7 @@ fn publishing_and_connecting_during_the_shutdown_fail_without_hanging() {
 }
 
 /// Connects, subscribes and reads in a loop until the server no longer listens.
-fn connect_repeatedly(addr: SocketAddr, first: usize, begun: &Sender<()>) {
+fn connect_repeatedly(addr: SocketAddr, first: usize, connected: &Sender<()>) {
     for n in first.. {
         let Ok(stream) = TcpStream::connect(addr) else { return };
         stream.set_read_timeout(Some(GUARD)).unwrap();
@@ -304,7 +304,7 @@ fn connect_repeatedly(addr: SocketAddr, first: usize, begun: &Sender<()>) {
         else {
             continue;
         };
-        let _ = begun.try_send(());
+        let _ = connected.try_send(());
         for m in n..n + 20 {
             let (kind, projects) = (["subscribe", "unsubscribe"][m % 2], ["a", "b", "c"]);
             let request = json!({"type": kind, "payload": projects[..m % 4]});
@@ -339,11 +339,11 @@ fn shutdown_completes_during_connects_subscriptions_and_publishes() {
         let addr = served.addr();
         let source = || Ok::<_, std::io::Error>(HashMap::from([("a", json!({"project_id": "a"}))]));
         served.handle().start_stats_streamer(Duration::from_millis(10), source).unwrap();
-        let (begun, comes) = bounded(100);
+        let (connected, comes) = bounded(100);
         thread::scope(|scope| {
             for first in 0..4 {
-                let begun = begun.clone();
-                scope.spawn(move || connect_repeatedly(addr, first, &begun));
+                let connected = connected.clone();
+                scope.spawn(move || connect_repeatedly(addr, first, &connected));
             }
             for producer in ["a", "b"] {
                 let handle = served.handle();

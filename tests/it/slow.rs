@@ -286,7 +286,7 @@ fn a_client_that_reads_too_slowly_is_evicted_at_the_deadline() {
     good.subscribe("calm");
     // The client needs several seconds for this message and makes steady progress.
     let message = Message::new("large", "x".repeat(FLOOD));
-    let begun = Instant::now();
+    let start = Instant::now();
     handle.broadcast_to_subscribers("flood", &message).unwrap();
     let (stop, stopped) = bounded::<()>(0);
     let reader = thread::spawn(move || {
@@ -304,7 +304,7 @@ fn a_client_that_reads_too_slowly_is_evicted_at_the_deadline() {
         (reads, bytes)
     });
     until("an eviction", || handle.counters().evicted_deadline == 1);
-    let after = begun.elapsed();
+    let after = start.elapsed();
     assert!(after >= Duration::from_secs(1), "evicted after only {after:?}");
     served.until_clients(1);
     drop(stop);
@@ -322,7 +322,7 @@ fn a_client_that_reads_a_byte_a_second_is_evicted_after_ten_seconds() {
     let handle = served.handle();
     let slow = served.narrow_client();
     served.until_clients(1);
-    let begun = Instant::now();
+    let start = Instant::now();
     handle.broadcast(&Message::new("large", "x".repeat(FLOOD))).unwrap();
     let mut read = 0;
     for _ in tick(Duration::from_secs(1)) {
@@ -332,9 +332,9 @@ fn a_client_that_reads_a_byte_a_second_is_evicted_after_ten_seconds() {
             break;
         }
         read += retry_interrupted(|| slow.stream().read(&mut [0])).unwrap();
-        assert!(begun.elapsed() < GUARD, "each byte extends the deadline");
+        assert!(start.elapsed() < GUARD, "each byte extends the deadline");
     }
-    let after = begun.elapsed();
+    let after = start.elapsed();
     assert!(after >= Duration::from_secs(10), "evicted after only {after:?}");
     assert!(read >= 8, "it read {read} bytes, less than one a second");
 }

@@ -1,4 +1,4 @@
-//! `kentros stats --once` ends, whatever the hub does.
+//! `kentros stats --once` ends, even if the hub is hostile.
 
 use serde_json::json;
 use tungstenite::{Bytes, Message};

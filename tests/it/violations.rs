@@ -1,5 +1,5 @@
-//! A protocol violation gets its Close code and then a clean end of the stream. The Close must
-//! arrive whatever else the client has sent.
+//! The server answers a protocol violation with its Close code and a clean end of the stream. The
+//! Close must arrive even if the client has sent more.
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};

@@ -1,4 +1,4 @@
-//! A response that goes on for ever, read line by line.
+//! A response without an end, read line by line.
 
 use std::io::{BufRead, BufReader, Read};
 

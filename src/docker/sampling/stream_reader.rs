@@ -1,6 +1,6 @@
 //! The thread `kentros-streams`, which reads the stats streams of all containers.
 //!
-//! A stream is one connection with one response that goes on for ever. It opens when its container
+//! A stream is one connection with one response without an end. It opens when its container
 //! is added. When it ends, fails or goes silent, it opens again after a back-off.
 
 use std::collections::HashMap;

@@ -117,8 +117,8 @@ impl HubHandle {
         })
     }
 
-    /// Sets a client's interest. The client first gets the acknowledgement, if any, then all retained
-    /// messages of the projects, even if it has received them before, then live ones.
+    /// Sets a client's interest. The client first receives the acknowledgement, if any, then all
+    /// retained messages of the projects, even if it has received them before, then live ones.
     ///
     /// ```
     /// use kentros::{Interest, Message};

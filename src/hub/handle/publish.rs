@@ -76,10 +76,10 @@ impl HubHandle {
         self.publish(HubCommand::SendTo(client.id(), frame))
     }
 
-    /// Publishes a state whose content depends on the recipient's interest. `content` is called once
-    /// for each distinct interest among the clients. The state is retained under `key`: a client that
-    /// connects later, or whose interest changes, gets the messages for its interest. A slow client
-    /// gets only the latest state.
+    /// Publishes a state whose content depends on the recipient's interest. `content` is called
+    /// once for each distinct interest among the clients. The state is retained under `key`: a
+    /// client that connects later, or whose interest changes, receives the messages for its
+    /// interest. A slow client receives only the latest state.
     ///
     /// `content` runs on the hub's thread: it must not block or call the hub.
     ///

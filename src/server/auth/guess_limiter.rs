@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outdated_token_that_is_sent_now_and_then_delays_nobody() {
+    fn an_outdated_token_that_is_sent_every_15_seconds_causes_no_delay() {
         let start = Instant::now();
         let mut limiter = GuessLimiter::new(start);
         for n in 0..1000 {

@@ -215,7 +215,7 @@ fn a_browser_is_redirected_to_the_login_from_any_path() {
     {
         let head = head(&format!("GET {path}"), "Accept: text/html,*/*;q=0.8");
         let Decision::Respond(response) = guard.check(peer(), &head, later()).1 else {
-            panic!("{path} gets no response");
+            panic!("no response to {path}");
         };
         let text = String::from_utf8(response.bytes("", false)).unwrap();
         assert!(text.starts_with("HTTP/1.1 303 "), "{text}");

@@ -47,7 +47,7 @@ struct Point {
 /// The columns other than CPU, in the order of [`Point::bytes`].
 const COLUMNS: [&str; 5] =
     ["memory_usage", "network_rx", "network_tx", "block_read", "block_write"];
-/// An unknown value. No counter gets this high.
+/// An unknown value. No counter reaches it.
 const UNKNOWN: u64 = u64::MAX;
 
 impl History {

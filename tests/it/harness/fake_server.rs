@@ -1,4 +1,4 @@
-//! Servers that `kentros` connects to and that send whatever a test wants.
+//! Servers that `kentros` connects to. The test chooses what they send.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
