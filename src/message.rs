@@ -79,6 +79,12 @@ impl Message {
         Self { kind, project: None, payload: Ok(json), timestamp, latest: None }
     }
 
+    /// Sets the timestamp, in seconds since the Unix epoch.
+    pub(crate) fn at(mut self, timestamp: u64) -> Self {
+        self.timestamp = timestamp;
+        self
+    }
+
     /// Parses a message's JSON.
     pub(crate) fn from_json(json: &str) -> Option<Self> {
         let envelope: WireMessage<'_> = serde_json::from_str(json).ok()?;

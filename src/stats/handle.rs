@@ -6,6 +6,7 @@ use super::messages::CONTAINER_STATS;
 use super::state::{EngineCounters, StatsState};
 use super::streamer;
 use crate::hub::periodic::Streamer;
+use crate::message::unix_seconds;
 use crate::{Error, HubHandle, Schedule, Snapshot, StatsSource};
 
 impl HubHandle {
@@ -45,7 +46,9 @@ impl HubHandle {
     ///
     /// # Errors
     /// Like [`publish_by_interest`](Self::publish_by_interest).
-    pub fn publish_snapshot(&self, snapshot: Snapshot) -> Result<(), Error> {
+    pub fn publish_snapshot(&self, mut snapshot: Snapshot) -> Result<(), Error> {
+        // A client that connects later must not take an old snapshot for a new one.
+        snapshot.published = unix_seconds();
         let snapshot = Arc::new(snapshot);
         self.stats().set_latest(Some(Arc::clone(&snapshot)));
         let projects = snapshot.projects();

@@ -18,7 +18,7 @@ impl Snapshot {
     pub(super) fn container_stats(&self, interest: &Interest) -> Message {
         let rows = self.rows.iter().filter(|(project, _)| interest.includes(project));
         let members = rows.map(|(_, members)| (None, members.as_str()));
-        Message::from_json_payload(CONTAINER_STATS, object(members))
+        Message::from_json_payload(CONTAINER_STATS, object(members)).at(self.published)
     }
 
     /// The totals, if the source provides them.
@@ -26,7 +26,7 @@ impl Snapshot {
         let totals = self.totals.as_ref()?;
         let totals = totals.iter().filter(|(project, _)| interest.includes(project));
         let members = totals.map(|(project, json)| (Some(project.as_str()), json.as_str()));
-        Some(Message::from_json_payload("project_stats", object(members)))
+        Some(Message::from_json_payload("project_stats", object(members)).at(self.published))
     }
 
     /// The projects of the snapshot, with or without rows.

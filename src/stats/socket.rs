@@ -64,7 +64,7 @@ impl StatsSession {
     /// Sends through the hub, so that replies keep the order of the commands.
     fn reply(&self, client: &Client, message: &Message) {
         // Fails only if the hub has stopped, which closes this client.
-        let _ = self.hub.send_to(client, message);
+        let _ = self.hub.reply_to(client, message);
     }
 
     /// Encodes and sends the history on the client's thread, not the hub's: five minutes of a

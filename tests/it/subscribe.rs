@@ -3,14 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::bounded;
-use kentros::{Message, STANDALONE};
+use kentros::{Interest, Message, STANDALONE};
 use serde_json::{Value, json};
 use tungstenite::Message as Frame;
 
 use crate::harness::raw::{masked, read_frame};
-use crate::harness::{Served, Ws, keys, one_each, row, snapshot};
+use crate::harness::{Served, Ws, keys, one_each, row, snapshot, until};
 use crate::source::{Call, Reading, Script};
 
 #[test]
@@ -273,4 +274,49 @@ fn a_client_that_connects_during_publishing_gets_the_newest_and_then_no_gap() {
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     assert!(firsts.len() > 3, "clients must connect during publishing: {firsts:?}");
+}
+
+/// Fails if the time is that of the subscription: a page would take old stats for new ones.
+#[test]
+fn a_late_subscriber_gets_the_time_at_which_the_snapshot_was_published() {
+    let served = Served::new();
+    let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    served.handle().publish_snapshot(one_each(&["shop"], 1)).unwrap();
+    let published = served.client().find("container_stats")["timestamp"].clone();
+    until("the next second", || seconds() > published.as_u64().unwrap());
+    let mut late = served.client();
+    late.subscribe("shop");
+    for kind in ["container_stats", "project_stats"] {
+        assert_eq!(late.find(kind)["timestamp"], published, "{kind}");
+    }
+    let answer: Value = serde_json::from_str(&served.get("/api/v1/stats").body).unwrap();
+    assert_eq!(answer["timestamp"], published);
+}
+
+/// Fails if a reply is dropped when the hub is busy for a second.
+#[test]
+fn an_error_reply_waits_for_a_busy_hub() {
+    let served = Served::new();
+    let handle = served.handle();
+    let mut client = served.client();
+    let (release, held) = bounded::<()>(0);
+    let (started, busy) = bounded(1);
+    let block = move |_: &Interest| {
+        let _ = started.try_send(());
+        let _ = held.recv();
+        Vec::new()
+    };
+    handle.publish_by_interest("busy", block).unwrap();
+    busy.recv().unwrap();
+    let message = Message::new("n", ()).latest();
+    while handle.broadcast(&message).is_ok() {}
+    client.send("dance", Value::Null);
+    // Each takes a second, so that the client's message is waiting.
+    for _ in 0..3 {
+        assert!(handle.broadcast(&message).unwrap_err().is_busy());
+    }
+    drop(release);
+    client.send("subscribe", "shop");
+    let before = client.all_until("subscribed");
+    assert!(before.iter().any(|message| message["type"] == "error"), "{before:?}");
 }

@@ -76,6 +76,14 @@ impl HubHandle {
         self.publish(HubCommand::SendTo(client.id(), frame))
     }
 
+    /// Like [`send_to`](Self::send_to), but waits as long as the hub is busy, for messages that a
+    /// client waits for.
+    pub(crate) fn reply_to(&self, client: &Client, message: &Message) -> Result<(), Error> {
+        self.require_registered(client)?;
+        let frame = Frame::message(message)?.counted(self.queued_bytes());
+        self.send_command(HubCommand::SendTo(client.id(), frame))
+    }
+
     /// Publishes a state whose content depends on the recipient's interest. `content` is called
     /// once for each distinct interest among the clients. The state is retained under `key`: a
     /// client that connects later, or whose interest changes, receives the messages for its

@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub(super) stopped: Vec<(String, ContainerStats)>,
     /// Whether there are running containers but no rows yet.
     pub(crate) awaits_samples: bool,
+    /// When it was published, in seconds since the Unix epoch.
+    pub(crate) published: u64,
 }
 
 impl Snapshot {
