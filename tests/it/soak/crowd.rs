@@ -108,7 +108,7 @@ impl Place {
         }
         seen.misbehaved += 1;
         let mut slow = |evicted| seen.evicted += u64::from(evicted);
-        match self.rng.u64(..8) {
+        match self.rng.u64(..12) {
             0 => ("changes its subscriptions", self.changes_subscriptions()),
             1 => ("stalls", self.stalls().map(&mut slow)),
             2 => ("sends and reads single bytes", self.drips().map(&mut slow)),
@@ -116,6 +116,10 @@ impl Place {
             4 => ("sends garbage", self.sends_garbage()),
             5 => ("sends garbage frames", self.sends_garbage_frames()),
             6 => ("floods", self.floods()),
+            7 => ("leaves responses unread", self.leaves_responses_unread()),
+            8 => ("probes", self.probes()),
+            9 => ("guesses tokens", self.guesses_tokens()),
+            10 => ("sends slashes", self.sends_slashes()),
             _ => ("connects and disconnects", self.reconnects()),
         }
     }

@@ -57,6 +57,12 @@ impl Place {
     /// evicted.
     pub(super) fn stalls(&mut self) -> Result<bool, String> {
         let mut socket = connect(self.addr, dial_narrow)?;
+        if self.rng.bool() {
+            // A view of its own.
+            let invented = format!("invented-{}", self.rng.u64(..));
+            send(&mut socket, "subscribe", json!(["p0", "p1", "p2", "p3", invented]))?;
+            find(&mut socket, "subscribed", &BTreeSet::new())?;
+        }
         if self.rng.u64(..4) == 0 {
             // Late in a full-length round these replies are more than the socket buffers hold. With
             // the later requests they are as many as the rate limit lets through at once.

@@ -2,10 +2,13 @@
 //! restarts and containers come and go. Run it with `tests/soak [SECONDS]`.
 //!
 //! In each round, every well-behaved client must receive the messages that a witness of the same
-//! view receives, in the same order, and the metrics must equal what the clients received. After the
-//! last round the program must use the resources that it used two rounds before.
+//! view receives, in the same order, and the metrics must equal what the clients received: the witness
+//! misses no tick, whatever the other clients do. Meanwhile each health check is answered, and the
+//! memory of the program and of the kernel's TCP is bounded. After the last round the program must
+//! use the resources that it used two rounds before.
 #![allow(clippy::print_stderr)]
 
+mod attacks;
 mod clients;
 mod crowd;
 mod engine;
@@ -13,6 +16,7 @@ mod misbehavior;
 mod program;
 mod record;
 mod socket;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -25,6 +29,7 @@ use engine::Engine;
 use fastrand::Rng;
 use program::{Counted, Program};
 use record::{Log, VIEWS, View};
+use watch::Figures;
 
 use crate::harness::pause;
 
@@ -88,9 +93,13 @@ fn round(
     let begun = wait_for_silence(program, &staying);
 
     engine.restart();
-    let crowd = Crowd::start(addr, CLIENTS, rng);
-    engine.churn(Instant::now() + time);
-    let crowd = crowd.end();
+    let (crowd, figures) = Figures::during(program, || {
+        let crowd = Crowd::start(addr, CLIENTS, rng);
+        engine.churn(Instant::now() + time);
+        crowd.end()
+    });
+    eprintln!("{figures:?}");
+    figures.check();
     let faults = &crowd.faults;
     assert!(faults.is_empty(), "{} faults, the first: {:#?}", faults.len(), {
         &faults[..faults.len().min(10)]
@@ -117,6 +126,11 @@ fn round(
         "messages delivered and received"
     );
     assert!(to.1 > from.1);
+    eprintln!(
+        "{} messages published, {} received by the witness",
+        to.0.published - begun.0.published,
+        to.2 - begun.2
+    );
     assert_eq!(
         to.0.published - begun.0.published,
         to.2 - begun.2,

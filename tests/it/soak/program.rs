@@ -12,6 +12,7 @@ use crossbeam_channel::bounded;
 use kentros::DockerHost;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use super::socket::TOKEN;
 use super::{CLIENTS, GUARD, until};
 
 /// The descriptor limit that both processes need. All clients may connect at once, and the program
@@ -59,6 +60,7 @@ impl Program {
         let mut command = Command::new(program.unwrap_or(env!("CARGO_BIN_EXE_kentros").into()));
         command.args(["--addr", "127.0.0.1:0"]).env_clear();
         command.args(["--docker-host", &engine.to_string()]);
+        command.args(["--trust-proxy", "127.0.0.1"]).env("KENTROS_TOKEN", TOKEN);
         // With one arena for all threads, resident memory follows what the program uses.
         command.env("MALLOC_ARENA_MAX", "1");
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -129,7 +131,9 @@ impl Program {
         let mut request = || {
             let mut stream = TcpStream::connect(self.addr)?;
             stream.set_read_timeout(Some(GUARD))?;
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+            let bearer = format!("Authorization: Bearer {TOKEN}");
+            let head = format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{bearer}\r\n\r\n");
+            stream.write_all(head.as_bytes())?;
             stream.read_to_string(&mut response)
         };
         let result = request();

@@ -17,8 +17,12 @@ pub(super) type Ws = WebSocket<TcpStream>;
 /// How long the server waits for a request head.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The server's token, also in [`HEAD`].
+pub(super) const TOKEN: &str = "the-token-of-the-soak";
+
 /// The handshake of RFC 6455, section 1.3.
 pub(super) const HEAD: &str = "GET /ws/stats HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                    Authorization: Bearer the-token-of-the-soak\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
