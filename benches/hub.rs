@@ -22,6 +22,8 @@ mod error;
 mod frame;
 #[path = "../src/interest.rs"]
 mod interest;
+#[path = "../src/lock.rs"]
+mod lock;
 #[path = "../src/message.rs"]
 mod message;
 #[path = "../src/connection/outbox.rs"]

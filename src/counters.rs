@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::lock::lock;
+
 /// The counters of a hub since its start. See [`HubHandle::counters`](crate::HubHandle::counters).
 ///
 /// The clients have received `delivered - conflated` messages, except for messages still queued for a
@@ -126,6 +128,6 @@ impl ClientCount {
     }
 
     fn lock(&self) -> MutexGuard<'_, isize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.count)
     }
 }

@@ -130,6 +130,7 @@ mod http;
 mod hub;
 mod interest;
 mod limits;
+mod lock;
 mod message;
 mod poller;
 mod printable;

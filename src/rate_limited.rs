@@ -1,7 +1,9 @@
 //! Rate-limited warnings.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::lock::lock;
 
 /// Minimum time between two warnings.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -20,7 +22,7 @@ impl RateLimitedWarning {
     }
 
     fn is_due(&self, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.0);
         if last.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
             return false;
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::flusher::Flusher;
@@ -12,6 +12,7 @@ use super::frame::Frame;
 use super::outbox::{BlockingSendResult, FlushResult, OfferResult, Outbox};
 use super::queue::QueueBounds;
 use super::session::CloseReason;
+use crate::lock::lock;
 use crate::{Error, Message};
 
 /// The id of the next client or listener of this process.
@@ -332,7 +333,7 @@ impl Client {
     }
 
     fn hubs(&self) -> MutexGuard<'_, Option<Hubs>> {
-        self.inner.hubs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.hubs)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,6 +12,7 @@ use super::frame::Frame;
 use super::queue::{FramePosition, PushResult, Queue, QueueBounds};
 use super::socket::Socket;
 use crate::counters::QueuedBytes;
+use crate::lock::lock;
 
 /// A connection's socket and the frames it has not accepted yet.
 ///
@@ -336,7 +337,7 @@ impl<S: Socket> Outbox<S> {
 
     fn lock(&self) -> MutexGuard<'_, OutboxState> {
         // Queue operations do not panic, so the state is consistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -21,10 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use crate::lock::lock;
 use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError, StatsSource};
 use engine::client::{CALL_LIMIT, CallCounters};
 use engine::negotiate::negotiate;
-use inventory::event_history::{SharedEventHistory, lock_history};
+use inventory::event_history::SharedEventHistory;
 use sampling::probe::ReadMode;
 use session::EngineSession;
 
@@ -137,7 +138,7 @@ impl StatsSource for DockerSource {
         if let Some(session) = self.session.take() {
             self.known_mode = session.read_mode().map(|mode| (session.identity(), mode));
         }
-        lock_history(&self.event_history).pause();
+        lock(&self.event_history).pause();
         self.hub = None;
     }
 

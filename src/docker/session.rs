@@ -14,7 +14,7 @@ use super::engine::error::EngineError;
 use super::engine::host::DockerHost;
 use super::engine::negotiate::{negotiate, parse_version};
 use super::inventory::event_history::SharedEventHistory;
-use super::inventory::watch::{InventoryWatch, SharedInventory, lock};
+use super::inventory::watch::{InventoryWatch, SharedInventory};
 use super::inventory::{Inventory, Target};
 use super::sampling::direct::DirectSampler;
 use super::sampling::podman::PodmanSampler;
@@ -22,6 +22,7 @@ use super::sampling::probe::{ProbeOutcome, ReadMode, probe};
 use super::sampling::readings::ContainerReadings;
 use super::sampling::sample::SampleDialect;
 use super::sampling::streams::StreamSampler;
+use crate::lock::lock;
 use crate::stats::payload::Mode;
 use crate::{EngineInfo, HubHandle, Interest, Snapshot, SourceError};
 

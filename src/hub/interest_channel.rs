@@ -1,10 +1,11 @@
 //! Sends the combined interest of the hub's clients to a streamer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::Interest;
+use crate::lock::lock;
 
 /// The sender, owned by the hub's thread.
 #[derive(Debug)]
@@ -42,8 +43,4 @@ impl InterestReceiver {
     pub(super) fn get(&self) -> Option<Interest> {
         lock(&self.interest).clone()
     }
-}
-
-fn lock(interest: &Mutex<Option<Interest>>) -> MutexGuard<'_, Option<Interest>> {
-    interest.lock().unwrap_or_else(PoisonError::into_inner)
 }

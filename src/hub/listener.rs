@@ -11,6 +11,7 @@ use crate::connection::frame::Frame;
 use crate::connection::outbox::OfferResult;
 use crate::connection::queue::{PushResult, Queue, QueueBounds};
 use crate::counters::{self, AtomicCounters};
+use crate::lock::lock;
 
 /// Receives a hub's messages in this process; see [`HubHandle::listen`].
 ///
@@ -199,6 +200,6 @@ impl ListenerQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, ListenerQueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::net::sockopt;
 use tungstenite::Bytes;
+
+use crate::lock::lock;
 
 /// Maximum size of all responses being sent, in bytes.
 const MAX_BYTES: usize = 64 << 20;
@@ -66,7 +68,7 @@ impl ResponseMemory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

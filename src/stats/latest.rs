@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tungstenite::Bytes;
 
 use super::metrics;
-use super::state::lock;
+use crate::lock::lock;
 use crate::{Error, Interest, Snapshot};
 
 /// A snapshot and the documents made from it: each at the first request for it, for all requests.

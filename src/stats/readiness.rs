@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::state::lock;
+use crate::lock::lock;
 
 /// How long a result is valid.
 const VALID: Duration = Duration::from_secs(1);

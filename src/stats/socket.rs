@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::protocol::{self, ClientCommand, CommandError};
-use super::state::{StatsState, lock};
+use super::state::StatsState;
 use crate::connection::frame::Frame;
 use crate::hub::SHUTTING_DOWN;
+use crate::lock::lock;
 use crate::{Client, HubHandle, Incoming, Interest, Message, Session};
 
 /// Bytes of `history` messages being sent above which further requests are rejected. Slow clients

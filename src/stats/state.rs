@@ -1,7 +1,7 @@
 //! The state of the stats, shared by a hub's streamers, sessions and endpoints.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::Receiver;
 
@@ -9,6 +9,7 @@ use super::latest::LatestSnapshot;
 use super::readiness::{HealthResponder, Readiness};
 use super::snapshot::history::History;
 use crate::Snapshot;
+use crate::lock::lock;
 use crate::rate_limited::RateLimitedWarning;
 
 /// Whether the engine is up, and how often it was called; see
@@ -123,8 +124,4 @@ impl StatsState {
             dropped: self.dropped.load(Ordering::Relaxed),
         }
     }
-}
-
-pub(super) fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "error",
         "interest",
         "limits",
+        "lock",
         "message",
         "poller",
         "printable",

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::incidents::Incidents;
 use crate::docker::engine::json::EngineEvent;
@@ -14,11 +14,6 @@ const LONGEST_GAP: u64 = 60;
 
 /// The history, shared by the sessions of one source. One event reader at a time uses it.
 pub(crate) type SharedEventHistory = Arc<Mutex<EventHistory>>;
-
-/// Locks the history.
-pub(crate) fn lock_history(history: &SharedEventHistory) -> MutexGuard<'_, EventHistory> {
-    history.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The hashes of the latest events, and where the next event stream starts.
 #[derive(Debug, Default)]

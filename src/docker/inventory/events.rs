@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, select};
 
-use super::event_history::{SharedEventHistory, lock_history};
-use super::watch::{SharedInventory, lock, wake};
+use super::event_history::SharedEventHistory;
+use super::watch::{SharedInventory, wake};
 use crate::docker::engine::backoff::Backoff;
 use crate::docker::engine::call::{EngineCall, EventFilter};
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient, parse};
@@ -13,6 +13,7 @@ use crate::docker::engine::error::EngineError;
 use crate::docker::engine::json::EngineEvent;
 use crate::docker::engine::lines::LineStream;
 use crate::docker::engine::negotiate::Pong;
+use crate::lock::lock;
 use crate::rate_limited::RateLimitedWarning;
 use crate::{HubHandle, Message};
 
@@ -101,7 +102,7 @@ impl EventReader {
     }
 
     fn open(&self, pong: &Pong) -> Result<LineStream, EngineError> {
-        let since = lock_history(&self.history).resume(pong.engine_time);
+        let since = lock(&self.history).resume(pong.engine_time);
         self.client.lines(EngineCall::Events { since, filter: self.filter }, HEAD_LIMIT)
     }
 
@@ -121,7 +122,7 @@ impl EventReader {
         loop {
             match lines.next().map(|line| line.map(parse::<EngineEvent>)) {
                 Ok(Some(Ok(event))) => {
-                    if lock_history(&self.history).insert(&event) {
+                    if lock(&self.history).insert(&event) {
                         self.handle(&event);
                     }
                 }

@@ -7,12 +7,13 @@ use crossbeam_channel::{Receiver, Sender, select};
 use serde_json::value::to_raw_value;
 
 use super::incidents::minute;
-use super::watch::{SharedInventory, lock};
+use super::watch::SharedInventory;
 use crate::docker::engine::call::EngineCall;
 use crate::docker::engine::client::{CALL_LIMIT, EngineClient};
 use crate::docker::engine::error::EngineError;
 use crate::docker::engine::json::{ContainerInspect, ContainerSummary};
 use crate::docker::engine::list::{ContainerList, MAX_RUNNING};
+use crate::lock::lock;
 use crate::rate_limited::RateLimitedWarning;
 use crate::{HubHandle, Message};
 

@@ -6,28 +6,24 @@
 //! threads end, and the next reading opens a new session.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::Inventory;
-use super::event_history::{SharedEventHistory, lock_history};
+use super::event_history::SharedEventHistory;
 use super::events::EventReader;
 use super::lister::Lister;
 use crate::docker::engine::call::EventFilter;
 use crate::docker::engine::client::EngineClient;
+use crate::lock::lock;
 use crate::{HubHandle, threads};
 
 /// The inventory, shared by both threads and the sampler. No thread holds the lock during a call to
 /// the engine.
 pub(crate) type SharedInventory = Arc<Mutex<Inventory>>;
-
-/// Locks the inventory. Its changes are atomic, so it stays valid after a panic of another thread.
-pub(crate) fn lock(inventory: &SharedInventory) -> MutexGuard<'_, Inventory> {
-    inventory.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The two threads. Dropping this ends and joins them.
 #[derive(Debug)]
@@ -66,7 +62,7 @@ impl InventoryWatch {
             stop: Some(stop),
             threads: Vec::new(),
         };
-        lock(inventory).incidents = std::mem::take(&mut lock_history(history).incidents);
+        lock(inventory).incidents = std::mem::take(&mut lock(history).incidents);
         let (events, hub) = (watch.event_client.clone(), hub.cloned());
         let reader = EventReader::new(
             events,
@@ -114,6 +110,6 @@ impl Drop for InventoryWatch {
             let _ = thread.join();
         }
         let incidents = std::mem::take(&mut lock(&self.inventory).incidents);
-        lock_history(&self.history).incidents = incidents;
+        lock(&self.history).incidents = incidents;
     }
 }

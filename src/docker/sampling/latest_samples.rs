@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
 use crate::stats::reading::Reading;
 
 /// The engine has finished a pass over its containers when no sample arrived for this long, which
@@ -41,7 +42,7 @@ struct SampleSlot {
 
 impl LatestSamples {
     fn slots(&self) -> MutexGuard<'_, SampleSlots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 
     /// Adds a slot for a container, if it has none.

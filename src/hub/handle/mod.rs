@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -20,6 +20,7 @@ use crate::counters::{AtomicCounters, Counters, QueuedBytes};
 use crate::hub::hub_loop::HubCommand;
 use crate::hub::interest_channel::InterestSender;
 use crate::hub::{HubConfig, Query, Responder};
+use crate::lock::lock;
 use crate::{Client, Error, limits};
 
 /// Maximum number of commands queued for the hub's thread: about ten milliseconds of its work.
@@ -108,7 +109,7 @@ impl HubHandle {
     /// # Ok::<(), kentros::Error>(())
     /// ```
     pub fn extension<T: Any + Default + Send + Sync>(&self) -> Arc<T> {
-        let mut extensions = self.0.extensions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut extensions = lock(&self.0.extensions);
         let value = extensions.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
         // The key is the type's id, so this cannot fail.
         Arc::clone(value).downcast().unwrap_or_default()
@@ -169,7 +170,7 @@ impl HubHandle {
     }
 
     pub(in crate::hub) fn streamers(&self) -> MutexGuard<'_, Vec<(JoinHandle<()>, Receiver<()>)>> {
-        self.0.streamers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.streamers)
     }
 
     /// Fails once the hub executes its last commands: a command sent now may stay in the channel as
