@@ -155,7 +155,7 @@ fn setting_the_browser_clock_changes_no_time_on_an_open_page() {
     page.until("the uptime", &format!("{} === '{UP}'", uptime()));
     // The number of points of the chart: one per second.
     let points =
-        "document.querySelector('.container .cpu .line').getAttribute('d').match(/[ML]/g)?.length";
+        "document.querySelector('.container .cpu .line').getAttribute('d')?.match(/[ML]/g)?.length";
     record(&mut page, "link-text");
     for ahead in [3, -3] {
         page.eval(&format!("clockShift = {ahead} * 3600e3"));
