@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{bounded, unbounded};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 
 use super::*;
@@ -92,11 +93,13 @@ impl TestHub {
     }
 }
 
+/// The packets received so far.
 fn packets(peer: &OwnedFd) -> Vec<Vec<u8>> {
     let mut buffer = vec![0; 256 * 1024];
     std::iter::from_fn(|| {
         let (n, _) = recv(peer, buffer.as_mut_slice(), RecvFlags::DONTWAIT).ok()?;
-        Some(buffer[..n].to_vec())
+        // Zero is the end.
+        (n > 0).then(|| buffer[..n].to_vec())
     })
     .collect()
 }
@@ -265,6 +268,8 @@ fn when_all_queues_are_full_the_slowest_clients_are_closed() {
 
 /// Waits for a Close with 1008.
 fn until_close(peer: &OwnedFd, mut packets: Vec<Vec<u8>>) {
+    // A guard against a test that never ends.
+    set_socket_timeout(peer, Timeout::Recv, Some(Duration::from_secs(60))).unwrap();
     let mut buffer = [0; 256];
     while packets.last().is_none_or(|packet| packet[0] != 0x88) {
         let (n, _) = recv(peer, &mut buffer, RecvFlags::empty()).unwrap();
