@@ -251,10 +251,7 @@ impl<S: Socket> Outbox<S> {
         within: Duration,
         before_close: impl FnOnce(),
     ) -> bool {
-        let mut state = self.lock();
-        if state.phase != ConnectionPhase::Open {
-            return false;
-        }
+        let Some(mut state) = self.lock_open() else { return false };
         before_close();
         if discard_queued {
             state.backlog().queue.clear_unsent();
@@ -294,10 +291,7 @@ impl<S: Socket> Outbox<S> {
         within: Duration,
         before_close: impl FnOnce(),
     ) -> bool {
-        let mut state = self.lock();
-        if state.phase != ConnectionPhase::Open {
-            return false;
-        }
+        let Some(mut state) = self.lock_open() else { return false };
         before_close();
         let queue = &mut state.backlog().queue;
         queue.clear_unsent();
@@ -333,6 +327,11 @@ impl<S: Socket> Outbox<S> {
 
     pub(crate) fn is_open(&self) -> bool {
         self.lock().phase == ConnectionPhase::Open
+    }
+
+    /// `None` if the connection is closing or closed.
+    fn lock_open(&self) -> Option<MutexGuard<'_, OutboxState>> {
+        Some(self.lock()).filter(|state| state.phase == ConnectionPhase::Open)
     }
 
     fn lock(&self) -> MutexGuard<'_, OutboxState> {

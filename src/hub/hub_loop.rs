@@ -11,7 +11,7 @@ use super::interest_channel::InterestSender;
 use super::publication::{KeyedPublication, Publication};
 use super::registry::Registry;
 use super::retained::Retained;
-use super::slowest::{Backlog, MAX_QUEUED_BYTES, slowest};
+use super::slowest::{ClientBacklog, MAX_QUEUED_BYTES, slowest};
 use super::subscriber::Subscriber;
 use super::write_batch::{Report, Turn, WriteBatch};
 use super::{HubConfig, Query, Responder};
@@ -236,7 +236,7 @@ impl HubLoop {
         let backlogs = self.registry.iter().filter_map(|(id, subscriber)| {
             let Subscriber::Client(client) = subscriber else { return None };
             let (since, share) = client.outbox().backlog(&queued)?;
-            Some(Backlog { client: id, since, share })
+            Some(ClientBacklog { client: id, since, share })
         });
         // A quarter of the limit more than necessary, because each search visits all clients.
         let excess = bytes - self.max_queued_bytes / 4 * 3;

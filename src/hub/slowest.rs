@@ -9,7 +9,7 @@ pub(super) const MAX_QUEUED_BYTES: usize = 256 << 20;
 
 /// A client with a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Backlog {
+pub(super) struct ClientBacklog {
     pub(super) client: u64,
     /// When the first message of its queue became the first.
     pub(super) since: Instant,
@@ -21,7 +21,7 @@ pub(super) struct Backlog {
 /// read nothing for the longest time. Clients with less than the average share are spared as long
 /// as there are others, because evicting clients that share their messages with many others frees
 /// little.
-pub(super) fn slowest(mut backlogs: Vec<Backlog>, excess: usize) -> Vec<u64> {
+pub(super) fn slowest(mut backlogs: Vec<ClientBacklog>, excess: usize) -> Vec<u64> {
     backlogs.sort_by_key(|backlog| backlog.since);
     let (mut evicted, mut freed) = (Vec::new(), 0);
     while freed < excess && !backlogs.is_empty() {
@@ -48,9 +48,9 @@ mod tests {
 
     use super::*;
 
-    fn backlogs(of: &[(u64, usize)]) -> Vec<Backlog> {
+    fn backlogs(of: &[(u64, usize)]) -> Vec<ClientBacklog> {
         let start = Instant::now();
-        let backlog = |(client, &(seconds, share)): (usize, &(u64, usize))| Backlog {
+        let backlog = |(client, &(seconds, share)): (usize, &(u64, usize))| ClientBacklog {
             client: client as u64,
             since: start + Duration::from_secs(seconds),
             share,

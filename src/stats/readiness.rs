@@ -16,7 +16,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 pub(super) type HealthResponder = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 #[derive(Default)]
-pub(super) struct Readiness(Mutex<ReadinessState>);
+pub(super) struct ReadinessCheck(Mutex<ReadinessState>);
 
 #[derive(Default)]
 struct ReadinessState {
@@ -29,9 +29,9 @@ struct ReadinessState {
 }
 
 /// The check in progress. If it is dropped without a result, the next request starts another.
-struct RunningCheck(Option<Arc<Readiness>>);
+struct RunningCheck(Option<Arc<ReadinessCheck>>);
 
-impl Readiness {
+impl ReadinessCheck {
     /// Responds with the latest result, or with that of a check, which `start` starts unless there
     /// is one in progress.
     pub(super) fn check(
@@ -123,7 +123,7 @@ mod tests {
     }
 
     impl Checks {
-        fn request(&self, readiness: &Arc<Readiness>) {
+        fn request(&self, readiness: &Arc<ReadinessCheck>) {
             let (started, responses) = (Arc::clone(&self.started), Arc::clone(&self.responses));
             readiness.check(Box::new(move |result| lock(&responses).push(result)), move |check| {
                 lock(&started).push(check);
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_old_or_invalidated_result_is_checked_again() {
-        let (readiness, checks) = (Arc::<Readiness>::default(), Checks::default());
+        let (readiness, checks) = (Arc::<ReadinessCheck>::default(), Checks::default());
         for outdate in [
             &|| readiness.invalidate(),
             &|| {
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_hanging_check_keeps_no_requests_that_have_timed_out() {
-        let (readiness, checks) = (Arc::<Readiness>::default(), Checks::default());
+        let (readiness, checks) = (Arc::<ReadinessCheck>::default(), Checks::default());
         checks.request(&readiness);
         for (since, _) in &mut readiness.lock().waiting {
             *since -= 2 * MAX_WAIT;

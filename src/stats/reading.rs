@@ -64,6 +64,28 @@ pub(crate) struct Throttling {
 }
 
 impl Reading {
+    /// A sample without any value but its time.
+    pub(crate) fn not_reported(at: OffsetDateTime) -> Self {
+        Self {
+            at,
+            host_clock: None,
+            cpu: Err(Unavailable::EngineError),
+            online_cpus: Err(Unavailable::EngineError),
+            memory: Err(Unavailable::EngineError),
+            memory_total: None,
+            memory_limit: Err(Unavailable::EngineError),
+            memory_anon: Err(Unavailable::NotReported),
+            memory_cache: Err(Unavailable::NotReported),
+            memory_swap: None,
+            memory_failures: None,
+            throttling: Err(Unavailable::NotReported),
+            cpu_modes: None,
+            network: None,
+            block: Err(Unavailable::EngineError),
+            pids: Err(Unavailable::EngineError),
+        }
+    }
+
     /// The throttled periods since the `before` sample, percent of all periods; `None` if there was no
     /// period.
     ///

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crossbeam_channel::Receiver;
 
 use super::latest::LatestSnapshot;
-use super::readiness::{HealthResponder, Readiness};
+use super::readiness::{HealthResponder, ReadinessCheck};
 use super::snapshot::history::History;
 use crate::Snapshot;
 use crate::lock::lock;
@@ -43,7 +43,7 @@ pub(super) struct StatsState {
     latest: Mutex<Option<Arc<LatestSnapshot>>>,
     history: Mutex<History>,
     streamers: Mutex<Vec<SourceHealthCheck>>,
-    pub(super) readiness: Arc<Readiness>,
+    pub(super) readiness: Arc<ReadinessCheck>,
     up: AtomicBool,
     calls: AtomicU64,
     errors: AtomicU64,

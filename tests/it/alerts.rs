@@ -41,12 +41,7 @@ fn metrics(text: &str) -> BTreeSet<String> {
 fn the_alerts_and_the_dashboard_use_only_metrics_of_a_scrape() {
     let engine = FakeEngine::start(Kind::Direct);
     engine.add(FakeContainer::new("web", "shop"));
-    engine.add(FakeContainer {
-        state: "exited".to_owned(),
-        exit_code: 137,
-        oom_killed: true,
-        ..FakeContainer::new("job", "shop")
-    });
+    engine.add(FakeContainer::oom_killed("job", "shop"));
     let served = serve_engine(engine.host());
     let alerts = fs::read_to_string(deployed("alerts.yml")).unwrap();
     let used = metrics(&(alerts + &expressions().join("\n")));

@@ -25,12 +25,7 @@ fn states(list: &Value) -> Vec<String> {
 fn the_first_list_has_stopped_containers_and_is_updated_with_start_times() {
     let engine = FakeEngine::start(Kind::Direct);
     engine.add(FakeContainer::new("web", "shop"));
-    engine.add(FakeContainer {
-        state: "exited".to_owned(),
-        exit_code: 137,
-        oom_killed: true,
-        ..FakeContainer::new("job", "shop")
-    });
+    engine.add(FakeContainer::oom_killed("job", "shop"));
     engine.add(FakeContainer { project: None, ..FakeContainer::new("lone", "") });
     let served = serve_engine(engine.host());
     let mut client = served.client();

@@ -117,9 +117,9 @@ mod tests {
     }
 
     /// Remembers level, target and message.
-    struct Recorder<'a>(&'a Mutex<Vec<String>>);
+    struct RecordingLogger<'a>(&'a Mutex<Vec<String>>);
 
-    impl Log for Recorder<'_> {
+    impl Log for RecordingLogger<'_> {
         fn enabled(&self, _: &Metadata<'_>) -> bool {
             true
         }
@@ -137,7 +137,7 @@ mod tests {
         let lines = Mutex::default();
         let args = format_args!("a\r\nb\u{202e}\x1b[2J");
         let record = Record::builder().args(args).level(log::Level::Warn).target("kentros").build();
-        PrintableLogger(Recorder(&lines)).log(&record);
+        PrintableLogger(RecordingLogger(&lines)).log(&record);
         assert_eq!(lines.into_inner().unwrap(), [r"WARN kentros a\r\nb\u202e\u001b[2J"]);
     }
 }

@@ -66,8 +66,6 @@ impl PodmanSample {
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.system_nano)).ok()?;
         let cpus = self.per_cpu.len();
         Some(Reading {
-            at,
-            host_clock: None,
             cpu: known(self.cpu_nano),
             online_cpus: cpus.try_into().ok().filter(|n| *n > 0).ok_or(Unavailable::EngineError),
             // A running process always uses memory.
@@ -76,17 +74,11 @@ impl PodmanSample {
                 usage if self.mem_usage != Field::Missing => usage,
                 _ => Err(Unavailable::MemoryCgroupDisabled),
             },
-            memory_total: None,
             memory_limit: known(self.mem_limit).and_then(positive),
-            memory_anon: Err(Unavailable::NotReported),
-            memory_cache: Err(Unavailable::NotReported),
-            memory_swap: None,
-            memory_failures: None,
-            throttling: Err(Unavailable::NotReported),
-            cpu_modes: None,
             network: self.network(swapped),
             block: known(self.block_input).and_then(|read| Ok((read, known(self.block_output)?))),
             pids: known(self.pids),
+            ..Reading::not_reported(at)
         })
     }
 

@@ -199,23 +199,13 @@ impl Sample {
         let (read, written) =
             (self.storage_stats.read_size_bytes, self.storage_stats.write_size_bytes);
         Reading {
-            at,
-            host_clock: None,
             // Windows counts in units of 100 ns.
             cpu: known(self.cpu_stats.cpu_usage.total_usage).map(|time| time.saturating_mul(100)),
             online_cpus: Ok(self.num_procs),
             memory: known(self.memory_stats.privateworkingset),
-            memory_total: None,
-            memory_limit: Err(Unavailable::EngineError),
-            memory_anon: Err(Unavailable::NotReported),
-            memory_cache: Err(Unavailable::NotReported),
-            memory_swap: None,
-            memory_failures: None,
-            throttling: Err(Unavailable::NotReported),
-            cpu_modes: None,
             network: self.network(),
             block: known(read).and_then(|read| Ok((read, known(written)?))),
-            pids: Err(Unavailable::EngineError),
+            ..Reading::not_reported(at)
         }
     }
 

@@ -39,6 +39,16 @@ impl FakeContainer {
         }
     }
 
+    /// A container that was killed for lack of memory.
+    pub(crate) fn oom_killed(name: &str, project: &str) -> Self {
+        Self {
+            state: "exited".to_owned(),
+            exit_code: 137,
+            oom_killed: true,
+            ..Self::new(name, project)
+        }
+    }
+
     /// Its Compose labels.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let label =
