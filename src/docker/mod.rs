@@ -5,8 +5,8 @@
 //! to date, the latest readings, and the threads of its sampler. The inventory is shared behind a
 //! lock that no thread holds during a call to the engine.
 //!
-//! Nothing reconnects by itself: a session that fails is dropped with all its threads, and the next
-//! reading opens a new one.
+//! Streams that end are opened again. A session that loses its engine is dropped with all its
+//! threads, and the next reading opens a new one.
 
 mod engine;
 #[cfg(all(any(test, fuzzing), feature = "dashboard"))]
