@@ -1,11 +1,12 @@
 //! An encoded message and its recipients.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::connection::frame::Frame;
 use crate::counters::QueuedBytes;
+use crate::lock::lock;
 use crate::{Interest, Message, threads};
 
 /// The assumed size of a publication by interest, whose content is not known yet. Sixteen of them
@@ -23,6 +24,9 @@ pub(super) enum Publication {
     ByInterest(Arc<ByInterest>),
 }
 
+/// Maximum size of the frames cached for audiences other than all projects, in bytes.
+const MAX_CACHED: usize = 16 << 20;
+
 /// A publication, and the key under which it is retained, if any.
 pub(super) type KeyedPublication = (Option<Arc<str>>, Publication);
 
@@ -34,6 +38,15 @@ pub(super) struct ByInterest {
     queued: Arc<QueuedBytes>,
     /// The cached frames for clients interested in everything, the most common kind.
     for_all: OnceLock<Vec<Frame>>,
+    /// The frames for other audiences, so that clients that connect or subscribe later share them.
+    cache: Mutex<FrameCache>,
+}
+
+/// Frames by audience, up to [`MAX_CACHED`].
+#[derive(Default)]
+struct FrameCache {
+    frames: HashMap<Interest, Vec<Frame>>,
+    bytes: usize,
 }
 
 type ContentFn = Box<dyn Fn(&Interest) -> Vec<Message> + Send + Sync>;
@@ -49,6 +62,7 @@ impl Publication {
             projects,
             queued: Arc::clone(queued),
             for_all: OnceLock::new(),
+            cache: Mutex::default(),
         }))
     }
 
@@ -132,8 +146,19 @@ impl ByInterest {
     fn frames(&self, audience: &Interest, out: &mut Vec<Frame>) {
         if audience.is_all() {
             out.extend_from_slice(self.for_all.get_or_init(|| self.encode(audience)));
-        } else {
-            out.extend(self.encode(audience));
+            return;
+        }
+        let mut cache = lock(&self.cache);
+        if let Some(frames) = cache.frames.get(audience) {
+            out.extend_from_slice(frames);
+            return;
+        }
+        let frames = self.encode(audience);
+        out.extend_from_slice(&frames);
+        let bytes = frames.iter().map(|frame| frame.bytes().len()).sum::<usize>();
+        if cache.bytes + bytes <= MAX_CACHED {
+            cache.bytes += bytes;
+            cache.frames.insert(audience.clone(), frames);
         }
     }
 
